@@ -1,0 +1,58 @@
+"""The only place that prints: results to stdout, progress and notes to stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from facegan.errors import FaceganError
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """One line on stdout, as it is: no markup, so that a path with brackets stays a path."""
+    out.print(escape(text))
+
+
+def note(text: str) -> None:
+    """One dim line on stderr: what was chosen and why."""
+    err.print(f"[dim]{escape(text)}[/dim]")
+
+
+def wrote(paths: Iterable[Path]) -> None:
+    """The end of every command: each file or folder it made, one path per line."""
+    for path in paths:
+        out.print(f"[green]wrote[/green] {escape(str(path))}")
+
+
+def complain(error: FaceganError) -> None:
+    """An error as a sentence, and its hint below."""
+    err.print(f"[bold red]error:[/bold red] {escape(error.message)}")
+    if error.hint:
+        err.print(f"[dim]hint:[/dim]  {escape(error.hint)}")
+
+
+def progress(unit: str) -> Progress:
+    """A progress bar with rate and time left; on a pipe it draws nothing.
+
+    Tasks must be added with the field `rate=""`, a text such as "1,234 photos/s".
+    """
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )

@@ -1,0 +1,27 @@
+"""What goes wrong for users, said in one sentence. A broken assumption of ours is an `assert` instead."""
+
+
+class FaceganError(Exception):
+    """Bad input or a failed operation: one sentence that says what and where, and one hint that says what to do.
+
+    Args:
+        message: what is wrong, naming the file or value. One sentence.
+        hint: what to do about it, if there is something.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(FaceganError):
+    """A value on the command line that no file could make right: the command exits with 2 instead of 1."""
+
+
+class Interrupted(FaceganError):
+    """Stopped by a signal after everything was saved; `signum` gives the exit code 128 + signum."""
+
+    def __init__(self, message: str, hint: str = "", *, signum: int) -> None:
+        super().__init__(message, hint)
+        self.signum = signum
