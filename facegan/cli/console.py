@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 from facegan.errors import FaceganError
 
@@ -29,6 +30,17 @@ def wrote(paths: Iterable[Path]) -> None:
     """The end of every command: each file or folder it made, one path per line."""
     for path in paths:
         out.print(f"[green]wrote[/green] {escape(str(path))}")
+
+
+def table(title: str, facts: Iterable[tuple[str, str]]) -> None:
+    """Names and values in two columns under a title."""
+    rows = Table(show_header=False, box=None, pad_edge=False)
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column(overflow="fold")
+    for name, value in facts:
+        rows.add_row(escape(name), escape(value))
+    out.print(f"[bold]{escape(title)}[/bold]")
+    out.print(rows, soft_wrap=False)
 
 
 def complain(error: FaceganError) -> None:

@@ -1,0 +1,169 @@
+"""Frames to GIF, MP4 or WebP, and pictures to frames.
+
+GIF knows 256 colours a frame. Each frame gets a palette of its own (median cut, refined by k-means on a sample of its
+pixels) and no dithering: of the ways that Pillow offers, this came nearest to the frames and flickers least.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, ImageSequence
+
+from facegan.errors import FaceganError
+from facegan.files import atomic_path
+
+_PALETTE_SAMPLE = 8192  # pixels of a frame that its palette is made from: four times as many look no better
+_PAPER = "white"
+
+
+def write_animation(frames: Iterable[np.ndarray], path: Path, *, fps: float = 12, loop: bool = True) -> Path:
+    """Write frames (H, W, 3) of uint8 as an animation, whole or not at all. The path's suffix chooses its type.
+
+    `.gif`: a frame lasts a whole number of hundredths of a second, at least two (viewers slow down anything faster), so
+    the real rate is 100 / max(2, round(100 / fps)): 12 becomes 12.5, 24 becomes 25, 30 becomes 33.3, 50 is the most.
+    `.webp`: lossy at high quality, timed in whole milliseconds; a third of the size of a GIF, and finer colours.
+    `.mp4`: H.264 in yuv420p, which every player knows, at exactly `fps`; the only one whose memory does not grow with
+    the number of frames. Its sides must be even, so an odd one gets its last row or column twice. Needs the extra
+    "video". Players, not the file, decide whether it loops.
+
+    In GIF and WebP a frame equal to the one before it may be stored as that one lasting longer.
+
+    Args:
+        frames: at least one, all of one size; drawn one by one.
+        path: ends in .gif, .webp or .mp4; missing folders are made.
+        fps: frames a second, above 0.
+        loop: repeat for ever, or play once.
+
+    Returns:
+        `path`.
+
+    Raises:
+        FaceganError: another suffix, no frames, frames of different sizes, an `fps` that is no positive number, the
+            extra is missing, or the system refuses to write. What stood at `path` is then untouched.
+    """
+    path = Path(path)
+    writers: dict[str, Callable[[Iterator[np.ndarray], Path, float, bool], None]]
+    writers = {".gif": _write_gif, ".webp": _write_webp, ".mp4": _write_mp4}
+    write = writers.get(path.suffix.lower())
+    if write is None:
+        raise FaceganError(f"{path} is no animation this can write.", "End its name in .gif, .mp4 or .webp.")
+    if not (math.isfinite(fps) and fps > 0):
+        raise FaceganError(f"{fps:g} frames a second cannot be shown.", "Give a number above 0, such as 12.")
+    if write is _write_mp4:
+        _require_ffmpeg(path)
+    with atomic_path(path) as temporary:
+        write(_of_one_size(frames, path), temporary, fps, loop)
+    return path
+
+
+def read_pictures(paths: Iterable[Path]) -> Iterator[np.ndarray]:
+    """Pictures as frames (H, W, 3) of uint8, in the order given, one by one; an animated picture gives all its frames.
+
+    The first one sets the size. Others are scaled to fit into it, whole and undistorted, in the middle of white paper.
+    Cameras' rotation marks are obeyed, and what is transparent shows white.
+
+    Raises:
+        FaceganError: a file is missing or is no picture that Pillow can read.
+    """
+    size: tuple[int, int] | None = None
+    for path in paths:
+        try:
+            with Image.open(path) as picture:
+                for page in ImageSequence.Iterator(picture):
+                    upright = _on_white(ImageOps.exif_transpose(page))
+                    size = size or upright.size
+                    yield np.array(upright if upright.size == size else _fitted(upright, size))
+        except FileNotFoundError as error:
+            raise FaceganError(f"There is no picture {path}.", "Check its name.") from error
+        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+            raise FaceganError(f"{path} cannot be read as a picture.", "Leave it out, or save it anew.") from error
+
+
+def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarray]:
+    """The same frames, refused when there are none or when one differs in size from the first."""
+    shape: tuple[int, ...] | None = None
+    for n, frame in enumerate(frames):
+        assert frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3, (frame.dtype, frame.shape)
+        shape = shape or frame.shape
+        if frame.shape != shape:
+            sizes = f"{frame.shape[1]}x{frame.shape[0]}, the first {shape[1]}x{shape[0]}"
+            raise FaceganError(f"Frame {n + 1} of {path} is {sizes}.", "All frames must be of one size.")
+        yield frame
+    if shape is None:
+        raise FaceganError(f"There are no frames to write to {path}.", "Give at least one picture.")
+
+
+def _write_gif(frames: Iterator[np.ndarray], path: Path, fps: float, loop: bool) -> None:
+    hundredths = max(2, round(100 / fps))
+    pictures = (_with_palette(frame) for frame in frames)
+    # Left out, `loop` means once; 0 means for ever.
+    repeat = {"loop": 0} if loop else {}
+    _save_all(pictures, path, format="GIF", duration=10 * hundredths, optimize=False, **repeat)
+
+
+def _write_webp(frames: Iterator[np.ndarray], path: Path, fps: float, loop: bool) -> None:
+    pictures = (Image.fromarray(frame) for frame in frames)
+    duration = max(1, round(1000 / fps))
+    _save_all(pictures, path, format="WEBP", duration=duration, loop=0 if loop else 1, quality=90, method=4)
+
+
+def _save_all(pictures: Iterator[Image.Image], path: Path, **options: Any) -> None:
+    first = next(pictures)
+    first.save(path, save_all=True, append_images=pictures, **options)
+
+
+def _with_palette(frame: np.ndarray) -> Image.Image:
+    """The frame in its own best 255 colours; one is left free, with which the writer marks what did not change."""
+    pixels = frame.reshape(-1, 3)
+    # An odd stride, so that the sample does not stand in columns.
+    sample = pixels[:: max(1, len(pixels) // _PALETTE_SAMPLE) | 1]
+    palette = Image.fromarray(sample[None]).quantize(255, method=Image.Quantize.MEDIANCUT, kmeans=1)
+    return Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+
+
+def _require_ffmpeg(path: Path) -> None:
+    try:
+        import imageio_ffmpeg  # noqa: F401
+    except ImportError as error:
+        raise FaceganError(
+            f'{path} needs ffmpeg, which pip install "facegan[video]" brings.',
+            "Install it, or end the name in .gif or .webp, which need nothing more.",
+        ) from error
+
+
+def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float, loop: bool) -> None:
+    import imageio.v2 as imageio
+
+    first = next(frames)
+    odd = [(0, side % 2) for side in first.shape[:2]]
+    options = ["-crf", "16", "-preset", "slow", "-movflags", "+faststart"]  # fine grain; plays while it loads
+    writer = imageio.get_writer(
+        path, format="FFMPEG", mode="I", fps=fps, codec="libx264", pixelformat="yuv420p", quality=None,
+        macro_block_size=1, ffmpeg_log_level="error", output_params=options,
+    )  # fmt: skip
+    with writer:
+        for frame in chain([first], frames):
+            even = np.pad(frame, [*odd, (0, 0)], mode="edge")
+            try:
+                writer.append_data(even)
+            except OSError as error:
+                raise FaceganError(f"ffmpeg could not write {path.suffix}: {error}".splitlines()[0]) from error
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """Any picture as RGB: transparency over white, 16 bits of grey brought to 8."""
+    if picture.mode.startswith("I"):
+        return Image.fromarray((np.asarray(picture, dtype=np.int64) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        paper = Image.new("RGBA", layer.size, _PAPER)
+        return Image.alpha_composite(paper, layer).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _fitted(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return ImageOps.pad(picture, size, method=Image.Resampling.LANCZOS, color=_PAPER)

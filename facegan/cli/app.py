@@ -1,0 +1,80 @@
+"""The Typer application, and where an exception becomes a sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from facegan import __version__
+from facegan.cli import console
+from facegan.cli.arithmetic import InOrder, arithmetic
+from facegan.cli.gif import gif
+from facegan.cli.info import info
+from facegan.cli.interpolate import interpolate
+from facegan.cli.preprocess import preprocess
+from facegan.cli.sample import sample
+from facegan.cli.train import train
+from facegan.errors import FaceganError, Interrupted, UsageError
+
+app = typer.Typer(
+    name="facegan",
+    help="Photos of faces in, a face generator out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.say(f"facegan {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
+    ] = False,
+) -> None:
+    """Photos of faces in, a face generator out."""
+
+
+app.command()(preprocess)
+app.command()(train)
+app.command()(sample)
+app.command()(interpolate)
+app.command(cls=InOrder)(arithmetic)
+app.command()(gif)
+app.command()(info)
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 a FaceganError, 2 wrong usage, 128 + signal when interrupted."""
+    debug = os.environ.get("FACEGAN_DEBUG") == "1"
+    try:
+        app()
+    except FaceganError as error:
+        if debug:
+            raise
+        console.complain(error)
+        sys.exit(128 + error.signum if isinstance(error, Interrupted) else 2 if isinstance(error, UsageError) else 1)
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        console.note("interrupted")
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        console.complain(
+            FaceganError(
+                f"{type(error).__name__}: {error}", "this is a bug in facegan; FACEGAN_DEBUG=1 shows where it happened."
+            )
+        )
+        sys.exit(1)

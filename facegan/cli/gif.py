@@ -1,0 +1,70 @@
+"""facegan gif."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from facegan.cli import console, options
+
+if TYPE_CHECKING:
+    from facegan.rundir import RunDir
+
+Paths = Optional[list[Path]]  # noqa: UP045, typer reads it at run time
+_KINDS = (".gif", ".mp4", ".webp")
+
+
+def gif(
+    what: Annotated[
+        Paths,
+        typer.Argument(
+            metavar="[RUN | CKPT | PICTURES...]",
+            help="A run: its progress. A checkpoint, a generator or 'pretrained': a looped walk through faces. "
+            "Pictures: those. Default: the newest run, else the generator that ships with facegan.",
+            show_default=False,
+        ),
+    ] = None,
+    fps: options.Fps = 12,
+    faces: Annotated[int, typer.Option(min=1, max=100, help="Walk: faces side by side.")] = 9,
+    stops: Annotated[int, typer.Option(min=2, max=10_000, help="Walk: faces that each one passes through.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, max=10_000, help="Walk: frames from one stop to the next.")] = 12,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    out: options.Out = None,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Make a GIF, MP4 or WebP: a run's progress, a walk through faces, or pictures of yours."""
+    from facegan.animation import read_pictures, write_animation
+    from facegan.outputs import output_path
+
+    path = output_path(out, "gif", _KINDS, overwrite)
+    if run := _run_of(what or []):
+        from facegan.progress import write_progress
+
+        console.note(f"the progress of {run.path}")
+        console.wrote([write_progress(run, path, fps)])
+    elif what and not _is_generator(what):
+        console.wrote([write_animation(read_pictures(what), path, fps=fps)])
+    else:
+        loaded = options.open_generator(what[0] if what else None, device)
+        from facegan.draw import walk
+
+        frames = walk(loaded, faces=faces, stops=stops, steps=steps, seed=seed)
+        console.wrote([write_animation(frames, path, fps=fps)])
+
+
+def _run_of(what: list[Path]) -> RunDir | None:
+    """The run whose progress is meant, if one is."""
+    from facegan.rundir import RunDir, is_run, runs
+
+    if not what:
+        return next((run for run in reversed(runs()) if run.samples()), None)
+    return RunDir(what[0]) if len(what) == 1 and is_run(what[0]) else None
+
+
+def _is_generator(what: list[Path]) -> bool:
+    from facegan.pretrained import NAME
+
+    return len(what) == 1 and (str(what[0]) == NAME or what[0].suffix in (".pt", ".safetensors"))

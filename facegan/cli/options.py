@@ -1,0 +1,46 @@
+"""Option types that several commands share, and how each finds its generator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from facegan.cli import console
+
+if TYPE_CHECKING:
+    from facegan.checkpoint import LoadedGenerator
+
+OptionalPath = Optional[Path]  # noqa: UP045, typer reads it at run time
+
+Source = Annotated[
+    OptionalPath,
+    typer.Argument(
+        metavar="[CKPT]",
+        help="A checkpoint (.pt), a generator (.safetensors), a run directory or 'pretrained'. "
+        "Default: the newest checkpoint under runs/, else the generator that ships with facegan.",
+        show_default=False,
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Which contact sheet: faces are numbered per seed.")]
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
+Fps = Annotated[float, typer.Option(min=0.1, max=100, help="Frames per second.")]
+Out = Annotated[
+    OptionalPath,
+    typer.Option(metavar="PATH", help="What to write. Default: the next free name under outputs/.", show_default=False),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that --out names.", show_default=False)]
+
+
+def open_generator(given: Path | None, device: str) -> LoadedGenerator:
+    """The generator that the user named or the one that is found, on its device; says which."""
+    from facegan.pretrained import find_generator
+
+    path, reason = find_generator(given)
+    from facegan.checkpoint import load_generator
+    from facegan.device import choose_device
+
+    loaded = load_generator(path, choose_device(device))
+    console.note(f"generator: {reason} ({loaded.weights} weights, {loaded.images_seen:,} images seen)")
+    return loaded

@@ -1,0 +1,137 @@
+"""`facegan preprocess`: photos in, a dataset out."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from facegan.cli import console
+from facegan.crops import PROTOCOLS
+from facegan.errors import Interrupted
+
+if TYPE_CHECKING:
+    from facegan.preprocess import PreprocessResult
+
+
+def preprocess(
+    source: Annotated[
+        Path,
+        typer.Argument(help="A folder of photos (searched to the bottom), a .zip of them, or CelebA in any layout."),
+    ],
+    size: Annotated[int, typer.Option(help="Side of the images in pixels: 32, 64, 128 or 256.", metavar="PIXELS")] = 64,
+    crop: Annotated[
+        str,
+        typer.Option(
+            metavar="CROP",
+            help="square (the largest centred one), none (squashes), PIXELS (128), a FRACTION of the shorter side "
+            f"(0.7; 1.0 is all of it), or a published crop of CelebA: {', '.join(PROTOCOLS)}.",
+        ),
+    ] = "square",
+    attributes: Annotated[
+        Optional[Path],  # noqa: UP045, typer reads it at run time
+        typer.Option(help="Table of attributes: CelebA's .txt or a .csv. CelebA's own is found.", show_default=False),
+    ] = None,
+    limit: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Only the first so many photos by name.", metavar="COUNT", show_default=False),
+    ] = None,
+    workers: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Processes. Default: one per processor.", metavar="COUNT", show_default=False),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder to make. Default: data/<name>-<size>.", metavar="FOLDER", show_default=False),
+    ] = None,
+    dedupe: Annotated[bool, typer.Option("--dedupe", help="Leave out photos with the same pixels as another.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing dataset; otherwise it is kept.")
+    ] = False,
+) -> None:
+    """Make a dataset of square images from photos of faces.
+
+    Photos should show one roughly centred face each. Whatever cannot be used is listed in skipped.csv with the reason.
+    """
+    from facegan.preprocess import preprocess as work
+
+    with _stopped_in_a_sentence(), _bar() as advance:
+        result = work(
+            source,
+            size=size,
+            crop=crop,
+            attributes=attributes,
+            limit=limit,
+            workers=workers,
+            out=out,
+            dedupe=dedupe,
+            overwrite=overwrite,
+            progress=advance,
+        )
+    _report(result, dedupe)
+
+
+def _report(result: PreprocessResult, dedupe: bool) -> None:
+    shape = f"{result.info.size} x {result.info.size}, crop {result.crop}"
+    if result.reused:
+        console.say(
+            f"{result.path} is there already: {result.count:,} images of {shape}. Kept; --overwrite remakes it."
+        )
+        return
+    if result.table:
+        console.note(f"attributes from {result.table}")
+    console.say(f"{result.count:,} images of {shape}")
+    if result.skipped:
+        console.say(f"{result.skipped:,} skipped, see {result.path / 'skipped.csv'}")
+        for reason, times in result.reasons:
+            console.say(f"  {times:,}  {reason}")
+    if result.duplicates and not dedupe:
+        where = result.path / "duplicates.csv"
+        console.say(f"{result.duplicates:,} with the same pixels as another, see {where}; --dedupe leaves them out")
+    if result.ignored:
+        console.note(f"{result.ignored:,} other {_files(result.ignored)} of the source ignored")
+    if result.animated:
+        console.note(f"{result.animated:,} animated {_files(result.animated)}: the first frame was taken")
+    if result.enlarged:
+        console.note(f"{result.enlarged:,} enlarged: cropped, they have fewer pixels than {shape.partition(',')[0]}")
+    if result.without_attributes:
+        console.note(f"{result.without_attributes:,} have no row in {result.table}: left blank in attributes.csv")
+    console.wrote([result.path])
+
+
+def _files(count: int) -> str:
+    return "file" if count == 1 else "files"
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None]]:
+    with console.progress("photos") as bar:
+        task = bar.add_task("preprocess", total=None, rate="")
+        start = time.monotonic()
+
+        def advance(done: int, total: int) -> None:
+            rate = done / max(time.monotonic() - start, 1e-9)
+            bar.update(task, completed=done, total=total, rate=f"{rate:,.0f} photos/s")
+
+        yield advance
+
+
+@contextmanager
+def _stopped_in_a_sentence() -> Iterator[None]:
+    """Ctrl-C and SIGTERM both unwind, so that the unfinished folder is removed, and both say so."""
+
+    def stop(number: int, frame: object) -> None:
+        raise Interrupted("Stopped by SIGTERM; no dataset was written.", signum=number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted("Stopped by Ctrl-C; no dataset was written.", signum=signal.SIGINT) from error
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,41 @@
+"""facegan sample."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from facegan.cli import console, options
+
+
+def sample(
+    source: options.Source = None,
+    count: Annotated[int, typer.Option(min=1, max=10**7, help="How many faces.")] = 25,
+    seed: options.Seed = 0,
+    number: Annotated[bool, typer.Option("--number", help="Write each face's index under it.")] = False,
+    separate: Annotated[bool, typer.Option("--separate", help="Write single files into a folder.")] = False,
+    truncation: Annotated[
+        float, typer.Option(min=0.0, max=2.0, help="Below 1: nearer the average face, cleaner and more alike.")
+    ] = 1.0,
+    device: options.Device = "auto",
+    out: options.Out = None,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Draw new faces."""
+    from facegan.outputs import output_path
+
+    path = output_path(out, "sample", ("",) if separate else (".png",), overwrite)
+    loaded = options.open_generator(source, device)
+    from facegan.draw import sample_separately, sample_sheet
+    from facegan.images import save_png
+
+    if not separate:
+        picture = sample_sheet(loaded, count=count, seed=seed, numbers=number, truncation=truncation)
+        console.wrote([save_png(picture, path)])
+        return
+    with console.progress("faces") as bar:
+        task = bar.add_task("drawing", total=count, rate="")
+        for _ in sample_separately(loaded, path, count=count, seed=seed, truncation=truncation):
+            bar.advance(task)
+    console.wrote([path])

@@ -1,0 +1,263 @@
+"""facegan train: parses, shows progress, and lets `launch` and `loop` work."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from facegan.cli import console
+from facegan.errors import UsageError
+from facegan.presets import DEFAULT, PRESETS
+from facegan.quantities import duration, parse_count
+
+if TYPE_CHECKING:
+    from facegan.launch import Plan
+    from facegan.loop import Event
+
+DEMO = "demo"
+
+_RUN, _NETWORK, _OPTIMISER, _OUTPUT = "Which run", "Networks", "Training", "What is written"
+
+Text = Optional[str]  # noqa: UP045, typer reads these at run time
+Whole = Optional[int]  # noqa: UP045
+Real = Optional[float]  # noqa: UP045
+Switch = Optional[bool]  # noqa: UP045
+
+FIELDS: dict[str, str] = {
+    "epochs": "training.epochs",
+    "images": "training.images",
+    "batch_size": "training.batch_size",
+    "n_critic": "training.n_critic",
+    "precision": "training.precision",
+    "seed": "seed",
+    "flip": "training.flip",
+    "latent_dim": "networks.latent_dim",
+    "width": "networks.width",
+    "max_width": "networks.max_width",
+    "generator_lr": "training.generator.lr",
+    "critic_lr": "training.critic.lr",
+    "generator_beta1": "training.generator.beta1",
+    "generator_beta2": "training.generator.beta2",
+    "critic_beta1": "training.critic.beta1",
+    "critic_beta2": "training.critic.beta2",
+    "penalty_weight": "training.penalty_weight",
+    "ema_half_life": "training.ema_half_life",
+    "sample_every": "output.sample_every",
+    "checkpoint_every": "output.checkpoint_every",
+    "log_every": "output.log_every",
+    "keep": "output.keep",
+    "tensorboard": "output.tensorboard",
+}
+"""Flag -> the configuration field it sets. Flags have no defaults: those are the preset's."""
+
+
+def _flag(panel: str, text: str, *names: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False, metavar=metavar)
+
+
+def train(
+    data: Annotated[
+        Text, _flag(_RUN, f"Dataset directory, or '{DEMO}'. Default: the only one under data/.", metavar="PATH")
+    ] = None,
+    preset: Annotated[Text, _flag(_RUN, f"One of {', '.join(PRESETS)}. Default: {DEFAULT}.", metavar="NAME")] = None,
+    name: Annotated[Text, _flag(_RUN, "Name of the run's folder after its number.")] = None,
+    seed: Annotated[Whole, _flag(_RUN, "Seed of everything that is random.")] = None,
+    start: Annotated[
+        Text,
+        _flag(_RUN, "Start from the weights of a checkpoint, a generator or 'pretrained'.", "--from", metavar="CKPT"),
+    ] = None,
+    resume: Annotated[bool, _flag(_RUN, "Go on with the newest run.", "--resume")] = False,
+    run: Annotated[Optional[Path], _flag(_RUN, "Go on with this run.", metavar="PATH")] = None,  # noqa: UP045
+    dry_run: Annotated[
+        bool, _flag(_RUN, "Print the resolved configuration and the time, memory and disk it needs.", "--dry-run")
+    ] = False,
+    epochs: Annotated[Real, _flag(_OPTIMISER, "How long: times that the critic sees every image.")] = None,
+    images: Annotated[Text, _flag(_OPTIMISER, "How long: images seen, such as 200k or 1.5M.", metavar="COUNT")] = None,
+    batch_size: Annotated[Whole, _flag(_OPTIMISER, "Images per step.")] = None,
+    n_critic: Annotated[Whole, _flag(_OPTIMISER, "Critic updates per generator update.")] = None,
+    device: Annotated[Text, _flag(_OPTIMISER, "auto, cpu, cuda, cuda:1 or mps.", metavar="DEVICE")] = None,
+    precision: Annotated[Text, _flag(_OPTIMISER, "auto, fp32 or bf16.")] = None,
+    flip: Annotated[Switch, _flag(_OPTIMISER, "Mirror half of the images.", "--flip/--no-flip")] = None,
+    generator_lr: Annotated[Real, _flag(_OPTIMISER, "Generator's learning rate.")] = None,
+    critic_lr: Annotated[Real, _flag(_OPTIMISER, "Critic's learning rate.")] = None,
+    generator_beta1: Annotated[Real, _flag(_OPTIMISER, "Generator's first Adam beta.")] = None,
+    generator_beta2: Annotated[Real, _flag(_OPTIMISER, "Generator's second Adam beta.")] = None,
+    critic_beta1: Annotated[Real, _flag(_OPTIMISER, "Critic's first Adam beta.")] = None,
+    critic_beta2: Annotated[Real, _flag(_OPTIMISER, "Critic's second Adam beta.")] = None,
+    penalty_weight: Annotated[Real, _flag(_OPTIMISER, "Weight of the gradient penalty (lambda).")] = None,
+    ema_half_life: Annotated[
+        Whole, _flag(_OPTIMISER, "Half-life of the averaged weights in images; 0 for none.")
+    ] = None,
+    latent_dim: Annotated[Whole, _flag(_NETWORK, "Numbers in a latent.")] = None,
+    width: Annotated[Whole, _flag(_NETWORK, "Channels at full size; doubles per octave (dcgan).")] = None,
+    max_width: Annotated[Whole, _flag(_NETWORK, "Most channels anywhere (dcgan).")] = None,
+    sample_every: Annotated[Real, _flag(_OUTPUT, "Epochs between sample grids.")] = None,
+    checkpoint_every: Annotated[Real, _flag(_OUTPUT, "Epochs between checkpoints.")] = None,
+    log_every: Annotated[Whole, _flag(_OUTPUT, "Generator updates between rows of metrics.jsonl.")] = None,
+    keep: Annotated[Whole, _flag(_OUTPUT, "Newest checkpoints to keep, beside every 10th.")] = None,
+    tensorboard: Annotated[
+        Switch, _flag(_OUTPUT, "Also write TensorBoard logs.", "--tensorboard/--no-tensorboard")
+    ] = None,
+) -> None:
+    """Train a face generator on a dataset, or go on with a run."""
+    given = {flag: value for flag, value in locals().items() if flag in FIELDS and value is not None}
+    overrides = to_overrides(given)
+    plan = _plan(data, preset, start, resume, run, name, overrides, device)
+    for text in plan.notes:
+        console.note(text)
+    if dry_run:
+        from facegan.estimate import estimate
+
+        console.say(plan.config.to_json())
+        console.say(estimate(plan).in_words())
+        return
+    _train(plan, name)
+
+
+def to_overrides(given: dict[str, Any]) -> dict[str, Any]:
+    """Flags and their values -> configuration paths and values; the one place where flags meet the configuration.
+
+    Raises:
+        UsageError: both --epochs and --images.
+    """
+    if "epochs" in given and "images" in given:
+        raise UsageError("--epochs and --images both say how long to train.", "give one of them.")
+    overrides = {FIELDS[flag]: value for flag, value in given.items()}
+    if "images" in given:
+        overrides |= {"training.images": parse_count(given["images"]), "training.epochs": None}
+    return overrides
+
+
+def _plan(
+    data: str | None,
+    preset: str | None,
+    start: str | None,
+    resume: bool,
+    run: Path | None,
+    name: str | None,
+    overrides: dict[str, Any],
+    device: str | None,
+) -> Plan:
+    from facegan.rundir import RunDir, newest_run
+
+    if resume or run:
+        given = {"--data": data, "--preset": preset, "--from": start, "--name": name}
+        if clash := [flag for flag, value in given.items() if value is not None]:
+            raise UsageError(f"{clash[0]} belongs to a new run, not to one that goes on.", "leave it out.")
+        directory = RunDir(run) if run else newest_run()
+        directory.read_config()  # says what is wrong with the path before torch is imported
+        from facegan.launch import plan_resume
+
+        return plan_resume(directory, overrides, device)
+
+    from facegan.pretrained import find_generator
+
+    origin = find_generator(Path(start))[0] if start else None
+    if data == DEMO:
+        from facegan.demo import make_demo
+
+        path = make_demo()
+    elif data is not None:
+        path = Path(data)
+    else:
+        from facegan.datasetdir import find_dataset
+
+        path = find_dataset().path
+    from facegan.launch import plan_new
+
+    return plan_new(path, preset, overrides, device or "auto", origin)
+
+
+def _train(plan: Plan, name: str | None) -> None:
+    from facegan.device import choose_precision, describe_device
+    from facegan.launch import open_run, this_command
+    from facegan.loop import Loop, Wrote
+
+    directory, provenance = open_run(plan, name, this_command())
+    precision = choose_precision(plan.config.training.precision, plan.device)
+    console.note(f"device: {describe_device(plan.device)}, {precision}")
+    console.say(f"run: {directory.path}")
+    written: dict[Path, None] = {}
+    with _signals() as stopped, _Display(plan) as display:
+        sinks: list[Callable[[Event], None]] = [display.show]
+        if plan.config.output.tensorboard:
+            from facegan.tensorboard import open_log
+
+            sinks.append(open_log(directory.tensorboard))
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, Wrote):
+                written[event.path] = None
+            for sink in sinks:
+                sink(event)
+
+        Loop(plan.trainer(), plan.dataset, directory, provenance, on_event, stopped).train()
+    last_grid = [path for path in written if path.parent.name == "samples"][-1:]
+    last_checkpoint = [path for path in written if path.suffix == ".pt"][-1:]
+    console.wrote([*last_grid, *last_checkpoint, directory.curves, directory.progress, directory.generator])
+
+
+class _Display:
+    """The live line: what the networks do, how fast, and how long it will take."""
+
+    def __init__(self, plan: Plan) -> None:
+        from facegan.loop import total_images
+
+        self._total = total_images(plan.config)
+        self._start = plan.checkpoint.images_seen if plan.checkpoint else 0
+        self._bar = console.progress("images")
+        self._epoch_logged = -1
+
+    def __enter__(self) -> _Display:
+        self._bar.start()
+        self._task = self._bar.add_task("training", total=self._total, completed=self._start, rate="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, event: Event) -> None:
+        from facegan.loop import Logged, Stepped
+
+        if isinstance(event, Stepped):
+            self._bar.update(self._task, completed=event.images_seen)
+        elif isinstance(event, Logged):
+            row = event.row
+            loss = row.get("generator_loss")
+            text = (
+                f"epoch {row['epoch']:.2f}  W {row['wasserstein']:+.2f}  critic {row['critic_loss']:+.2f}"
+                + (f"  generator {loss:+.2f}" if loss is not None else "")
+                + f"  slope {row['slope']:.2f}"
+            )
+            self._bar.update(self._task, description=text, rate=f"{row['images_per_second']:,.0f}/s")
+            if self._bar.disable and int(row["epoch"]) > self._epoch_logged:  # not a terminal: a line per epoch
+                self._epoch_logged = int(row["epoch"])
+                left = (self._total - row["images_seen"]) / max(row["images_per_second"], 1e-9)
+                console.note(
+                    f"{row['images_seen']:,} images  {text}  {row['images_per_second']:,.0f}/s  {duration(left)} left"
+                )
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], int | None]]:
+    """Turn the first SIGINT or SIGTERM into a question that the loop asks after each step; the second stops at once."""
+    caught: list[int] = []
+
+    def remember(signum: int, frame: FrameType | None) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(signum)
+        console.note("finishing the step and saving; once more to stop at once")
+
+    previous = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: caught[0] if caught else None
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,238 @@
+"""What a training run is made of: frozen dataclasses, checked on construction, to and from plain JSON.
+
+Every number carries its legal range in its field, so one loop checks them all, whether a value comes from a preset,
+a flag or a file that a stranger wrote.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, TypeVar, cast
+
+from facegan.errors import FaceganError
+
+SIZES = (32, 64, 128, 256)
+"""Image sizes (pixels on a side) that a network can be built for."""
+
+T = TypeVar("T", bound="_Checked")
+
+
+def _in(low: float, high: float, *, above: bool = False) -> Any:
+    """A number in [low, high], or in (low, high] with `above`."""
+    return field(metadata={"low": low, "high": high, "above": above})
+
+
+def _one_of(*choices: object) -> Any:
+    return field(metadata={"choices": choices})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checked:
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            _check(f.name, getattr(self, f.name), str(f.type), f.metadata)
+
+
+_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+
+
+def _check(name: str, value: object, kind: str, rule: Mapping[str, Any]) -> None:
+    if kind.endswith("| None"):
+        if value is None:
+            return
+        kind = kind.removesuffix("| None").strip()
+    if kind.startswith("tuple["):
+        items = value if isinstance(value, tuple) else ()
+        if not items or len(items) > 16:
+            raise FaceganError(f"{name} must be a short list of numbers, not {value!r}.")
+        for item in items:
+            _check(name, item, kind.removeprefix("tuple[").split(",")[0], rule)
+        return
+    if kind not in _TYPES:  # a nested configuration, which has checked itself
+        return
+    if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "bool"):
+        raise FaceganError(f"{name} must be of type {kind}, not {value!r}.")
+    if "choices" in rule and value not in rule["choices"]:
+        raise FaceganError(f"{name} must be one of {', '.join(map(str, rule['choices']))}, not {value!r}.")
+    if "low" in rule:
+        number, low, high = cast(float, value), rule["low"], rule["high"]
+        if not (math.isfinite(number) and low <= number <= high) or (rule["above"] and number == low):
+            bound = "above" if rule["above"] else "at least"
+            raise FaceganError(f"{name} must be {bound} {low:g} and at most {high:g}, not {number!r}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KerasNetworks(_Checked):
+    """Networks with Keras' conventions: the seeds' generators and critics (`networks/keras.py`)."""
+
+    family: ClassVar[str] = "keras"
+    any_size: ClassVar[bool] = False
+
+    size: int = _one_of(*SIZES)
+    latent_dim: int = _in(1, 4096)
+    generator_widths: tuple[int, ...] = _in(1, 2048)
+    critic_widths: tuple[int, ...] = _in(1, 2048)
+    kernel_size: int = _one_of(3, 5)
+    slope: float = _in(0, 1)
+    batch_norm_momentum: float = _in(0, 1)
+    critic_batch_norm: bool = _one_of(True, False)
+    critic_dropout: float = _in(0, 0.95)
+    unit_pixels: bool = _one_of(True, False)
+
+    @property
+    def pixel_range(self) -> tuple[float, float]:
+        """The unit of the networks and of the penalty: (0, 1) with a sigmoid output, else (-1, 1) with tanh."""
+        return (0.0, 1.0) if self.unit_pixels else (-1.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DcganNetworks(_Checked):
+    """One family for every power of two from 32 to 256 (`networks/dcgan.py`)."""
+
+    family: ClassVar[str] = "dcgan"
+    any_size: ClassVar[bool] = True
+    pixel_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+
+    size: int = _one_of(*SIZES)
+    latent_dim: int = _in(1, 4096)
+    width: int = _in(1, 1024)
+    max_width: int = _in(1, 2048)
+    slope: float = _in(0, 1)
+
+
+Networks = KerasNetworks | DcganNetworks
+NETWORKS: dict[str, type[KerasNetworks] | type[DcganNetworks]] = {c.family: c for c in (KerasNetworks, DcganNetworks)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam(_Checked):
+    """Adam's numbers (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1)."""
+
+    lr: float = _in(0, 1, above=True)
+    beta1: float = _in(0, 0.9999)
+    beta2: float = _in(0, 0.99999)
+    eps: float = _in(0, 1, above=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(_Checked):
+    """How the networks are trained. Lengths are in images seen: real images shown to the critic."""
+
+    epochs: float | None = _in(0, 1e7, above=True)
+    images: int | None = _in(1, 10**12)
+    batch_size: int = _in(1, 65536)
+    n_critic: int = _in(1, 1000)
+    update: str = _one_of("alternating", "joint")
+    penalty_weight: float = _in(0, 1e6)
+    generator: Adam
+    critic: Adam
+    ema_half_life: int = _in(0, 10**9)
+    flip: bool = _one_of(True, False)
+    precision: str = _one_of("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output(_Checked):
+    """What a run writes and how often; none of it changes what is computed."""
+
+    sample_every: float = _in(0, 1e7, above=True)
+    checkpoint_every: float = _in(0, 1e7, above=True)
+    log_every: int = _in(1, 10**6)
+    keep: int = _in(1, 10**6)
+    tensorboard: bool = _one_of(True, False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(_Checked):
+    """A whole run. `networks.size` is the dataset's; `training.images` is set once the dataset is known."""
+
+    preset: str
+    seed: int = _in(0, 2**63 - 1)
+    networks: Networks
+    training: Training
+    output: Output
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; the networks carry the name of their family."""
+        data = dataclasses.asdict(self)
+        data["networks"] = {"family": self.networks.family, **data["networks"]}
+        return data
+
+    def to_json(self) -> str:
+        """The one string that stands in config.json, in checkpoints and in a generator's metadata."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_dict(cls, data: object, where: str = "configuration") -> Config:
+        """The inverse of `to_dict`, strict: a missing or unknown key is an error that names `where` it stands."""
+        data = _mapping(data, where)
+        networks = dict(_mapping(data.get("networks"), f"{where}: networks"))
+        family = networks.pop("family", None)
+        if family not in NETWORKS:
+            raise FaceganError(f"{where}: unknown network family {family!r}.", f"known: {', '.join(NETWORKS)}.")
+        training = dict(_mapping(data.get("training"), f"{where}: training"))
+        for net in ("generator", "critic"):
+            training[net] = _build(Adam, training.get(net), f"{where}: training.{net}")
+        return _build(
+            cls,
+            {
+                **data,
+                "networks": _build(NETWORKS[family], networks, f"{where}: networks"),
+                "training": _build(Training, training, f"{where}: training"),
+                "output": _build(Output, data.get("output"), f"{where}: output"),
+            },
+            where,
+        )
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "configuration") -> Config:
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise FaceganError(f"{where} is not valid JSON: {error}.") from None
+        return cls.from_dict(data, where)
+
+    def override(self, values: Mapping[str, Any]) -> Config:
+        """A copy with some fields replaced, named by dotted paths such as `training.critic.lr`.
+
+        Raises:
+            FaceganError: a value out of range, or a field that this preset's networks do not have.
+        """
+        config: Any = self
+        for path, value in values.items():
+            config = _replace(config, path.split("."), value, path, self.preset)
+        return cast(Config, config)
+
+
+def _replace(node: Any, path: list[str], value: Any, whole: str, preset: str) -> Any:
+    name = path[0]
+    if name not in {f.name for f in fields(node)}:
+        raise FaceganError(f"{whole} does not apply to preset {preset!r}.", "`facegan train --help` lists the presets.")
+    new = value if len(path) == 1 else _replace(getattr(node, name), path[1:], value, whole, preset)
+    return replace(node, **{name: new})
+
+
+def _mapping(data: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(data, dict):
+        raise FaceganError(f"{where} is missing or not a JSON object.")
+    return data
+
+
+def _build(cls: type[T], data: object, where: str) -> T:
+    values = dict(_mapping(data, where))
+    names = {f.name for f in fields(cls)}
+    if unknown := sorted(set(values) - names):
+        raise FaceganError(f"{where} has an unknown entry {unknown[0]!r}.", "It may come from a newer facegan.")
+    if missing := sorted(names - set(values)):
+        raise FaceganError(f"{where} lacks the entry {missing[0]!r}.")
+    for name, value in values.items():
+        if isinstance(value, list):
+            values[name] = tuple(value)
+    try:
+        return cls(**values)
+    except FaceganError as error:
+        raise FaceganError(f"{where}: {error.message}", error.hint) from None

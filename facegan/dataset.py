@@ -1,0 +1,91 @@
+"""A dataset directory as batches; their order is a function of (seed, images seen)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from facegan.datasetdir import DatasetInfo, read_dataset_json
+from facegan.errors import FaceganError
+from facegan.streams import Stream, rng
+
+Pixels = NDArray[np.uint8]
+
+
+class Dataset:
+    """The memory-mapped images of a dataset directory.
+
+    Args:
+        path: a directory that `facegan preprocess` wrote.
+        seed: of the order. Every epoch has its own permutation, and batches run across the ends of epochs, so each
+            image is seen once per epoch and every batch is full.
+
+    Raises:
+        FaceganError: not a dataset, or a damaged one.
+    """
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self.info: DatasetInfo = read_dataset_json(path)
+        self.images: Pixels = _open(self.info)
+        self._seed = seed
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, images_seen: int, size: int) -> Pixels:
+        """The `size` images that follow `images_seen`: uint8 (size, S, S, 3)."""
+        wanted = []
+        while size:
+            epoch, start = divmod(images_seen, len(self))
+            indices = self._order_of(epoch)[start : start + size]
+            wanted.append(indices)
+            images_seen += len(indices)
+            size -= len(indices)
+        return np.asarray(self.images[np.concatenate(wanted)])
+
+    def _order_of(self, epoch: int) -> NDArray[np.int64]:
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, rng(self._seed, Stream.ORDER, epoch).permutation(len(self))
+        return self._order
+
+
+def _open(info: DatasetInfo) -> Pixels:
+    shape = (info.count, info.size, info.size, 3)
+    try:
+        images = np.load(info.images, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise FaceganError(f"{info.images} cannot be read: {error}.", "make it again with --overwrite.") from None
+    if images.dtype != np.uint8 or images.shape != shape:
+        raise FaceganError(
+            f"{info.images} holds {images.dtype} {images.shape}, but dataset.json promises uint8 {shape}.",
+            "make it again with --overwrite.",
+        )
+    return images
+
+
+def flip_mask(seed: int, step: int, batch_size: int) -> NDArray[np.bool_]:
+    """Which images of a step are mirrored: (batch_size,), each with probability one half."""
+    return rng(seed, Stream.FLIP, step).random(batch_size) < 0.5
+
+
+def to_images(pixels: Pixels, device: torch.device, mirrored: NDArray[np.bool_] | None = None) -> Tensor:
+    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [-1, 1] on `device`, some mirrored left to right."""
+    images = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    images = images.contiguous()
+    if mirrored is None:
+        return images
+    from torchvision.transforms.v2.functional import horizontal_flip  # here only: it is slow to import
+
+    mask = torch.from_numpy(mirrored).to(device).view(-1, 1, 1, 1)
+    return torch.where(mask, horizontal_flip(images), images)
+
+
+def to_pixels(images: Tensor) -> Pixels:
+    """float (B, 3, S, S) in [-1, 1] -> uint8 (B, S, S, 3) on the host, rounded to the nearest."""
+    scaled = images.detach().float().add(1).mul(127.5).round_().clamp_(0, 255)
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().contiguous().numpy()

@@ -1,0 +1,135 @@
+"""One photo: the bytes of a picture file in, its face as S x S x 3 bytes out."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from facegan.crops import Crop, CropError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Refused from the header, before any memory is taken: 120 million pixels are 480 MB once decoded.
+MAX_PIXELS = 120_000_000
+
+# Transparent parts show what a browser would show.
+BACKGROUND = (255, 255, 255, 255)
+
+LANCZOS = Image.Resampling.LANCZOS
+
+_INTEGER_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
+_ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
+
+
+class PhotoError(ValueError):
+    """This photo cannot be used; the text is the reason in skipped.csv."""
+
+
+class Face(NamedTuple):
+    """A decoded photo: `pixels` are S*S*3 bytes, RGB, row by row.
+
+    `enlarged`: the crop had fewer pixels than S x S. `animated`: the file has more frames; this is its first.
+    """
+
+    pixels: bytes
+    enlarged: bool
+    animated: bool
+
+
+def decode_face(data: bytes, size: int, crop: Crop) -> Face:
+    """Decode, turn upright, crop, and resize with Pillow's antialiased Lanczos filter.
+
+    Greys become RGB; 16-bit and float pictures are scaled to 0..255, never clipped; transparent ones are laid on white;
+    of an animation the first frame is taken. Crop boxes refer to the upright photo.
+
+    Args:
+        data: the file's bytes, in any format that Pillow reads.
+        size: S, the side of the result.
+        crop: what to keep.
+
+    Raises:
+        PhotoError: the reason why this photo cannot be used. Nothing else, whatever the bytes are.
+    """
+    if not data:
+        raise PhotoError("empty file")
+    try:
+        return _decode(data, size, crop)
+    except (CropError, PhotoError) as error:
+        raise PhotoError(str(error)) from error
+    except UnidentifiedImageError as error:
+        if data[4:8] == b"ftyp":
+            raise PhotoError("HEIC, or another format that Pillow does not read: save it as JPEG") from error
+        raise PhotoError("not a picture in any format that can be read") from error
+    except Image.DecompressionBombError as error:
+        raise PhotoError(f"more than {MAX_PIXELS:,} pixels") from error
+    except MemoryError as error:
+        raise PhotoError("too large for the memory of this machine") from error
+    except (EOFError, zlib.error) as error:
+        raise PhotoError("damaged or cut short") from error
+    except Exception as error:
+        # Decoders meet hostile bytes with nearly every exception there is; each is one more kind of damaged file.
+        detail = " ".join(str(error).split())
+        if "truncated" in detail.lower():
+            raise PhotoError("cut short: the file ends before the picture does") from error
+        raise PhotoError(f"damaged: {detail or type(error).__name__}") from error
+
+
+def _decode(data: bytes, size: int, crop: Crop) -> Face:
+    with Image.open(io.BytesIO(data)) as photo:
+        if photo.width * photo.height > MAX_PIXELS:
+            raise PhotoError(f"more than {MAX_PIXELS:,} pixels: {photo.width} x {photo.height}")
+        animated = photo.format in _ANIMATED_FORMATS and bool(getattr(photo, "is_animated", False))
+        photo.load()
+        image: Image.Image = photo
+        if photo.format != "JPEG" or "exif" in photo.info or "xmp" in photo.info:  # looking is slow
+            image = ImageOps.exif_transpose(photo)
+        box = crop.box(image.width, image.height)
+        enlarged = min(box[2] - box[0], box[3] - box[1]) < size
+        return Face(_resized(image, size, box), enlarged, animated)
+
+
+def _resized(image: Image.Image, size: int, box: tuple[float, float, float, float]) -> bytes:
+    if image.mode in _INTEGER_MODES or image.mode == "F":
+        return _resized_wide(image, size, box)
+    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+        image = image.convert("RGBA")
+        if image.getchannel("A").getextrema() != (255, 255):
+            image = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image)
+    if image.mode == "L":  # a third of the work, and the same bytes
+        return image.resize((size, size), LANCZOS, box=box).convert("RGB").tobytes()
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    return image.resize((size, size), LANCZOS, box=box).tobytes()
+
+
+def _resized_wide(image: Image.Image, size: int, box: tuple[float, float, float, float]) -> bytes:
+    """Greys of more than 8 bits: resized as floats, and only then rounded."""
+    import numpy as np  # here, because few photos need it and without it worker processes start in half the time
+
+    grey = Image.fromarray(_to_unit_range(image) * np.float32(255)).resize((size, size), LANCZOS, box=box)
+    rounded = np.rint(np.asarray(grey)).clip(0, 255).astype(np.uint8)  # Lanczos overshoots at edges
+    return np.repeat(rounded[:, :, None], 3, axis=2).tobytes()
+
+
+def _to_unit_range(image: Image.Image) -> np.ndarray:
+    """The grey values of a 16-bit, 32-bit or float picture as float32 (H, W) in [0, 1].
+
+    Integers: 65535 is white, or 2^32 - 1 if there is a larger one. Floats: 1 is white, or else 255 or 65535, the
+    first of them that is not exceeded.
+    """
+    import numpy as np
+
+    values = np.asarray(image).astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    if not (np.isfinite(low) and np.isfinite(high)) or low < 0:
+        raise PhotoError("its values are negative or not numbers, so black and white are unknown")
+    whites = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0, 2.0**32 - 1)
+    white = next((white for white in whites if high <= white), None)
+    if white is None:
+        raise PhotoError("its values exceed 65535, so white is unknown")
+    return (values / white).astype(np.float32)

@@ -1,0 +1,133 @@
+"""What a path is, in one screen: a dataset, run, checkpoint or generator. Datasets are described without torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from facegan.config import Config
+from facegan.errors import FaceganError
+from facegan.quantities import size as in_bytes
+from facegan.rundir import RunDir, is_run
+
+Facts = list[tuple[str, str]]
+"""(name, value) pairs in the order in which they are shown."""
+
+
+def describe(path: Path) -> tuple[str, Facts]:
+    """The kind of thing at `path` and its facts.
+
+    Raises:
+        FaceganError: nothing there, or nothing that facegan writes.
+    """
+    if path.is_dir():
+        if (path / "dataset.json").exists():
+            return "dataset", _dataset(path)
+        if is_run(path):
+            return "run", _run(RunDir(path))
+        raise FaceganError(f"{path} is a folder, but neither a dataset nor a run.", "a dataset has a dataset.json.")
+    if not path.exists():
+        raise FaceganError(f"{path} does not exist.")
+    if path.suffix == ".safetensors":
+        return "generator", _generator(path)
+    return "checkpoint", _checkpoint(path)
+
+
+def _dataset(path: Path) -> Facts:
+    from facegan.datasetdir import read_dataset_json
+
+    info = read_dataset_json(path)
+    return [
+        ("images", f"{info.count:,} of {info.size} x {info.size} px"),
+        ("source", _in_words(info.source)),
+        ("crop", _in_words(info.crop)),
+        ("filter", info.filter),
+        ("skipped", f"{info.skipped:,} photos" + (f", listed in {path / 'skipped.csv'}" if info.skipped else "")),
+        ("same pixels twice", f"{info.duplicates:,} photos"),
+        ("attributes", f"{len(info.attributes)}: {', '.join(info.attributes)}" if info.attributes else "none"),
+        ("SHA-256 of pixels", info.pixels_sha256),
+        ("on disk", in_bytes((path / "images.npy").stat().st_size)),
+        ("preview", str(path / "preview.png")),
+    ]
+
+
+def _run(run: RunDir) -> Facts:
+    config = run.read_config()
+    rows, checkpoints = run.read_metrics(), run.checkpoints()
+    facts = _configuration(config)
+    seen = checkpoints[-1][0] if checkpoints else 0
+    facts.append(("images seen", f"{seen:,} of {config.training.images or 0:,}"))
+    if rows:
+        last = rows[-1]
+        facts.append(("last row", f"Wasserstein estimate {last['wasserstein']:.3f}, slope {last['slope']:.3f}"))
+    facts.append(("sample grids", f"{len(run.samples()):,}"))
+    facts.append(("checkpoints", ", ".join(path.name for _, path in checkpoints) or "none yet"))
+    try:
+        facts += _origin(json.loads(run.provenance.read_text("utf-8")))
+    except (OSError, ValueError):
+        facts.append(("provenance", "missing or damaged"))
+    return facts
+
+
+def _checkpoint(path: Path) -> Facts:
+    from facegan.checkpoint import load_checkpoint
+    from facegan.networks import build_critic, build_generator, count_parameters
+
+    found = load_checkpoint(path)
+    averaged = found.state["averaged_generator"] is not None
+    return [
+        *_configuration(found.config),
+        ("images seen", f"{found.images_seen:,} of {found.config.training.images or 0:,}"),
+        ("parameters", f"generator {count_parameters(build_generator(found.config)):,}, "
+                       f"critic {count_parameters(build_critic(found.config)):,}"),
+        ("averaged weights", "yes" if averaged else "no"),
+        ("on disk", in_bytes(path.stat().st_size)),
+        *_origin(found.provenance),
+    ]  # fmt: skip
+
+
+def _generator(path: Path) -> Facts:
+    from facegan.checkpoint import load_generator
+    from facegan.networks import count_parameters
+
+    found = load_generator(path)
+    return [
+        *_configuration(found.config),
+        ("images seen", f"{found.images_seen:,}"),
+        ("parameters", f"{count_parameters(found.module):,}"),
+        ("weights", found.weights),
+        ("on disk", in_bytes(path.stat().st_size)),
+        *_origin(found.provenance),
+        *((name, value) for name, value in found.notes.items()),
+    ]
+
+
+def _configuration(config: Config) -> Facts:
+    networks, training = config.networks, config.training
+    return [
+        ("preset", config.preset),
+        ("networks", _in_words(config.to_dict()["networks"])),
+        ("training", f"batch {training.batch_size}, n_critic {training.n_critic}, penalty weight "
+                     f"{training.penalty_weight:g}, {training.update} updates"),
+        ("latents", f"{networks.latent_dim} numbers, N(0, 1)"),
+        ("seed", str(config.seed)),
+    ]  # fmt: skip
+
+
+def _origin(provenance: dict[str, Any]) -> Facts:
+    dataset = provenance.get("dataset", {})
+    versions = f"facegan {provenance.get('facegan', '?')}, torch {provenance.get('torch', '?')}"
+    return [
+        (
+            "dataset",
+            f"{dataset.get('path', '?')} ({dataset.get('count', '?')} images, {str(dataset.get('sha256'))[:12]}…)",
+        ),
+        ("trained with", f"{versions}, {provenance.get('device_name', '?')}, {provenance.get('precision', '?')}"),
+        ("command", " ".join(map(str, provenance.get("command", ["?"])))),
+        ("resumed", f"{len(provenance.get('resumed', []))} times"),
+    ]
+
+
+def _in_words(facts: Any) -> str:
+    return ", ".join(f"{key} {value}" for key, value in facts.items())

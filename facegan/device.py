@@ -1,0 +1,58 @@
+"""Where and how precisely to compute."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from facegan.errors import FaceganError
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps` as a device that is really there.
+
+    `auto` takes the first of cuda, mps, cpu that is available.
+
+    Raises:
+        FaceganError: no such device on this machine, or not a device name.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    kind, _, index = name.partition(":")
+    if kind not in available or (index and not (kind == "cuda" and index.isdecimal())):
+        raise FaceganError(f"{name!r} is not a device.", "use auto, cpu, cuda, cuda:1 or mps.")
+    if not available[kind]:
+        raise FaceganError(
+            f"--device {name}: this machine has no {kind} device that torch can use.", "use --device cpu."
+        )
+    if index and int(index) >= torch.cuda.device_count():
+        raise FaceganError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, counted from cuda:0.")
+    return torch.device(name)
+
+
+def describe_device(device: torch.device) -> str:
+    """A name for people: the GPU's product name, or the processor with its number of threads."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    if device.type == "cpu":
+        return f"cpu ({torch.get_num_threads()} threads)"
+    return str(device)
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """`auto`, `fp32` or `bf16` -> `fp32` or `bf16`. `auto` is bf16 on a CUDA device that computes it, fp32 elsewhere."""
+    if name != "auto":
+        return name
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Forward passes under this context compute in `precision`; weights, losses and optimisers stay float32."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def widened(x: torch.Tensor) -> torch.Tensor:
+    """A tensor that came out of `autocast`, in float32 if it was narrower: scores, norms and losses are summed there."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

@@ -1,0 +1,169 @@
+"""The pictures that people make with a generator: sheets, morphs, equations and walks. Each function is one command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facegan import latents
+from facegan.checkpoint import LoadedGenerator
+from facegan.dataset import Pixels
+from facegan.errors import UsageError
+from facegan.images import EquationTerm, enlarge, equation, grid, save_png, sheet, strip
+from facegan.latents import Latents
+from facegan.synthesis import batches, draw_faces
+
+MAX_SHEET = 2500
+"""Most faces on one picture; more are drawn with --separate."""
+WALK_PIXELS = 192
+"""Walks of smaller faces are enlarged to about this many pixels a face."""
+
+
+def _faces(loaded: LoadedGenerator, z: Latents) -> Pixels:
+    return draw_faces(loaded.module, loaded.config.networks, z)
+
+
+def sample_latents(loaded: LoadedGenerator, seed: int, indices: range, truncation: float) -> Latents:
+    """Latents number `indices` of `seed`, multiplied by `truncation`: nearer the average face, alike but cleaner.
+
+    The truncation of Karras et al. 2019 (arXiv:1812.04948, appendix B), mean + psi·(z - mean), about the prior's mean,
+    which is zero.
+    """
+    z = latents.draw(seed, indices, loaded.config.networks.latent_dim)
+    return z if truncation == 1 else z * np.float32(truncation)
+
+
+def sample_sheet(
+    loaded: LoadedGenerator, *, count: int, seed: int, numbers: bool = False, truncation: float = 1.0
+) -> Pixels:
+    """The contact sheet of a seed, one picture of `count` faces.
+
+    Raises:
+        UsageError: more faces than one picture should hold.
+    """
+    if count > MAX_SHEET:
+        raise UsageError(
+            f"a sheet holds at most {MAX_SHEET:,} faces, not {count:,}.", "add --separate for single files."
+        )
+    return sheet(_faces(loaded, sample_latents(loaded, seed, range(count), truncation)), numbers=numbers)
+
+
+def sample_separately(
+    loaded: LoadedGenerator, folder: Path, *, count: int, seed: int, truncation: float = 1.0
+) -> Iterator[Path]:
+    """Write each face as `folder/seed0-00044.png`, in bounded memory; yields the paths as they are written."""
+    chunk = 1024
+    for start in range(0, count, chunk):
+        z = sample_latents(loaded, seed, range(start, min(start + chunk, count)), truncation)
+        number = start
+        for faces in batches(loaded.module, loaded.config.networks, z):
+            for face in faces:
+                yield save_png(face, folder / f"seed{seed}-{number:05d}.png")
+                number += 1
+
+
+@dataclass(frozen=True)
+class Morph:
+    """A walk between faces: the faces (N, H, W, 3), and each one's share of its stretch."""
+
+    faces: Pixels
+    shares: list[float]
+
+    def strip(self) -> Pixels:
+        """All of them in one picture, the mixing factor under each."""
+        return strip(self.faces, self.shares)
+
+    def frames(self, loop: bool) -> Iterator[Pixels]:
+        """For an animation: there and, unless the walk is a loop already, back again."""
+        faces = enlarged(self.faces)
+        yield from faces
+        if not loop:
+            yield from faces[-2:0:-1]
+
+
+def interpolate(
+    loaded: LoadedGenerator, through: Sequence[str], *, steps: int, seed: int, method: str, loop: bool
+) -> Morph:
+    """Morph through the faces that the SPECs name.
+
+    Raises:
+        UsageError: fewer than two SPECs, or one that is not a SPEC.
+        FaceganError: a latent file that cannot be used.
+    """
+    if len(through) < 2:
+        raise UsageError("a morph needs two faces or more.", "give --through twice, such as --through 3 --through 17.")
+    width = loaded.config.networks.latent_dim
+    points = np.stack([_point(latents.parse_spec(spec, seed, width)) for spec in through])
+    walk, shares = latents.path(points, steps, method, loop)
+    return Morph(_faces(loaded, walk), shares)
+
+
+def _point(operand: latents.Operand) -> Latents:
+    """One latent for a SPEC: itself, or for several their mean at the prior's norm."""
+    return operand.mean if len(operand.labels) == 1 else latents.normalise(operand.mean)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The outcome of an arithmetic: the whole equation as one picture, and the result's latent and face."""
+
+    picture: Pixels
+    latent: Latents
+    face: Pixels
+
+
+def arithmetic(
+    loaded: LoadedGenerator, terms: Sequence[tuple[int, str]], *, seed: int, raw: bool, steps: int = 0
+) -> tuple[Sum, Morph | None]:
+    """The signed sum of SPECs, and the way to it.
+
+    Args:
+        terms: (+1 or -1, SPEC), in the order typed.
+        raw: leave the sum's norm, and the norms of the means that are drawn, as they are.
+        steps: when positive, also morph from the first operand to the result in so many faces.
+
+    Raises:
+        UsageError: no term, or not a SPEC.
+    """
+    if not terms:
+        raise UsageError("there is nothing to add.", "give --plus and --minus, such as --plus 3,8 --minus 5.")
+    width = loaded.config.networks.latent_dim
+    operands = [latents.parse_spec(spec, seed, width) for _, spec in terms]
+    signs = [sign for sign, _ in terms]
+    result = latents.signed_sum(signs, [operand.mean for operand in operands], raw=raw)
+    drawn = [operand.mean if raw else _point(operand) for operand in operands]
+    faces = _faces(loaded, np.concatenate([*(operand.latents for operand in operands), np.stack([*drawn, result])]))
+    counts = [len(operand.labels) for operand in operands]
+    ends = np.cumsum(counts)
+    columns = np.split(faces[: ends[-1]], ends[:-1])
+    means = faces[ends[-1] :]
+    pictures = [
+        EquationTerm("+" if sign > 0 else "-", column, operand.labels, mean if len(column) > 1 else None)
+        for sign, column, operand, mean in zip(signs, columns, operands, means, strict=False)
+    ]
+    outcome = Sum(equation(pictures, means[-1]), result, means[-1])
+    if not steps:
+        return outcome, None
+    walk, shares = latents.path(np.stack([drawn[0], result]), steps, "slerp")
+    return outcome, Morph(_faces(loaded, walk), shares)
+
+
+def walk(loaded: LoadedGenerator, *, faces: int, stops: int, steps: int, seed: int) -> Iterator[Pixels]:
+    """A looped walk through latent space: `faces` faces side by side, each through `stops` latents of its own.
+
+    Args:
+        steps: frames from one stop to the next; stops*steps frames in all, the last one step short of the first.
+    """
+    width = loaded.config.networks.latent_dim
+    points = [latents.draw(seed, range(n * stops, (n + 1) * stops), width) for n in range(faces)]
+    paths = np.stack([latents.path(p, steps + 1, "slerp", loop=True)[0] for p in points], axis=1)
+    for z in paths:  # one frame at a time: a walk may have thousands
+        yield grid(enlarged(_faces(loaded, z)), gap=4)
+
+
+def enlarged(faces: Pixels) -> Pixels:
+    """Small faces enlarged by a whole factor, to about WALK_PIXELS."""
+    return enlarge(faces, max(1, WALK_PIXELS // faces.shape[1]))

@@ -1,0 +1,85 @@
+"""Files that are whole or absent: written under a temporary name, synced, then renamed into place."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from facegan.errors import FaceganError
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Lend a temporary path to write to; when the block ends well, its file becomes `path` in one step.
+
+    The temporary file stands in the same folder (made if missing), so that renaming it never copies, and has the same
+    suffix, so that writers which choose a format by name choose the right one. Its name begins with a dot: whoever
+    lists a folder for such files must skip those, as a killed process leaves one behind.
+
+    When the block raises, or is interrupted, the temporary file is removed and what stood at `path` is untouched.
+
+    Args:
+        path: where the file shall be. An existing file is replaced; permissions are those of a new file.
+
+    Yields:
+        The path to write to. Write a file there, and close it before the block ends.
+
+    Raises:
+        FaceganError: the system refuses to write: no space, no permission, `path` is a folder.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        assert temporary.exists(), f"nothing was written to the temporary path of {path}"
+        _sync(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        # Only the system's word on this very file: an OSError about something read inside the block passes unchanged,
+        # and so does Pillow's "image file is truncated", which has no errno.
+        about_this_file = error.filename is None or Path(os.fsdecode(error.filename)) in (temporary, *path.parents)
+        if error.errno is None or not about_this_file or isinstance(error, BrokenPipeError):
+            raise
+        raise FaceganError(
+            f"{path} could not be written: {error.strerror}.", "Free some space there, or choose another place."
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def write_atomic(path: Path, content: bytes | str) -> Path:
+    """Write a whole file in one step, or leave what is there.
+
+    Args:
+        path: where; missing folders are made.
+        content: bytes as they are, or text, written as UTF-8 with its line ends untouched on every system.
+
+    Returns:
+        `path`.
+
+    Raises:
+        FaceganError: the system refuses to write.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    return path
+
+
+def _sync(path: Path) -> None:
+    """Bring a file's content to the disk, so that the rename that follows cannot outlive it in a power cut."""
+    with path.open("r+b") as file:  # Windows syncs only what is open for writing
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a rename to the disk where the system offers it; Windows does not, and some network disks refuse."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,251 @@
+"""From what was asked for to a loop that is ready to train: a new run, or an old one that goes on."""
+
+from __future__ import annotations
+
+import math
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from facegan import __version__
+from facegan.checkpoint import Checkpoint, LoadedGenerator, load_checkpoint, load_generator
+from facegan.config import Config
+from facegan.dataset import Dataset
+from facegan.device import choose_device, choose_precision, describe_device
+from facegan.errors import FaceganError
+from facegan.files import write_atomic
+from facegan.loop import total_images
+from facegan.presets import DEFAULT, ORIGINS, PRESETS
+from facegan.rundir import RunDir, create_run
+from facegan.trainer import Trainer
+
+RESUMABLE = ("training.epochs", "training.images", "output.")
+"""What may change when a run goes on; anything else would make another run of it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that has not started: everything that is known before the first step.
+
+    Attributes:
+        run: the directory of a run that goes on; None for a new one.
+        checkpoint: where it goes on from; None to start at the beginning.
+        start: generator to start a new run from (`--from`).
+        notes: sentences for the user: what was chosen, and which promises do not hold.
+    """
+
+    config: Config
+    dataset: Dataset
+    device: torch.device
+    run: RunDir | None = None
+    checkpoint: Checkpoint | None = None
+    start: LoadedGenerator | None = None
+    notes: tuple[str, ...] = ()
+
+    def trainer(self) -> Trainer:
+        trainer = Trainer(self.config, self.device)
+        if self.checkpoint:
+            trainer.load_state(self.checkpoint.state)
+        elif self.start:
+            weights = self.start.module.state_dict()
+            trainer.generator.load_state_dict(weights)
+            if trainer.average:
+                trainer.average.module.load_state_dict(weights)
+            if self.start.source.suffix == ".pt":
+                trainer.critic.load_state_dict(load_checkpoint(self.start.source).state["critic"])
+        return trainer
+
+
+def plan_new(
+    dataset_path: Path, preset: str | None, overrides: Mapping[str, Any], device: str, start: Path | None = None
+) -> Plan:
+    """A new run on a dataset.
+
+    Args:
+        preset: a name in PRESETS; None takes the default, or with `start` the configuration that comes with it.
+        overrides: dotted configuration paths and their values.
+        start: a generator or checkpoint whose weights the run starts from.
+
+    Raises:
+        FaceganError: an unknown preset, a dataset of the wrong size, a value out of range.
+    """
+    source = load_generator(start) if start else None
+    if preset is not None and preset not in PRESETS:
+        raise FaceganError(f"there is no preset {preset!r}.", f"presets: {', '.join(PRESETS)}.")
+    base = PRESETS[preset or DEFAULT]
+    if source and preset is None:
+        base = source.config.override({"training.images": None, "training.epochs": base.training.epochs, "seed": 0})
+    config = base.override(overrides)
+    dataset = Dataset(dataset_path, config.seed)
+    config = _fit(config, dataset)
+    if source and source.config.networks != config.networks:
+        raise FaceganError(
+            f"--from {start}: its networks ({_networks_in_words(source.config)}) are not those of this run "
+            f"({_networks_in_words(config)}).",
+            "leave out --preset and network options, and use a dataset of the same size.",
+        )
+    notes = []
+    if source:
+        notes.append(f"starting from the generator in {source.source}")
+        if source.source.suffix != ".pt":
+            notes.append("that file has no critic: it starts new, and the first faces may get worse before better")
+    elif preset is None:
+        notes.append(f"preset: {config.preset} ({ORIGINS[config.preset].summary})")
+    notes.append(f"dataset: {dataset_path} ({len(dataset):,} images of {dataset.info.size} px)")
+    return Plan(config, dataset, choose_device(device), start=source, notes=tuple(notes))
+
+
+def plan_resume(run: RunDir, overrides: Mapping[str, Any], device: str | None) -> Plan:
+    """The continuation of a run from its newest checkpoint, or from the beginning if it has none yet.
+
+    Raises:
+        FaceganError: an override that would change what is computed, or a dataset that is not the run's.
+    """
+    config = run.read_config()
+    if fixed := [path for path in overrides if not path.startswith(RESUMABLE)]:
+        raise FaceganError(
+            f"{fixed[0]} cannot change in a run that goes on.",
+            "only --epochs, --images, --device, --sample-every, --checkpoint-every, --log-every and --keep can; "
+            "start a new run with --from for the rest.",
+        )
+    if "training.epochs" in overrides:
+        overrides = {**overrides, "training.images": None}
+    config = config.override(overrides)
+    provenance = read_provenance(run)
+    facts = provenance.get("dataset", {})
+    dataset = Dataset(Path(str(facts.get("path"))), config.seed)
+    if dataset.info.pixels_sha256 != facts.get("sha256"):
+        raise FaceganError(
+            f"{dataset.info.path} is not the dataset that {run.path} was trained on.",
+            "a run can only go on with the same images; start a new one with --from.",
+        )
+    config = _fit(config, dataset)
+    where = choose_device(device or str(provenance.get("device", "auto")))
+    found = run.checkpoints()
+    checkpoint = load_checkpoint(found[-1][1]) if found else None
+    seen = checkpoint.images_seen if checkpoint else 0
+    notes = [f"going on with {run.path} at {seen:,} images"]
+    notes += _broken_promises(provenance, where)
+    if seen >= total_images(config):
+        raise FaceganError(
+            f"{run.path} is complete: it has seen {seen:,} of {total_images(config):,} images.",
+            "ask for more with --epochs or --images.",
+        )
+    return Plan(config, dataset, where, run, checkpoint, notes=tuple(notes))
+
+
+def open_run(plan: Plan, name: str | None, command: list[str]) -> tuple[RunDir, dict[str, Any]]:
+    """The run's directory, ready for the loop: created or rolled back to the checkpoint, and what describes it.
+
+    Args:
+        name: of a new run; None makes one from dataset and preset.
+        command: the command line, for provenance.json.
+
+    Returns:
+        The directory, and the provenance that goes into its checkpoints.
+    """
+    if plan.run is None:
+        run = create_run(name or f"{plan.dataset.info.path.name}-{plan.config.preset}")
+        provenance = describe(plan, command)
+    else:
+        run = plan.run
+        run.drop_beyond(plan.checkpoint.images_seen if plan.checkpoint else 0)
+        provenance = read_provenance(run)
+        going_on = {"at_images": plan.checkpoint.images_seen if plan.checkpoint else 0, **_environment(plan, command)}
+        provenance["resumed"] = [*provenance.get("resumed", []), going_on]
+    run.write_config(plan.config)
+    write_provenance(run, provenance)
+    return run, provenance
+
+
+def describe(plan: Plan, command: list[str]) -> dict[str, Any]:
+    """What provenance.json holds: versions, command, device, dataset and its hash."""
+    info = plan.dataset.info
+    dataset = {
+        "path": str(info.path),
+        "count": info.count,
+        "size": info.size,
+        "sha256": info.pixels_sha256,
+        "crop": dict(info.crop),
+    }
+    start = {"from": str(plan.start.source), "from_images_seen": plan.start.images_seen} if plan.start else {}
+    return {**_environment(plan, command), "dataset": dataset, **start}
+
+
+def _environment(plan: Plan, command: list[str]) -> dict[str, Any]:
+    return {
+        "facegan": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "command": command,
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "device": str(plan.device),
+        "device_name": describe_device(plan.device),
+        "threads": torch.get_num_threads(),
+        "precision": choose_precision(plan.config.training.precision, plan.device),
+    }
+
+
+def read_provenance(run: RunDir) -> dict[str, Any]:
+    """Raises: FaceganError: missing or damaged."""
+    from json import loads
+
+    try:
+        provenance = loads(run.provenance.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise FaceganError(f"{run.provenance} cannot be read: {error}.") from None
+    if not isinstance(provenance, dict):
+        raise FaceganError(f"{run.provenance} is not a JSON object.")
+    return provenance
+
+
+def write_provenance(run: RunDir, provenance: Mapping[str, Any]) -> None:
+    from json import dumps
+
+    write_atomic(run.provenance, dumps(provenance, indent=2) + "\n")
+
+
+def _fit(config: Config, dataset: Dataset) -> Config:
+    """The configuration met with its dataset: size and length resolved."""
+    size = dataset.info.size
+    networks = config.networks
+    if networks.size != size:
+        if not networks.any_size:
+            raise FaceganError(
+                f"preset {config.preset!r} is for {networks.size} px, and {dataset.info.path} has {size} px.",
+                f"facegan preprocess SOURCE --size {networks.size} --crop {ORIGINS[config.preset].crop}",
+            )
+        networks = replace(networks, size=size)
+    training = config.training
+    if training.images is None:
+        assert training.epochs is not None
+        training = replace(training, images=max(1, math.ceil(training.epochs * len(dataset))))
+    return replace(config, networks=networks, training=training)
+
+
+def _broken_promises(provenance: Mapping[str, Any], device: torch.device) -> list[str]:
+    now = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": str(device)}
+    changed = [
+        f"{key} was {provenance.get(key)} and is {value}" for key, value in now.items() if provenance.get(key) != value
+    ]
+    if changed:
+        return [f"{'; '.join(changed)}: the run goes on, but not bit for bit as it would have"]
+    return [] if device.type == "cpu" else ["on a GPU a resumed run is not equal bit for bit"]
+
+
+def _networks_in_words(config: Config) -> str:
+    facts = config.to_dict()["networks"]
+    return ", ".join(f"{key} {facts[key]}" for key in ("family", "size", "width", "latent_dim") if key in facts)
+
+
+def this_command() -> list[str]:
+    return ["facegan", *sys.argv[1:]]

@@ -1,0 +1,200 @@
+"""The training loop: dataset and trainer on one side, the run directory on the other; events go to a callback.
+
+What is due when is a function of images seen, so a run stopped anywhere and resumed does the same things at the same
+places as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from facegan import latents
+from facegan.checkpoint import save_checkpoint, save_generator
+from facegan.config import Config
+from facegan.dataset import Dataset, flip_mask, to_images
+from facegan.errors import FaceganError, Interrupted
+from facegan.images import grid, save_png
+from facegan.noise import StepNoise, draw_noise, ends_cycle
+from facegan.plots import plot_curves
+from facegan.progress import write_progress
+from facegan.rundir import RunDir
+from facegan.synthesis import draw_faces
+from facegan.trainer import Metrics, Trainer
+
+SHEET = 25
+"""Faces on a sample grid: latents 0 to 24 of the run's seed."""
+PROGRESS_FPS = 8
+_CURVES_EVERY_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """A step was done; numbers are still on the device."""
+
+    images_seen: int
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A row went to metrics.jsonl."""
+
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Wrote:
+    """A file was written or replaced."""
+
+    path: Path
+
+
+Event = Stepped | Logged | Wrote
+
+
+def total_images(config: Config) -> int:
+    """Images seen at the end of the run: what was asked for, rounded up to whole batches."""
+    assert config.training.images is not None, "the configuration has not met its dataset"
+    return math.ceil(config.training.images / config.training.batch_size) * config.training.batch_size
+
+
+class Loop:
+    """One run in progress.
+
+    Args:
+        trainer: new, or with a checkpoint's state loaded.
+        dataset: of the trainer's size, ordered by the run's seed.
+        run: its directory, with config.json written.
+        provenance: goes into every checkpoint.
+        on_event: told of every step, row and file.
+        stopped: asked after every step; a signal number ends the run after saving.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        dataset: Dataset,
+        run: RunDir,
+        provenance: dict[str, Any],
+        on_event: Callable[[Event], None] = lambda event: None,
+        stopped: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        self.trainer, self.dataset, self.run, self.provenance = trainer, dataset, run, provenance
+        self.on_event, self.stopped = on_event, stopped
+        self.config = trainer.config
+        self._sheet = latents.draw(self.config.seed, range(SHEET), self.config.networks.latent_dim)
+        self._clock = time.perf_counter()
+        self._curves_at = self._clock
+        self._rated_at = trainer.images_seen
+
+    def train(self) -> None:
+        """Train to the end.
+
+        Raises:
+            Interrupted: `stopped` returned a signal; everything is saved.
+            FaceganError: the losses are no longer finite, or a file could not be written.
+        """
+        total, output, batch = total_images(self.config), self.config.output, self.config.training.batch_size
+        if self.trainer.images_seen == 0:
+            self._save_sample(0.0)
+        while self.trainer.images_seen < total:
+            step = self.trainer.step_number
+            metrics = self.trainer.step(*self.inputs())
+            seen = self.trainer.images_seen
+            self.on_event(Stepped(seen))
+            if ends_cycle(self.config, step) and (step + 1) % (output.log_every * self.config.training.n_critic) == 0:
+                self._log(metrics)
+            if epoch := self._due(output.sample_every, batch):
+                self._save_sample(epoch)
+            signum = self.stopped()
+            if self._due(output.checkpoint_every, batch) or signum or seen >= total:
+                self._save(metrics)
+            if signum and seen < total:
+                raise Interrupted(
+                    f"stopped at {seen:,} images; everything is saved in {self.run.path}.",
+                    f"go on with: facegan train --run {self.run.path}",
+                    signum=signum,
+                )
+        self._finish()
+
+    def inputs(self) -> tuple[Tensor, StepNoise]:
+        """Images and noise of the trainer's next step."""
+        training, step = self.config.training, self.trainer.step_number
+        pixels = self.dataset.batch(self.trainer.images_seen, training.batch_size)
+        mirrored = flip_mask(self.config.seed, step, training.batch_size) if training.flip else None
+        mask_shapes = self.trainer.critic.mask_shapes
+        noise = draw_noise(self.config, step, mask_shapes, self.trainer.device)  # type: ignore[arg-type]
+        return to_images(pixels, self.trainer.device, mirrored), noise
+
+    def _due(self, every: float, batch: int) -> float:
+        """The epoch whose turn came with the last batch, a multiple of `every`; 0 where none did."""
+        interval = every * len(self.dataset)
+        turns = math.floor(self.trainer.images_seen / interval)
+        return turns * every if turns > math.floor((self.trainer.images_seen - batch) / interval) else 0.0
+
+    def _log(self, metrics: Metrics) -> None:
+        values = {name: float(value) for name, value in metrics.items()}
+        self._check_finite(values)
+        seen, now = self.trainer.images_seen, time.perf_counter()
+        rate = (seen - self._rated_at) / max(now - self._clock, 1e-9)
+        self._clock, self._rated_at = now, seen
+        row = {"images_seen": seen, "epoch": round(seen / len(self.dataset), 4), **values}
+        row["images_per_second"] = round(rate, 1)
+        self.run.append_metrics(row)
+        self.on_event(Logged(row))
+
+    def _check_finite(self, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            if not math.isfinite(value):
+                kept = self.run.checkpoints()
+                raise FaceganError(
+                    f"{name} is {value} at {self.trainer.images_seen:,} images: training has diverged and was stopped; "
+                    f"{f'the last good checkpoint is {kept[-1][1]}' if kept else 'nothing was saved'}.",
+                    "lower --critic-lr and --generator-lr, or use --precision fp32.",
+                )
+
+    def _save_sample(self, epoch: float) -> None:
+        faces = draw_faces(self.trainer.sampling_generator, self.config.networks, self._sheet)
+        self.on_event(Wrote(save_png(grid(faces), self.run.sample(epoch))))
+        self._restart_clock()
+
+    def _save(self, metrics: Metrics) -> None:
+        self._check_finite({name: float(value) for name, value in metrics.items()})
+        output, training, seen = self.config.output, self.config.training, self.trainer.images_seen
+        path = save_checkpoint(self.run.checkpoint(seen), self.config, self.provenance, self.trainer.state())
+        self.run.thin_checkpoints(output.keep, output.checkpoint_every * len(self.dataset), training.batch_size)
+        self.on_event(Wrote(path))
+        save_generator(
+            self.run.generator,
+            self.trainer.sampling_generator,
+            self.config,
+            images_seen=seen,
+            weights="averaged" if self.trainer.average else "raw",
+            provenance=self.provenance,
+        )
+        self.on_event(Wrote(self.run.generator))
+        if time.perf_counter() - self._curves_at > _CURVES_EVERY_SECONDS:
+            self._plot()
+        self._restart_clock()
+
+    def _plot(self) -> None:
+        if rows := self.run.read_metrics():
+            self.on_event(Wrote(plot_curves(rows, self.run.curves, title=self.run.path.name)))
+        self._curves_at = time.perf_counter()
+
+    def _finish(self) -> None:
+        epoch = self.trainer.images_seen / len(self.dataset)
+        if not self._due(self.config.output.sample_every, self.config.training.batch_size):
+            self._save_sample(epoch)
+        self._plot()
+        self.on_event(Wrote(write_progress(self.run, self.run.progress, PROGRESS_FPS)))
+
+    def _restart_clock(self) -> None:
+        """Leave time spent on files out of the images per second."""
+        self._clock, self._rated_at = time.perf_counter(), self.trainer.images_seen

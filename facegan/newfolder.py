@@ -1,0 +1,131 @@
+"""Folders that are whole or absent: filled under a temporary name, synced, then renamed into place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from types import TracebackType
+
+from facegan.errors import FaceganError
+
+
+class NewFolder:
+    """A folder beside `out` to fill; `publish` gives it its name. Left without that, it is removed.
+
+    Args:
+        out: the folder to make. Parents are made as needed.
+        overwrite: replace what is at `out`, if there is nothing in it but `known` files.
+        known: names of the files that this kind of folder consists of.
+
+    Raises:
+        FaceganError: `out` is in the way, or the system refuses to write.
+    """
+
+    def __init__(self, out: Path, *, overwrite: bool, known: Collection[str]) -> None:
+        self.out = out
+        self._overwrite, self._known = overwrite, known
+        self._temporary: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where to write the files, inside the with block and before `publish`."""
+        assert self._temporary is not None, "used outside its with block"
+        return self._temporary
+
+    def __enter__(self) -> NewFolder:
+        self._check_free()
+        with disk_errors(self.out):
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            self._remove_abandoned()
+            self._temporary = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.", suffix=".part", dir=self.out.parent))
+            self._temporary.chmod(0o777 & ~_umask())  # mkdtemp makes it private; this is to be like any other folder
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
+
+    def publish(self) -> None:
+        """Sync every file and rename the folder to `out`. All files must be closed: Windows renames no open ones."""
+        with disk_errors(self.out):
+            for file in self.path.iterdir():
+                with file.open("rb+") as handle:  # Windows syncs only what is open for writing
+                    os.fsync(handle.fileno())
+            _sync_folder(self.path)
+            self._rename()
+            self._temporary = None
+            _sync_folder(self.out.parent)
+
+    def _rename(self) -> None:
+        """An old folder steps aside first: no folder can be renamed onto a full one."""
+        if not self.out.exists():
+            self.path.replace(self.out)
+            return
+        old = self.path.with_suffix(".old")
+        self.out.replace(old)
+        try:
+            self.path.replace(self.out)
+        except BaseException:
+            old.replace(self.out)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _remove_abandoned(self) -> None:
+        """What a killed process left behind. One that lives writes all the time, so an hour's silence is proof."""
+        for folder in self.out.parent.iterdir():
+            if folder.name.startswith(f".{self.out.name}.") and folder.suffix == ".part":
+                with contextlib.suppress(OSError, ValueError):
+                    if max(file.stat().st_mtime for file in (folder, *folder.iterdir())) < time.time() - 3600:
+                        shutil.rmtree(folder, ignore_errors=True)
+
+    def _check_free(self) -> None:
+        out = self.out
+        other = "Choose another folder: --out FOLDER"
+        if not out.name:
+            raise FaceganError(f"{out} cannot be made: it is there already.", other)
+        if out.is_symlink() or (out.exists() and not out.is_dir()):
+            raise FaceganError(f"{out} exists and is not a folder.", other)
+        if not out.exists():
+            return
+        with disk_errors(out):
+            present = sorted(file.name for file in out.iterdir())
+        foreign = [name for name in present if name not in self._known]
+        if foreign:
+            raise FaceganError(f"{out} exists and holds other files, such as {foreign[0]}.", other)
+        if present and not self._overwrite:
+            raise FaceganError(f"{out} exists already.", "Replace it with --overwrite, or choose another with --out")
+
+
+@contextlib.contextmanager
+def disk_errors(out: Path) -> Iterator[None]:
+    """Turn the system's refusal to write into a sentence about `out`."""
+    try:
+        yield
+    except OSError as error:
+        culprit = f": {error.filename}" if error.filename and Path(error.filename) in out.parents else ""
+        raise FaceganError(
+            f"{out} could not be written: {error.strerror or error}{culprit}.",
+            "Choose a folder that you may write to, on a disk with room: --out FOLDER",
+        ) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring names to the disk where the system offers it; Windows does not, and some network disks refuse."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,276 @@
+"""Photos in, a dataset directory out: list them, decode them in parallel, write them in order."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facegan.attributes import AttributeTable, read_attributes
+from facegan.chunks import Decoded, Job, decode_chunk, in_chunks
+from facegan.crops import Crop, parse_crop
+from facegan.datasetdir import DatasetInfo, DatasetWriter, read_dataset_json
+from facegan.errors import FaceganError, UsageError
+from facegan.photos import Photo
+from facegan.sources import Source, open_source
+from facegan.workers import in_order
+
+SIZES = (32, 64, 128, 256)
+FILTER = "lanczos"
+
+
+@dataclass(frozen=True)
+class PreprocessResult:
+    """What became of a source.
+
+    Attributes:
+        path: the dataset directory.
+        info: what its dataset.json says.
+        count: photos in it.
+        skipped: photos left out, each with its reason in skipped.csv.
+        reasons: reason -> how many, the most frequent first; numbers within reasons are left out.
+        duplicates: photos with the same pixels as an earlier one: in it all the same, or with `dedupe` among `skipped`.
+        crop: how they were cut, as `--crop` takes it.
+        ignored: other files of the source, which are no pictures by name.
+        enlarged: photos whose crop had fewer pixels than the images have.
+        animated: animated files of which the first frame was taken.
+        table: where the attributes came from, or None.
+        without_attributes: photos that the table has no row for.
+        reused: an existing dataset was kept, and nothing was written; counts of the five lines above are then zero.
+    """
+
+    path: Path
+    info: DatasetInfo
+    count: int
+    skipped: int
+    duplicates: int
+    crop: str
+    reasons: tuple[tuple[str, int], ...] = ()
+    ignored: int = 0
+    enlarged: int = 0
+    animated: int = 0
+    table: str | None = None
+    without_attributes: int = 0
+    reused: bool = False
+
+
+def preprocess(
+    source: Path,
+    *,
+    size: int,
+    crop: str = "square",
+    attributes: Path | None = None,
+    limit: int | None = None,
+    workers: int | None = None,
+    out: Path | None = None,
+    dedupe: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> PreprocessResult:
+    """Make a dataset of S x S images from a folder or zip of photos.
+
+    Images are in the order of the photos' names, whatever the number of workers, and the same bytes every time.
+    Memory does not grow with their number, but for their names and attributes. Every photo is either in the dataset
+    or in skipped.csv with a reason.
+
+    Args:
+        source: a folder, a .zip, or CelebA in any of its layouts.
+        size: S, one of SIZES.
+        crop: square, none, PIXELS, a FRACTION or a protocol's name; see `crops.parse_crop`.
+        attributes: a table, CelebA's .txt or a .csv with a header. CelebA's own is found by itself.
+        limit: take only the first so many photos by name.
+        workers: processes; the number of processors by default.
+        out: where to; data/<name>-<size> by default.
+        dedupe: leave out photos with the same pixels as an earlier one.
+        overwrite: replace an existing dataset. Otherwise it is kept, if it was made with these settings.
+        progress: called with (photos done, photos in all).
+
+    Raises:
+        UsageError: a value that is not legal, whatever the source.
+        FaceganError: the source holds no usable photo, or the dataset cannot be written.
+    """
+    if size not in SIZES:
+        raise UsageError(f"--size {size} is not a size of the networks.", f"Choose one of {_listed(SIZES)}")
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit {limit} leaves no photos.", "Give a number of at least 1, or leave it out.")
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers} is not a number of processes.", "Give at least 1, or leave it out.")
+    how = parse_crop(crop)
+    found = open_source(source)
+    out = out or Path("data") / f"{found.title}-{size}"
+    settings = _settings(found, size, how, attributes, limit, dedupe)
+    if (out / "dataset.json").exists() and not overwrite:
+        return _keep(out, settings)
+    table = _table(found, attributes)
+    photos = found.photos[:limit]
+    job = Job(found.path, found.kind, size, how)
+    tally = _Tally(dedupe, table)
+    with DatasetWriter(out, size, columns=table.columns if table else (), overwrite=overwrite) as writer:
+        _check_room(out, len(photos) * size * size * 3)
+        for name, reason in found.unusable:
+            tally.skip(writer, name, reason)
+        done = 0
+        with closing(in_order(decode_chunk, in_chunks(job, photos), workers or _processors())) as results:
+            for result in results:
+                tally.take(writer, result, photos[done : done + result.photos])
+                done += result.photos
+                if progress:
+                    progress(done, len(photos))
+        if not writer.count:
+            raise _none_usable(found, tally)
+        info = writer.finish(source=settings["source"], crop=how.describe(), filter=FILTER, settings=settings)
+    return PreprocessResult(
+        path=out,
+        info=info,
+        count=info.count,
+        skipped=info.skipped,
+        duplicates=tally.duplicates,
+        crop=str(how),
+        reasons=tuple(sorted(tally.reasons.items(), key=lambda item: (-item[1], item[0]))),
+        ignored=found.ignored,
+        enlarged=tally.enlarged,
+        animated=tally.animated,
+        table=table.where if table else None,
+        without_attributes=tally.without_attributes,
+    )
+
+
+class _Tally:
+    """Counts what happens to the photos while they are written."""
+
+    def __init__(self, dedupe: bool, table: AttributeTable | None) -> None:
+        self.dedupe, self.table = dedupe, table
+        self.duplicates = self.enlarged = self.animated = self.without_attributes = 0
+        self.reasons: dict[str, int] = {}
+        self._first: dict[bytes, str] = {}
+
+    def take(self, writer: DatasetWriter, result: Decoded, photos: Sequence[Photo]) -> None:
+        """Write a chunk: its faces to the dataset, its faults to skipped.csv."""
+        for index, reason in result.faults.items():
+            self.skip(writer, photos[index].name, reason)
+        names = [photo.name for index, photo in enumerate(photos) if index not in result.faults]
+        images = np.frombuffer(result.pixels, np.uint8).reshape(len(names), writer.size, writer.size, 3)
+        keep = []
+        for index, (name, digest) in enumerate(zip(names, result.digests, strict=True)):
+            first = self._first.setdefault(digest, name)
+            if first is not name:
+                self.duplicates += 1
+                if self.dedupe:
+                    self.skip(writer, name, f"same pixels as {first}")
+                    continue
+                writer.duplicate(name, first)
+            keep.append(index)
+        if len(keep) < len(names):
+            images, names = images[keep], [names[index] for index in keep]
+        if names:
+            writer.write(images, names, self._rows(names))
+        self.enlarged += result.enlarged
+        self.animated += result.animated
+
+    def skip(self, writer: DatasetWriter, name: str, reason: str) -> None:
+        writer.skip(name, reason)
+        kind = "same pixels as another photo" if reason.startswith("same pixels as ") else reason.partition(":")[0]
+        self.reasons[kind] = self.reasons.get(kind, 0) + 1
+
+    def _rows(self, names: Sequence[str]) -> list[list[str]] | None:
+        if self.table is None:
+            return None
+        rows = [self.table.row(name) for name in names]
+        self.without_attributes += rows.count(None)
+        return [[""] * len(self.table.columns) if row is None else row for row in rows]
+
+
+def _settings(
+    found: Source, size: int, crop: Crop, attributes: Path | None, limit: int | None, dedupe: bool
+) -> dict[str, Any]:
+    """What was asked for. Of paths only the last part: the dataset may be handed on, and the source may move."""
+    name = found.path.resolve().name
+    return {
+        "source": {"name": name, "kind": found.kind, "celeba": found.celeba, "photos": len(found.photos)},
+        "size": size,
+        "crop": str(crop),
+        "attributes": attributes.name if attributes else None,
+        "limit": limit,
+        "dedupe": dedupe,
+    }
+
+
+def _keep(out: Path, settings: dict[str, Any]) -> PreprocessResult:
+    info = read_dataset_json(out)
+    for name, wanted in settings.items():
+        had = info.settings.get(name)
+        if had != wanted:
+            if name == "source":
+                had, wanted = _source_in_words(had), _source_in_words(wanted)
+            raise FaceganError(
+                f"{out} exists, made with another {name}: {_option(had)}, not {_option(wanted)}.",
+                "Replace it with --overwrite, or keep both with --out FOLDER",
+            )
+    return PreprocessResult(out, info, info.count, info.skipped, info.duplicates, str(settings["crop"]), reused=True)
+
+
+def _source_in_words(source: Any) -> str:
+    facts = source if isinstance(source, dict) else {}
+    photos = facts.get("photos")
+    return f"{facts.get('name')} of {photos:,} photos" if isinstance(photos, int) else str(facts.get("name"))
+
+
+def _option(value: Any) -> str:
+    return {None: "none", True: "yes", False: "no"}.get(value, str(value))
+
+
+def _table(found: Source, attributes: Path | None) -> AttributeTable | None:
+    if attributes is not None:
+        table = read_attributes(attributes)
+    elif isinstance(found.table, str):
+        table = read_attributes(found.table, archive=found.path)
+    elif found.table is not None:
+        table = read_attributes(found.table)
+    else:
+        return None
+    table = table.for_source(photo.name for photo in found.photos)
+    if attributes is not None and found.photos and not any(table.row(photo.name) for photo in found.photos):
+        raise FaceganError(
+            f"{attributes} has no row for any photo in {found.path}, such as {found.photos[0].name}.",
+            "Its first column must hold the photos' file names, with their endings.",
+        )
+    return table
+
+
+def _check_room(out: Path, needed: int) -> None:
+    """Rather before an hour's work than after it."""
+    free = shutil.disk_usage(out.absolute().parent).free
+    if needed > free:
+        raise FaceganError(
+            f"The dataset needs {needed / 1e9:.1f} GB, and the disk of {out} has {free / 1e9:.1f} GB free.",
+            "Make room, choose another disk with --out, or take fewer photos with --limit",
+        )
+
+
+def _none_usable(found: Source, tally: _Tally) -> FaceganError:
+    total = sum(tally.reasons.values())
+    reason, times = max(tally.reasons.items(), key=lambda item: item[1])
+    hint = "Make sure that they open in a picture viewer."
+    if reason.startswith("smaller than the crop"):
+        hint = "Choose a smaller --crop, or --crop square"
+    elif "CelebA" in reason:
+        hint = "Named crops are for CelebA's aligned photos; for others use --crop square, PIXELS or a FRACTION"
+    which = "all of them" if times == total else f"{times:,} of them"
+    return FaceganError(f"None of the {total:,} photos in {found.path} could be used; {which}: {reason}.", hint)
+
+
+def _processors() -> int:
+    """Those this process may use, which in a container can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _listed(values: Sequence[int]) -> str:
+    return f"{', '.join(map(str, values[:-1]))} and {values[-1]}"

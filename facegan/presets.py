@@ -1,0 +1,136 @@
+"""The presets: rows of data. `docs/presets.md` says where each number comes from and how the originals were matched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from facegan.config import Adam, Config, DcganNetworks, KerasNetworks, Output, Training
+
+DEFAULT = "dcgan"
+
+_OUTPUT = Output(sample_every=1, checkpoint_every=1, log_every=10, keep=3, tensorboard=False)
+
+# Keras' Adam adds its epsilon before the bias correction and torch's after it; see docs/presets.md.
+_HUMAN_FACES_ADAM = Adam(lr=2e-4, beta1=0.5, beta2=0.9, eps=1e-7)
+_KERAS_FACES_ADAM = Adam(lr=2e-4, beta1=0.9, beta2=0.999, eps=1e-7)
+
+_KERAS_FACES_TRAINING = Training(
+    epochs=60,
+    images=None,
+    batch_size=64,
+    n_critic=5,
+    update="alternating",
+    penalty_weight=10,
+    generator=_KERAS_FACES_ADAM,
+    critic=_KERAS_FACES_ADAM,
+    ema_half_life=0,
+    flip=False,
+    precision="fp32",
+)
+
+PRESETS: dict[str, Config] = {
+    config.preset: config
+    for config in (
+        Config(
+            preset="dcgan",
+            seed=0,
+            networks=DcganNetworks(size=64, latent_dim=128, width=64, max_width=512, slope=0.2),
+            training=Training(
+                epochs=100,
+                images=None,
+                batch_size=64,
+                n_critic=1,
+                update="alternating",
+                penalty_weight=10,
+                generator=Adam(lr=1e-4, beta1=0.0, beta2=0.9, eps=1e-8),
+                critic=Adam(lr=3e-4, beta1=0.0, beta2=0.9, eps=1e-8),
+                ema_half_life=20_000,
+                flip=True,
+                precision="auto",
+            ),
+            output=_OUTPUT,
+        ),
+        Config(
+            preset="human-faces",
+            seed=0,
+            networks=KerasNetworks(
+                size=64,
+                latent_dim=128,
+                generator_widths=(256, 128, 64, 32),
+                critic_widths=(32, 64, 128, 256, 512),
+                kernel_size=5,
+                slope=0.3,
+                batch_norm_momentum=0.01,
+                critic_batch_norm=True,
+                critic_dropout=0.5,
+                unit_pixels=True,
+            ),
+            training=Training(
+                epochs=100,
+                images=None,
+                batch_size=64,
+                n_critic=1,
+                update="joint",
+                penalty_weight=10,
+                generator=_HUMAN_FACES_ADAM,
+                critic=_HUMAN_FACES_ADAM,
+                ema_half_life=0,
+                flip=False,
+                precision="fp32",
+            ),
+            output=_OUTPUT,
+        ),
+        Config(
+            preset="keras-faces-64",
+            seed=0,
+            networks=KerasNetworks(
+                size=64,
+                latent_dim=100,
+                generator_widths=(512, 256, 128, 64),
+                critic_widths=(64, 128, 256, 512),
+                kernel_size=5,
+                slope=0.2,
+                batch_norm_momentum=0.1,
+                critic_batch_norm=False,
+                critic_dropout=0.0,
+                unit_pixels=False,
+            ),
+            training=_KERAS_FACES_TRAINING,
+            output=_OUTPUT,
+        ),
+        Config(
+            preset="keras-faces-128",
+            seed=0,
+            networks=KerasNetworks(
+                size=128,
+                latent_dim=200,
+                generator_widths=(512, 256, 128, 64),
+                critic_widths=(64, 128, 256, 512),
+                kernel_size=3,
+                slope=0.2,
+                batch_norm_momentum=0.1,
+                critic_batch_norm=False,
+                critic_dropout=0.0,
+                unit_pixels=False,
+            ),
+            training=_KERAS_FACES_TRAINING,
+            output=_OUTPUT,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the original of a preset did to its photos, and where its settings come from."""
+
+    crop: str
+    summary: str
+
+
+ORIGINS: dict[str, Origin] = {
+    "dcgan": Origin("square", "facegan's default: any size from 32 to 256, averaged weights"),
+    "human-faces": Origin("human-faces", "the TensorFlow 2 WGAN-GP: 64 px, batch norm and dropout in the critic"),
+    "keras-faces-64": Origin("none", "the Keras notebook at 64 px: five critic steps"),
+    "keras-faces-128": Origin("none", "the Keras notebook at 128 px: five critic steps"),
+}

@@ -1,0 +1,43 @@
+"""The progress of a run as an animation: its sample grids, the same latents every time, each with a caption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from facegan.animation import write_animation
+from facegan.errors import FaceganError
+from facegan.images import with_caption
+from facegan.rundir import RunDir
+
+MAX_FRAMES = 200
+_HOLD = 12
+"""How many times the last grid is shown, so that a viewer sees where it ended before the loop starts again."""
+
+
+def write_progress(run: RunDir, path: Path, fps: float) -> Path:
+    """The sample grids of `run` as one looping animation; at most MAX_FRAMES of them, evenly chosen, the last kept.
+
+    Raises:
+        FaceganError: the run has no sample grids yet.
+    """
+    samples = run.samples()
+    if not samples:
+        raise FaceganError(f"{run.path} has no sample grids yet.", "the first is drawn when training starts.")
+    if len(samples) > MAX_FRAMES:
+        samples = [samples[i] for i in np.linspace(0, len(samples) - 1, MAX_FRAMES).round().astype(int)]
+    return write_animation(_frames(samples), path, fps=fps)
+
+
+def _frames(samples: list[tuple[float, Path]]) -> Iterator[np.ndarray]:
+    frame = None
+    for epoch, path in samples:
+        with Image.open(path) as picture:
+            frame = with_caption(np.asarray(picture.convert("RGB")), f"epoch {epoch:g}")
+        yield frame
+    for _ in range(_HOLD):
+        assert frame is not None
+        yield frame

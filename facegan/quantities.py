@@ -1,0 +1,45 @@
+"""Numbers as people type and read them: 200k, 1.5M, 3 h 20 min, 1.2 GB."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from facegan.errors import UsageError
+
+_SUFFIXES = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+_NUMBER = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([kmg]?)", re.IGNORECASE)
+
+
+def parse_count(text: str) -> int:
+    """`1.5M` -> 1500000, `200k` -> 200000, `8,500` -> 8500.
+
+    Raises:
+        UsageError: not such a number, or less than one.
+    """
+    match = _NUMBER.fullmatch(text.replace(",", "").replace("_", "").strip())
+    count = round(float(match[1]) * _SUFFIXES[match[2].lower()]) if match else 0
+    if count < 1:
+        raise UsageError(f"{text!r} is not a count.", "write it as 8500, 200k or 1.5M.")
+    return count
+
+
+def duration(seconds: float) -> str:
+    """42 s, 3 min 5 s, 2 h 10 min, 3 d 4 h; `?` where it is not known."""
+    if not math.isfinite(seconds) or seconds < 0:
+        return "?"
+    total = round(seconds)
+    for unit, name, below, below_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if total >= unit:
+            rest = total % unit // below
+            return f"{total // unit} {name}" + (f" {rest} {below_name}" if rest else "")
+    return f"{total} s"
+
+
+def size(count: float) -> str:
+    """Bytes in decimal units: 812 kB, 1.2 GB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:,.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError

@@ -1,0 +1,178 @@
+"""Names and paths of a run directory, its metrics, and how the newest run or checkpoint is found."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from facegan.config import Config
+from facegan.errors import FaceganError
+from facegan.files import write_atomic
+
+RUNS = Path("runs")
+_RUN_NAME = re.compile(r"(\d{5,})-.+")
+_CHECKPOINT_NAME = re.compile(r"\d{1,15}\.pt")
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """One run's folder, such as `runs/00003-celeba-64-dcgan`."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def provenance(self) -> Path:
+        return self.path / "provenance.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def curves(self) -> Path:
+        return self.path / "curves.png"
+
+    @property
+    def progress(self) -> Path:
+        return self.path / "progress.gif"
+
+    @property
+    def generator(self) -> Path:
+        return self.path / "generator.safetensors"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    def sample(self, epoch: float) -> Path:
+        """`samples/epoch-0003.png`, or `epoch-0003.50.png` between the ends of epochs."""
+        whole = round(epoch)
+        name = f"{whole:04d}" if abs(epoch - whole) < 5e-3 else f"{epoch:07.2f}"
+        return self.path / "samples" / f"epoch-{name}.png"
+
+    def samples(self) -> list[tuple[float, Path]]:
+        """All sample grids as (epoch, path), in order."""
+        found = []
+        for path in (self.path / "samples").glob("epoch-*.png"):
+            try:
+                found.append((float(path.stem.removeprefix("epoch-")), path))
+            except ValueError:
+                continue
+        return sorted(found)
+
+    def checkpoint(self, images_seen: int) -> Path:
+        return self.path / "checkpoints" / f"{images_seen:09d}.pt"
+
+    def checkpoints(self) -> list[tuple[int, Path]]:
+        """All checkpoints as (images seen, path), oldest first."""
+        paths = (self.path / "checkpoints").glob("*.pt")
+        return sorted((int(path.stem), path) for path in paths if _CHECKPOINT_NAME.fullmatch(path.name))
+
+    def newest_checkpoint(self) -> Path:
+        """Raises: FaceganError: the run has none yet."""
+        found = self.checkpoints()
+        if not found:
+            raise FaceganError(f"{self.path} has no checkpoint yet.", "the first is written at the end of an epoch.")
+        return found[-1][1]
+
+    def thin_checkpoints(self, keep: int, interval: float, batch_size: int) -> None:
+        """Delete all but the newest `keep` and every 10th: those within a batch after a multiple of 10 intervals."""
+        for images_seen, path in self.checkpoints()[:-keep]:
+            if images_seen % (10 * interval) >= batch_size:
+                path.unlink(missing_ok=True)
+
+    def write_config(self, config: Config) -> None:
+        write_atomic(self.config, config.to_json() + "\n")
+
+    def read_config(self) -> Config:
+        """Raises: FaceganError: missing or damaged."""
+        try:
+            text = self.config.read_text("utf-8")
+        except FileNotFoundError:
+            raise FaceganError(f"{self.path} is not a run: it has no config.json.") from None
+        return Config.from_json(text, str(self.config))
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """One line of JSON at the end of metrics.jsonl."""
+        with self.metrics.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All whole rows; a line that a crash cut short is left out."""
+        return list(self._rows())
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        if not self.metrics.exists():
+            return
+        with self.metrics.open(encoding="utf-8") as file:
+            for line in file:
+                try:
+                    row = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(row, dict) and isinstance(row.get("images_seen"), int):
+                    yield row
+
+    def drop_beyond(self, images_seen: int) -> None:
+        """Forget the metrics and sample grids of steps that a resumed run is about to do again."""
+        rows = [row for row in self._rows() if row["images_seen"] <= images_seen]
+        write_atomic(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def is_run(path: Path) -> bool:
+    return path.is_dir() and RunDir(path).config.is_file()
+
+
+def create_run(name: str, root: Path = RUNS) -> RunDir:
+    """A new `root/NNNNN-name`, numbered one above the highest there; safe against another run starting meanwhile.
+
+    Raises:
+        FaceganError: the folder cannot be made.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        number = 1 + max((int(m[1]) for p in root.iterdir() if (m := _RUN_NAME.fullmatch(p.name))), default=0)
+        while True:
+            path = root / f"{number:05d}-{name}"
+            # The number itself is claimed, whatever the name: two runs that start together get two numbers.
+            if not any(root.glob(f"{number:05d}-*")):
+                try:
+                    path.mkdir()
+                    return RunDir(path)
+                except FileExistsError:
+                    pass
+            number += 1
+    except OSError as error:
+        raise FaceganError(f"no run can be made under {root}/: {error.strerror}.") from None
+
+
+def runs(root: Path = RUNS) -> list[RunDir]:
+    """All runs under `root`, oldest first."""
+    if not root.is_dir():
+        return []
+    found = [(int(m[1]), p) for p in root.iterdir() if (m := _RUN_NAME.fullmatch(p.name)) and is_run(p)]
+    return [RunDir(path) for _, path in sorted(found)]
+
+
+def newest_run(root: Path = RUNS) -> RunDir:
+    """Raises: FaceganError: there is none."""
+    found = runs(root)
+    if not found:
+        raise FaceganError(f"there is no run under {root}/.", "`facegan train` makes one.")
+    return found[-1]
+
+
+def newest_checkpoint(root: Path = RUNS) -> Path | None:
+    """The newest checkpoint of the newest run that has any, or None."""
+    for run in reversed(runs(root)):
+        if run.checkpoints():
+            return run.newest_checkpoint()
+    return None

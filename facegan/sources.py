@@ -1,0 +1,247 @@
+"""Where photos come from: a folder, a zip read in place, CelebA in any of its layouts; and tables of attributes.
+
+Nothing is ever unpacked to disk, and no picture is decoded here: a source is a sorted list of names with a way to
+get each one's bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from facegan.errors import FaceganError
+from facegan.photos import DEFLATED, MAX_FILE_BYTES, STORED, Photo
+
+# fmt: off
+PICTURES = frozenset((
+    ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg",
+    ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
+))
+# fmt: on
+ARCHIVES = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
+
+# The folders of CelebA's aligned photos, the usual one first: the PNG copies are taken only where there are no JPEGs.
+CELEBA_FOLDERS = ("img_align_celeba", "img_align_celeba_png")
+CELEBA_TABLES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Photos that were found, not yet read.
+
+    Attributes:
+        path: the folder or the zip.
+        kind: "folder" or "zip".
+        celeba: whether the photos are CelebA's aligned ones.
+        photos: sorted by name.
+        unusable: (name, reason) of what looked like photos and can be ruled out by name alone.
+        ignored: how many other files there are, which are no pictures by name.
+        table: where the CelebA layout has its attributes: a file, or the name of a member of the zip, or None.
+    """
+
+    path: Path
+    kind: str
+    photos: Sequence[Photo]
+    unusable: Sequence[tuple[str, str]] = ()
+    ignored: int = 0
+    celeba: bool = False
+    table: Path | str | None = None
+    inner_zips: Sequence[str] = field(default=(), repr=False)
+
+    @property
+    def title(self) -> str:
+        """A short name for files: lower case, words joined by hyphens; "celeba" for CelebA."""
+        if self.celeba:
+            return "celeba"
+        stem = self.path.resolve().name
+        stem = stem[:-4] if stem.lower().endswith(".zip") else stem
+        words = "".join(letter if letter.isalnum() else " " for letter in stem.lower()).split()
+        return "-".join(words) or "photos"
+
+
+def open_source(path: Path) -> Source:
+    """List the photos at `path`: a folder, searched to the bottom, or a .zip, read in place.
+
+    Raises:
+        FaceganError: there is nothing at `path`, it is neither, or it holds no photo.
+    """
+    if path.is_dir():
+        source = _folder(path)
+    elif not path.exists():
+        raise FaceganError(f"There is nothing at {path}.", "Name a folder of photos or a .zip of them.")
+    elif path.is_file() and zipfile.is_zipfile(path):
+        source = _zip(path)
+    else:
+        raise FaceganError(f"{path} is neither a folder nor a zip.", _advice(path))
+    if not source.photos and not source.unusable:
+        others = f", only other files ({source.ignored:,})" if source.ignored else ": it is empty"
+        hint = "Photos are found by their names: .jpg, .png, .webp and the like, at any depth."
+        if source.inner_zips:
+            hint = f"There is a zip in it: facegan preprocess {path / source.inner_zips[0]}"
+            if source.kind == "zip":
+                hint = f"There is a zip in it, {source.inner_zips[0]}: unpack the outer one first."
+        raise FaceganError(f"{path} holds no photos{others}.", hint)
+    return source
+
+
+def _folder(root: Path) -> Source:
+    photos: list[Photo] = []
+    unusable: list[tuple[str, str]] = []
+    tables: list[str] = []
+    zips: list[str] = []
+    ignored = 0
+    for name, fault in _walk(root):
+        suffix = PurePosixPath(name).suffix.lower()
+        if fault and (suffix in PICTURES or fault != _NOT_A_FILE):
+            unusable.append((name, fault))
+        elif suffix in PICTURES:
+            photos.append(Photo(name))
+        else:
+            ignored += 1
+            if PurePosixPath(name).name in CELEBA_TABLES:
+                tables.append(name)
+            elif suffix == ".zip":
+                zips.append(name)
+    photos, others, celeba = _only_celeba(photos, root.resolve().name, bool(tables))
+    table: Path | None = None
+    if celeba:
+        table = root / min(tables, key=_by_layout) if tables else _table_near(root)
+    return Source(
+        root, "folder", sorted(photos), sorted(unusable), ignored + others, celeba, table, inner_zips=sorted(zips)
+    )
+
+
+_NOT_A_FILE = "not a file: a broken link or a device"
+
+
+def _walk(root: Path) -> Iterator[tuple[str, str]]:
+    """(name, fault) of every file under `root`, hidden ones left out. Links are followed, none of them in circles."""
+    seen: set[tuple[int, int]] = set()
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            status = (root / folder).stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            entries = os.scandir(root / folder)
+        except OSError as error:
+            yield folder or ".", f"the folder cannot be read: {error.strerror or error}"
+            continue
+        with entries:
+            for entry in entries:
+                if _hidden(entry.name):
+                    continue
+                if entry.is_file():
+                    yield folder + entry.name, ""
+                elif entry.is_dir():
+                    folders.append(f"{folder}{entry.name}/")
+                else:
+                    yield folder + entry.name, _NOT_A_FILE
+
+
+def _hidden(name: str) -> bool:
+    """Files that systems leave behind, which nobody means: dotfiles, Thumbs.db, the Mac's resource forks."""
+    return name.startswith(".") or name == "__MACOSX" or name.lower() in ("thumbs.db", "desktop.ini")
+
+
+def _zip(path: Path) -> Source:
+    photos: list[Photo] = []
+    unusable: list[tuple[str, str]] = []
+    tables: list[str] = []
+    zips: list[str] = []
+    ignored = 0
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise FaceganError(f"{path} is a damaged zip: {error}.", "Download or pack it again.") from error
+    for member in members:
+        name = member.filename.replace("\\", "/")  # as some Windows tools pack
+        parts = name.split("/")
+        suffix = PurePosixPath(name).suffix.lower()
+        if member.is_dir() or any(_hidden(part) and part not in (".", "..") for part in parts):
+            continue
+        if suffix in PICTURES:
+            fault = _fault(member, parts)
+            if fault:
+                unusable.append((name, fault))
+            else:
+                packing = (member.header_offset, member.compress_size, member.file_size)
+                photos.append(Photo(name, *packing, member.compress_type, member.CRC))
+            continue
+        ignored += 1
+        if parts[-1] in CELEBA_TABLES:
+            tables.append(name)
+        elif suffix == ".zip":
+            zips.append(name)
+    if unusable and not photos and all(reason == _ENCRYPTED for _, reason in unusable):
+        raise FaceganError(
+            f"The photos in {path} are encrypted.", "Unpack it with its password, and name the folder instead."
+        )
+    photos, others, celeba = _only_celeba(photos, path.resolve().stem, bool(tables))
+    table: Path | str | None = None
+    if celeba:
+        table = min(tables, key=_by_layout) if tables else _table_near(path)
+    return Source(
+        path, "zip", sorted(photos), sorted(unusable), ignored + others, celeba, table, inner_zips=sorted(zips)
+    )
+
+
+_ENCRYPTED = "encrypted in the zip"
+
+
+def _fault(member: zipfile.ZipInfo, parts: Sequence[str]) -> str:
+    """Why a member of a zip is not read, or nothing."""
+    if ".." in parts or parts[0] == "" or parts[0].endswith(":"):
+        return "its path in the zip climbs out of it"
+    if member.flag_bits & 0x1:
+        return _ENCRYPTED
+    if stat.S_ISLNK(member.external_attr >> 16):
+        return "a link, not a photo"
+    if member.compress_type not in (STORED, DEFLATED):
+        return f"packed with method {member.compress_type}, which is not read in place: unpack the zip first"
+    if member.file_size > MAX_FILE_BYTES:
+        return f"too large for a photo: {member.file_size:,} bytes"
+    return ""
+
+
+def _only_celeba(photos: list[Photo], root: str, has_table: bool) -> tuple[list[Photo], int, bool]:
+    """Where there is a folder of CelebA's aligned photos, those alone: (photos, how many others, whether CelebA)."""
+    for folder in CELEBA_FOLDERS:
+        inside = [photo for photo in photos if folder in photo.name.split("/")[:-1]]
+        if inside:
+            return inside, len(photos) - len(inside), True
+    return photos, 0, root in CELEBA_FOLDERS or (has_table and bool(photos))
+
+
+def _by_layout(name: str) -> tuple[int, int]:
+    """Prefer the table nearest to the top, and the official one of two."""
+    return name.count("/"), CELEBA_TABLES.index(name.rpartition("/")[2])
+
+
+def _table_near(path: Path) -> Path | None:
+    """The attribute table beside the photos or above them: CelebA keeps it in Anno/, Kaggle beside the folder."""
+    here = path.resolve()
+    for above in list(here.parents)[:3]:
+        for place in (above, above / "Anno"):
+            for name in CELEBA_TABLES:
+                if (place / name).is_file():
+                    return place / name
+    return None
+
+
+def _advice(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix == ".zip":
+        return "It is damaged, or was not downloaded whole."
+    if suffix in ARCHIVES:
+        return "Unpack it first, and name the folder."
+    if suffix in PICTURES:
+        return f"Name the folder that the photos are in: facegan preprocess {path.parent}"
+    return "Name a folder of photos or a .zip of them."

@@ -1,0 +1,38 @@
+"""Streams of random numbers that need no saved state: each is a function of (seed, stream, counter).
+
+Whatever training draws is keyed by its step and whatever sampling draws by its index, so a resumed run, another batch
+size or another device draws the same numbers.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Stream(IntEnum):
+    """The uses of randomness. Numbers are part of the file format of a run: never reuse or renumber one."""
+
+    LATENT = 0
+    """Latent n of a seed; the contact sheet, counter = index."""
+    ORDER = 1
+    """The order of the dataset, counter = epoch."""
+    FLIP = 2
+    MIX = 3
+    CRITIC_LATENT = 4
+    GENERATOR_LATENT = 5
+    DROPOUT = 6
+    """Training noise, counter = step."""
+    INIT_GENERATOR = 7
+    INIT_CRITIC = 8
+    """Initial weights, counter = 0."""
+
+
+def rng(seed: int, stream: Stream, counter: int) -> np.random.Generator:
+    """The generator of one (seed, stream, counter), independent of all others.
+
+    The key is hashed by `numpy.random.SeedSequence`, never packed into one integer: packed bits overlap, and some
+    generators ignore the high ones.
+    """
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, int(stream), counter])))

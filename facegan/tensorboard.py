@@ -1,0 +1,40 @@
+"""TensorBoard logs of a run, for those who have the extra `tensorboard`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from facegan.errors import FaceganError
+from facegan.loop import Event, Logged, Wrote
+
+
+def open_log(folder: Path) -> Callable[[Event], None]:
+    """A callback for the loop that writes its rows as scalars and its sample grids as images, over images seen.
+
+    Raises:
+        FaceganError: the extra is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise FaceganError("--tensorboard needs TensorBoard.", 'pip install "facegan[tensorboard]"') from None
+    writer = SummaryWriter(str(folder))
+    seen = 0
+
+    def log(event: Event) -> None:
+        nonlocal seen
+        if isinstance(event, Logged):
+            seen = event.row["images_seen"]
+            for name, value in event.row.items():
+                if name != "images_seen":
+                    writer.add_scalar(name, value, seen)
+        elif isinstance(event, Wrote) and event.path.parent.name == "samples":
+            with Image.open(event.path) as picture:
+                writer.add_image("samples", np.asarray(picture), seen, dataformats="HWC")
+            writer.flush()
+
+    return log

@@ -1,0 +1,182 @@
+"""The training step of WGAN-GP: tensors in, tensors out; no files, no printing, no randomness of its own.
+
+Gulrajani et al. 2017 (arXiv:1704.00028), algorithm 1. This is the textbook step: the penalty's gradient comes from
+autograd's double backward, so it serves every critic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from facegan import losses
+from facegan.config import Adam, Config
+from facegan.device import autocast, choose_precision, widened
+from facegan.ema import AveragedGenerator
+from facegan.networks import build_critic, build_generator
+from facegan.noise import Masks, StepNoise
+
+Metrics = dict[str, Tensor]
+
+
+class Trainer:
+    """Generator, critic, their optimisers and the averaged generator of one run.
+
+    Args:
+        config: what to build and how to train it; initial weights are those of its seed.
+        device: where all tensors live.
+
+    Attributes:
+        generator, critic: the networks, in training mode.
+        average: the averaged generator, or None where the configuration has no `ema_half_life`.
+        images_seen: real images shown to the critic so far. With `config` and the tensors it is the whole state.
+    """
+
+    def __init__(self, config: Config, device: torch.device) -> None:
+        self.config = config
+        self.device = device
+        self.precision = choose_precision(config.training.precision, device)
+        self.generator = build_generator(config).to(device)
+        self.critic = build_critic(config).to(device)
+        self.generator_optimiser = _adam(self.generator, config.training.generator)
+        self.critic_optimiser = _adam(self.critic, config.training.critic)
+        half_life = config.training.ema_half_life
+        self.average = AveragedGenerator(self.generator, half_life) if half_life else None
+        self.images_seen = 0
+
+    @property
+    def step_number(self) -> int:
+        """Steps done so far, which is the number of the next one, counted from 0."""
+        return self.images_seen // self.config.training.batch_size
+
+    @property
+    def sampling_generator(self) -> nn.Module:
+        """The generator to draw with: the averaged one where there is one. Switch it to eval mode before use."""
+        return self.average.module if self.average else self.generator
+
+    def step(self, reals: Tensor, noise: StepNoise) -> Metrics:
+        """One update of the critic, and at the end of a cycle of n_critic one of the generator.
+
+        Args:
+            reals: (B, 3, size, size) in [-1, 1].
+            noise: drawn for this step; it says by its `generator_latents` whether the generator is updated after the
+                critic.
+
+        Returns:
+            Scalars, not yet synchronised with the host: `critic_real`, `critic_fake` (mean scores), `wasserstein`
+            (their difference), `penalty` (not multiplied by its weight), `slope` (mean norm), `critic_loss` and, where
+            the generator was updated, `generator_loss`.
+        """
+        reals = self._to_network_unit(reals)
+        if self.config.training.update == "joint":
+            metrics = self._joint_update(reals, noise)
+        else:
+            metrics = self._update_critic(reals, noise)
+            if noise.generator_latents is not None:
+                metrics["generator_loss"] = self._update_generator(noise.generator_latents)
+        self.images_seen += len(reals)
+        if self.average and "generator_loss" in metrics:
+            cycle = self.config.training.n_critic * len(reals)
+            self.average.update(self.generator, self.images_seen, cycle)
+        return metrics
+
+    def _to_network_unit(self, images: Tensor) -> Tensor:
+        low, high = self.config.networks.pixel_range
+        return images if (low, high) == (-1, 1) else (images + 1) * ((high - low) / 2) + low
+
+    def _generate(self, latents: Tensor) -> Tensor:
+        with autocast(self.precision, self.device):
+            return widened(self.generator(latents))
+
+    def _score(self, images: Tensor, keep: Sequence[Tensor] | None) -> Tensor:
+        with autocast(self.precision, self.device):
+            return widened(self.critic(images, keep) if keep else self.critic(images))
+
+    def _critic_loss(self, reals: Tensor, fakes: Tensor, noise: StepNoise) -> tuple[Tensor, Metrics]:
+        """mean D(fake) - mean D(real) + weight·penalty (Gulrajani et al. 2017, eq. 3), and what it is made of."""
+        keep_real, keep_fake, keep_mixed = noise.keep or _NO_MASKS
+        real_scores, fake_scores = self._score(reals, keep_real), self._score(fakes, keep_fake)
+        mixed = losses.mix(reals, fakes.detach(), noise.mix)
+        norms = losses.slope_norms(lambda x: self._score(x, keep_mixed), mixed)
+        penalty = losses.gradient_penalty(norms)
+        distance = losses.wasserstein_estimate(real_scores, fake_scores)
+        loss = self.config.training.penalty_weight * penalty - distance
+        return loss, {
+            "critic_real": real_scores.mean().detach(),
+            "critic_fake": fake_scores.mean().detach(),
+            "wasserstein": distance.detach(),
+            "penalty": penalty.detach(),
+            "slope": norms.mean().detach(),
+            "critic_loss": loss.detach(),
+        }
+
+    def _update_critic(self, reals: Tensor, noise: StepNoise) -> Metrics:
+        with torch.no_grad():
+            fakes = self._generate(noise.critic_latents)
+        loss, metrics = self._critic_loss(reals, fakes, noise)
+        self._apply(self.critic_optimiser, loss)
+        return metrics
+
+    def _update_generator(self, latents: Tensor) -> Tensor:
+        self.critic.requires_grad_(False)  # its weights' gradients would be computed and thrown away
+        loss = losses.generator_loss(self._score(self._generate(latents), None))
+        self._apply(self.generator_optimiser, loss)
+        self.critic.requires_grad_(True)
+        return loss.detach()
+
+    def _joint_update(self, reals: Tensor, noise: StepNoise) -> Metrics:
+        """Both updates from one pass of the critic over the fakes, each from the other's old weights.
+
+        The critic's loss holds +mean D(fake) and the generator's is -mean D(fake), so the gradient that reaches the
+        fakes is the generator's with the sign turned. Mixed images are cut off from the fakes.
+        """
+        fakes = self._generate(noise.critic_latents)
+        leaf = fakes.detach().requires_grad_(True)
+        loss, metrics = self._critic_loss(reals, leaf, noise)
+        self.critic_optimiser.zero_grad()
+        self.generator_optimiser.zero_grad()
+        loss.backward()
+        assert leaf.grad is not None
+        fakes.backward(-leaf.grad)
+        self.critic_optimiser.step()
+        self.generator_optimiser.step()
+        return {**metrics, "generator_loss": -metrics["critic_fake"]}
+
+    @staticmethod
+    def _apply(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    def state(self) -> dict[str, Any]:
+        """All tensors of the run by name, for a checkpoint; shared with the trainer, not copied."""
+        return {
+            "images_seen": self.images_seen,
+            "generator": self.generator.state_dict(),
+            "critic": self.critic.state_dict(),
+            "averaged_generator": self.average.module.state_dict() if self.average else None,
+            "generator_optimiser": self.generator_optimiser.state_dict(),
+            "critic_optimiser": self.critic_optimiser.state_dict(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`, strict."""
+        self.images_seen = state["images_seen"]
+        self.generator.load_state_dict(state["generator"])
+        self.critic.load_state_dict(state["critic"])
+        if self.average:
+            self.average.module.load_state_dict(state["averaged_generator"])
+        self.generator_optimiser.load_state_dict(state["generator_optimiser"])
+        self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+
+
+_NO_MASKS: tuple[Masks | None, ...] = (None, None, None)
+
+
+def _adam(network: nn.Module, numbers: Adam) -> torch.optim.Adam:
+    return torch.optim.Adam(
+        network.parameters(), lr=numbers.lr, betas=(numbers.beta1, numbers.beta2), eps=numbers.eps, fused=True
+    )

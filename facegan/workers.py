@@ -1,0 +1,167 @@
+"""Work in parallel, results in order: helper processes that import nothing they do not need.
+
+Helpers are plain Python processes that take pickled tasks on stdin and give pickled results on stdout. Against
+`multiprocessing`: they never run the caller's main module again (so they start fast, never import torch, and need no
+`if __name__ == "__main__"` in a caller's script), they are the same on every system, Ctrl-C reaches only the parent,
+and they end with it however it ends, because their stdin does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import IO, Any, TypeVar
+
+from facegan.errors import FaceganError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+# Most sources are small; they are done before a helper would have started.
+HEAD_START_SECONDS = 0.3
+
+
+def in_order(work: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Generator[Result, None, None]:
+    """Yield work(task) for each task, in the order of the tasks, computed by `workers` helper processes.
+
+    The first moments, and all of it with one worker, are worked in this process. No more than a few tasks per worker
+    are ever under way, so memory is bounded. Closing the iterator, or an exception such as Ctrl-C, ends the helpers.
+
+    Args:
+        work: a function at the top of an importable module. Tasks and results are pickled.
+        tasks: taken one by one, as needed.
+        workers: at least 1.
+
+    Raises:
+        FaceganError: a helper died. An exception in `work` comes through as it is.
+    """
+    tasks = iter(tasks)
+    end_of_head_start = time.monotonic() + HEAD_START_SECONDS
+    for task in tasks:
+        yield work(task)
+        if workers > 1 and time.monotonic() > end_of_head_start:
+            break
+    else:
+        return
+    most = 4 * workers + 8
+    with _Helpers(work, workers) as helpers:
+        pending: deque[Future[Result]] = deque()
+        for task in tasks:
+            if len(pending) >= 2 * workers and not helpers.ready:
+                pending.append(_done(work(task)))  # rather than wait for them to start
+            else:
+                pending.append(helpers.submit(task))
+            while pending and (pending[0].done() or len(pending) >= most):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _done(result: Result) -> Future[Result]:
+    future: Future[Result] = Future()
+    future.set_result(result)
+    return future
+
+
+class _Helpers:
+    """A thread per helper process hands it tasks and waits for the results."""
+
+    def __init__(self, work: Callable[[Any], Any], count: int) -> None:
+        self._work = f"{work.__module__}:{work.__qualname__}"
+        self._threads = ThreadPoolExecutor(count, "facegan-helper")
+        self._mine = threading.local()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        self.ready = False
+
+    def __enter__(self) -> _Helpers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._closed = True
+            for process in self._processes:
+                process.kill()  # they hold nothing that could be left half done
+        self._threads.shutdown()
+        for process in self._processes:
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None
+                with contextlib.suppress(OSError):  # a last task that could not be flushed
+                    pipe.close()
+            process.wait()
+
+    def submit(self, task: Any) -> Future[Any]:
+        return self._threads.submit(self._ask, task)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        code = f"import sys; sys.path[:] = {sys.path!r}; from facegan.workers import serve; serve({self._work!r})"
+        own_group: dict[str, Any] = {"start_new_session": True}
+        if sys.platform == "win32":
+            own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+        with self._lock:
+            if self._closed:
+                raise EOFError
+            process = subprocess.Popen(
+                [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **own_group
+            )
+            self._processes.append(process)
+        self._mine.process = process
+        return process
+
+    def _ask(self, task: Any) -> Any:
+        try:
+            process: subprocess.Popen[bytes] = getattr(self._mine, "process", None) or self._start()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            pickle.dump(task, process.stdin, pickle.HIGHEST_PROTOCOL)
+            process.stdin.flush()
+            result = pickle.load(process.stdout)
+        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            raise FaceganError(
+                "A worker process ended before its work was done.", "If memory ran out, use fewer: --workers 1"
+            ) from error
+        self.ready = True
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+
+def serve(work: str) -> None:
+    """A helper's whole life: answer tasks until stdin ends.
+
+    Args:
+        work: the function, as "module:name".
+    """
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not end up among the answers
+    module, _, name = work.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    _serve(function, sys.stdin.buffer, answers)
+
+
+def _serve(function: Callable[[Any], Any], tasks: IO[bytes], answers: IO[bytes]) -> None:
+    while True:
+        try:
+            task = pickle.load(tasks)
+        except EOFError:
+            return
+        try:
+            result = function(task)
+        except Exception as error:
+            result = error
+        try:
+            pickle.dump(result, answers, pickle.HIGHEST_PROTOCOL)
+            answers.flush()
+        except BrokenPipeError:
+            return

@@ -1,0 +1,147 @@
+"""Animations: what is written has the frames, the times and the loops that were asked for, or is not there."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facegan.animation import read_pictures, write_animation
+from facegan.errors import FaceganError
+
+
+def frames(count: int, height: int = 24, width: int = 20) -> list[np.ndarray]:
+    """A dark square wandering over a ramp of colours."""
+    ramp = np.stack(
+        np.broadcast_arrays(*np.ogrid[60 : 200 : height * 1j, 80 : 220 : width * 1j], 120.0), axis=-1
+    ).astype(np.uint8)
+    pictures = [ramp.copy() for _ in range(count)]
+    for n, picture in enumerate(pictures):
+        picture[4:9, n % (width - 5) : n % (width - 5) + 5] = (10, 2 * n, 10)
+    return pictures
+
+
+def pages(path: Path) -> tuple[list[np.ndarray], list[int], int | None]:
+    """Every page as RGB, how long each lasts in milliseconds, and the loop count (None: played once)."""
+    found, durations = [], []
+    with Image.open(path) as picture:
+        loop = picture.info.get("loop")
+        for n in range(getattr(picture, "n_frames", 1)):
+            picture.seek(n)
+            found.append(np.asarray(picture.convert("RGB")))
+            durations.append(picture.info["duration"])
+    return found, durations, loop
+
+
+@pytest.mark.parametrize(("fps", "duration"), [(12, 80), (24, 40), (30, 30), (1, 1000), (100, 20)])
+def test_gif_has_every_frame_at_its_time(tmp_path: Path, fps: float, duration: int) -> None:
+    given = frames(9)
+    found, durations, loop = pages(write_animation(iter(given), tmp_path / "a" / "walk.gif", fps=fps))
+    assert durations == [duration] * 9 and loop == 0
+    for one, other in zip(found, given, strict=True):
+        assert np.abs(one.astype(int) - other).mean() < 4, "256 colours come close"
+
+
+def test_gif_can_play_once(tmp_path: Path) -> None:
+    assert pages(write_animation(frames(3), tmp_path / "once.gif", loop=False))[2] is None
+
+
+def test_webp_has_every_frame_at_its_time(tmp_path: Path) -> None:
+    found, durations, loop = pages(write_animation(frames(5), tmp_path / "walk.WEBP", fps=12))
+    assert len(found) == 5 and durations == [83] * 5 and loop == 0
+    assert pages(write_animation(frames(5), tmp_path / "once.webp", loop=False))[2] == 1
+
+
+def test_mp4_takes_odd_sides(tmp_path: Path) -> None:
+    pytest.importorskip("imageio_ffmpeg")
+    import imageio.v2 as imageio
+
+    path = write_animation(frames(7, 33, 47), tmp_path / "walk.mp4", fps=12)
+    with imageio.get_reader(path, format="FFMPEG") as video:
+        meta = video.get_meta_data()
+        assert meta["size"] == (48, 34) and meta["fps"] == 12 and video.count_frames() == 7
+
+
+def test_mp4_without_the_extra_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(FaceganError, match=r'pip install "facegan\[video\]"'):
+        write_animation(frames(2), tmp_path / "walk.mp4")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "fps", "sentence"),
+    [
+        (frames(2), "walk.avi", 12, "no animation"),
+        ([], "walk.gif", 12, "no frames"),
+        ([], "walk.webp", 12, "no frames"),
+        (frames(2) + frames(1, 30, 30), "walk.gif", 12, "Frame 3 of .* is 30x30, the first 20x24"),
+        (frames(2), "walk.gif", 0, "0 frames a second"),
+        (frames(2), "walk.gif", float("nan"), "nan frames a second"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_sentence(
+    tmp_path: Path, given: list[np.ndarray], name: str, fps: float, sentence: str
+) -> None:
+    with pytest.raises(FaceganError, match=sentence):
+        write_animation(given, tmp_path / name, fps=fps)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_three_types_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FaceganError) as caught:
+        write_animation(frames(1), tmp_path / "walk")
+    assert all(suffix in caught.value.hint for suffix in (".gif", ".mp4", ".webp"))
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".mp4"])
+def test_a_failing_source_leaves_the_old_file(tmp_path: Path, suffix: str) -> None:
+    if suffix == ".mp4":
+        pytest.importorskip("imageio_ffmpeg")
+
+    def failing() -> Iterator[np.ndarray]:
+        yield from frames(3)
+        raise RuntimeError("the generator stopped")
+
+    old = tmp_path / f"walk{suffix}"
+    old.write_bytes(b"old")
+    for path in (old, tmp_path / f"new{suffix}"):
+        with pytest.raises(RuntimeError, match="stopped"):
+            write_animation(failing(), path)
+    assert old.read_bytes() == b"old" and list(tmp_path.iterdir()) == [old]
+
+
+def test_pictures_keep_their_order_and_take_the_size_of_the_first(tmp_path: Path) -> None:
+    red, wide = tmp_path / "b.png", tmp_path / "a.png"
+    Image.new("RGB", (20, 20), "red").save(red)
+    Image.new("RGB", (40, 20), "blue").save(wide)
+    first, second = read_pictures([red, wide])
+    assert (first == (255, 0, 0)).all() and second.shape == (20, 20, 3)
+    assert (second[8:12] == (0, 0, 255)).all() and (second[:4] == 255).all(), "whole, on white paper"
+
+
+def test_pictures_of_many_kinds(tmp_path: Path) -> None:
+    turned = Image.new("RGB", (8, 4), "red").getexif()
+    turned[0x0112] = 6
+    Image.new("RGB", (8, 4), "red").save(tmp_path / "turned.jpg", exif=turned)
+    assert next(read_pictures([tmp_path / "turned.jpg"])).shape == (8, 4, 3)
+
+    Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert (next(read_pictures([tmp_path / "clear.png"])) == 255).all()
+
+    Image.fromarray(np.full((4, 4), 32768, dtype=np.uint16)).save(tmp_path / "deep.png")
+    assert (next(read_pictures([tmp_path / "deep.png"])) == 128).all()
+
+    write_animation(frames(4), tmp_path / "walk.gif")
+    assert len(list(read_pictures([tmp_path / "walk.gif"]))) == 4
+
+
+def test_pictures_that_are_none(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    with pytest.raises(FaceganError, match=r"broken\.png cannot be read"):
+        list(read_pictures([broken]))
+    with pytest.raises(FaceganError, match=r"no picture .*gone\.png"):
+        list(read_pictures([tmp_path / "gone.png"]))

@@ -1,0 +1,227 @@
+"""Runs as a user has them: directories, files, stopping and going on."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny, write_dataset
+from PIL import Image
+from test_trainer import assert_same
+
+from facegan.checkpoint import load_checkpoint, load_generator
+from facegan.dataset import Dataset, flip_mask, to_images, to_pixels
+from facegan.errors import FaceganError, Interrupted
+from facegan.launch import open_run, plan_new, plan_resume
+from facegan.loop import Logged, Loop
+from facegan.presets import PRESETS
+from facegan.rundir import RunDir, create_run, newest_checkpoint
+
+TIMING = {"images_per_second"}
+
+
+@pytest.fixture(autouse=True)
+def _tiny_presets(monkeypatch):
+    monkeypatch.setattr("facegan.launch.PRESETS", {name: tiny(name) for name in PRESETS})
+
+
+def train(plan, stop_after=None):
+    """Run a plan; with `stop_after`, a signal arrives during that step."""
+    run, provenance = open_run(plan, None, ["facegan", "train"])
+    trainer = plan.trainer()
+    first = trainer.step_number
+    events = []
+
+    def stopped():
+        return signal.SIGTERM if stop_after is not None and trainer.step_number - first >= stop_after else None
+
+    loop = Loop(trainer, plan.dataset, run, provenance, events.append, stopped)
+    if stop_after is None:
+        loop.train()
+    else:
+        with pytest.raises(Interrupted, match="everything is saved"):
+            loop.train()
+    return run, events
+
+
+def rows(run):
+    return [{k: v for k, v in row.items() if k not in TIMING} for row in run.read_metrics()]
+
+
+OUTPUT = {"output.log_every": 1, "output.sample_every": 0.5, "output.checkpoint_every": 1}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_resumed_equals_uninterrupted(workdir, preset):
+    """10 images and batches of 4: the stop after 2 steps is inside a critic cycle of five, the one after 3 more steps
+    is past the end of an epoch. Everything must be the same bits: weights, averages, optimisers, metrics, pictures."""
+    write_dataset(workdir / "data/d", 10)
+    asked = {"training.images": 48, "training.epochs": None, **OUTPUT}
+    whole, _ = train(plan_new(workdir / "data/d", preset, asked, "cpu"))
+    parts, _ = train(plan_new(workdir / "data/d", preset, asked, "cpu"), stop_after=2)
+    assert parts.checkpoints()[-1][0] == 8
+    with parts.metrics.open("a") as file:  # rows of steps that were done but not saved, and a line cut short
+        file.write(json.dumps({"images_seen": 12, "critic_loss": 0.0}) + '\n{"images_s')
+    train(plan_resume(parts, {}, None), stop_after=3)
+    train(plan_resume(parts, {}, None))
+
+    a, b = (load_checkpoint(run.newest_checkpoint()) for run in (whole, parts))
+    assert a.images_seen == 48
+    assert a.config == b.config
+    assert_same(a.state, b.state)
+    assert rows(whole) == rows(parts)
+    assert [row["images_seen"] for row in rows(parts)] == sorted({row["images_seen"] for row in rows(parts)})
+    for (epoch, picture), (other_epoch, other) in zip(whole.samples(), parts.samples(), strict=True):
+        assert (epoch, picture.read_bytes()) == (other_epoch, other.read_bytes())
+    assert len(json.loads(parts.provenance.read_text())["resumed"]) == 2
+
+
+def test_a_run_leaves_what_the_design_promises(workdir):
+    write_dataset(workdir / "data/d", 10)
+    asked = {"training.images": 40, "training.epochs": None, **OUTPUT, "output.keep": 2}
+    run, events = train(plan_new(workdir / "data/d", "dcgan", asked, "cpu"))
+    assert run.path.name == "00001-d-dcgan"
+    names = {path.name for path in run.path.iterdir()}
+    assert names == {
+        "config.json",
+        "provenance.json",
+        "metrics.jsonl",
+        "samples",
+        "curves.png",
+        "checkpoints",
+        "progress.gif",
+        "generator.safetensors",
+    }
+    assert [epoch for epoch, _ in run.samples()] == [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4]
+    assert [seen for seen, _ in run.checkpoints()] == [32, 40]
+    assert len([event for event in events if isinstance(event, Logged)]) == 10
+    with Image.open(run.samples()[-1][1]) as picture:
+        assert picture.size == (5 * 34 - 2, 5 * 34 - 2)
+    generator = load_generator(run.generator)
+    assert (generator.images_seen, generator.weights) == (40, "averaged")
+    row = run.read_metrics()[-1]
+    assert row["wasserstein"] == pytest.approx(row["critic_real"] - row["critic_fake"], abs=1e-5)
+    assert row["critic_loss"] == pytest.approx(10 * row["penalty"] - row["wasserstein"], abs=1e-4)
+
+
+def test_every_tenth_checkpoint_stays(workdir):
+    run = create_run("x")
+    (run.path / "checkpoints").mkdir()
+    for seen in range(100, 2600, 100):
+        run.checkpoint(seen).touch()
+    run.thin_checkpoints(keep=3, interval=100, batch_size=4)
+    assert [seen for seen, _ in run.checkpoints()] == [1000, 2000, 2300, 2400, 2500]
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(workdir):
+    write_dataset(workdir / "data/d", 10)
+    asked = {"training.images": 8, "training.epochs": None, **OUTPUT}
+    run, _ = train(plan_new(workdir / "data/d", "dcgan", asked, "cpu"))
+    expected = load_checkpoint(run.newest_checkpoint())
+    for _, path in run.checkpoints():
+        path.unlink()
+    train(plan_resume(run, {}, None))
+    assert_same(expected.state, load_checkpoint(run.newest_checkpoint()).state)
+
+
+def test_a_complete_run_goes_on_when_more_is_asked_for(workdir):
+    write_dataset(workdir / "data/d", 10)
+    run, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1}, "cpu"))
+    with pytest.raises(FaceganError, match="complete"):
+        plan_resume(run, {}, None)
+    train(plan_resume(run, {"training.epochs": 2}, None))
+    assert run.checkpoints()[-1][0] == 20
+
+
+@pytest.mark.parametrize("path", ["training.batch_size", "seed", "networks.width", "training.critic.lr"])
+def test_what_is_computed_cannot_change_in_a_run_that_goes_on(workdir, path):
+    write_dataset(workdir / "data/d", 10)
+    run, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1}, "cpu"))
+    with pytest.raises(FaceganError, match="cannot change in a run that goes on"):
+        plan_resume(run, {path: 8}, None)
+
+
+def test_another_dataset_is_refused(workdir):
+    write_dataset(workdir / "data/d", 10)
+    run, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1}, "cpu"))
+    (workdir / "data/d").rename(workdir / "data/old")
+    write_dataset(workdir / "data/d", 10, seed=1)
+    with pytest.raises(FaceganError, match="is not the dataset"):
+        plan_resume(run, {"training.epochs": 2}, None)
+
+
+def test_starting_from_weights(workdir):
+    write_dataset(workdir / "data/d", 10)
+    first, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1}, "cpu"))
+    source = load_checkpoint(first.newest_checkpoint()).state
+    from_checkpoint = plan_new(workdir / "data/d", None, {}, "cpu", first.newest_checkpoint()).trainer()
+    assert_same(from_checkpoint.critic.state_dict(), source["critic"])
+    assert_same(from_checkpoint.generator.state_dict(), source["averaged_generator"])
+    assert from_checkpoint.images_seen == 0
+    plan = plan_new(workdir / "data/d", None, {}, "cpu", first.generator)
+    assert any("no critic" in note for note in plan.notes)
+    with pytest.raises(FaceganError, match="its networks"):
+        plan_new(workdir / "data/d", "human-faces", {}, "cpu", first.generator)
+
+
+def test_a_preset_for_another_size_says_how_to_preprocess(workdir):
+    write_dataset(workdir / "data/d", 4, size=64)
+    with pytest.raises(FaceganError, match="is for 32 px") as caught:
+        plan_new(workdir / "data/d", "human-faces", {}, "cpu")
+    assert "--size 32 --crop human-faces" in caught.value.hint
+    assert plan_new(workdir / "data/d", "dcgan", {}, "cpu").config.networks.size == 64
+
+
+def test_divergence_is_said_and_nothing_bad_is_saved(workdir):
+    write_dataset(workdir / "data/d", 10)
+    plan = plan_new(workdir / "data/d", "dcgan", {"training.epochs": 3, **OUTPUT}, "cpu")
+    run, provenance = open_run(plan, None, [])
+    trainer = plan.trainer()
+    loop = Loop(trainer, plan.dataset, run, provenance)
+    with torch.no_grad():
+        trainer.critic.score.weight.fill_(float("nan"))
+    with pytest.raises(FaceganError, match="training has diverged"):
+        loop.train()
+    assert run.checkpoints() == []
+
+
+def test_the_order_is_a_permutation_per_epoch_and_batches_cross_its_end(workdir):
+    dataset = Dataset(write_dataset(workdir / "d", 10), seed=3)
+    keys = [image.tobytes() for image in dataset.images]
+    seen = [keys.index(image.tobytes()) for k in range(5) for image in dataset.batch(4 * k, 4)]
+    assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
+    assert seen[:10] != seen[10:]
+    again = Dataset(workdir / "d", seed=3)
+    assert np.array_equal(again.batch(8, 4), dataset.batch(8, 4))
+    assert dataset.batch(0, 25).shape == (25, 32, 32, 3)
+
+
+def test_pixels_and_images():
+    pixels = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    images = to_images(pixels, torch.device("cpu"), np.array([False, True]))
+    assert images.shape == (2, 3, 4, 4)
+    assert images.is_contiguous()
+    back = to_pixels(images)
+    assert np.array_equal(back[0], pixels[0])
+    assert np.array_equal(back[1], pixels[1][:, ::-1])
+    assert to_images(np.uint8([[[[0, 255, 0]]]]), torch.device("cpu")).flatten().tolist() == [-1, 1, -1]
+
+
+def test_flips_are_half_and_keyed_by_step():
+    assert abs(np.mean([flip_mask(0, step, 64).mean() for step in range(200)]) - 0.5) < 0.02
+    assert np.array_equal(flip_mask(0, 5, 64), flip_mask(0, 5, 64))
+    assert not np.array_equal(flip_mask(0, 5, 64), flip_mask(0, 6, 64))
+
+
+def test_runs_are_numbered_and_the_newest_is_found(workdir):
+    first, second = create_run("a"), create_run("b")
+    assert [first.path.name, second.path.name] == ["00001-a", "00002-b"]
+    assert newest_checkpoint() is None
+    for run in (first, second):
+        run.write_config(tiny("dcgan"))
+    (first.path / "checkpoints").mkdir()
+    first.checkpoint(640).touch()
+    first.checkpoint(64).touch()
+    assert newest_checkpoint() == first.checkpoint(640)
+    assert RunDir(first.path).checkpoints()[0][0] == 64

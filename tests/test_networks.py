@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import tiny
+from torch.testing import assert_close
+
+from facegan.config import SIZES
+from facegan.networks import build_critic, build_generator, count_parameters
+from facegan.networks.keras import SameConv2d, SameConvTranspose2d
+from facegan.presets import PRESETS
+
+PARAMETERS = {
+    ("human-faces", 64): (1_614_851, 4_359_425),
+    ("keras-faces-64", 64): (5_150_723, 4_314_753),
+    ("keras-faces-128", 128): (8_203_267, 1_583_745),
+}
+
+
+@pytest.mark.parametrize(("preset", "size"), PARAMETERS)
+def test_parameter_counts(preset, size):
+    config = PRESETS[preset].override({"networks.size": size})
+    counts = count_parameters(build_generator(config)), count_parameters(build_critic(config))
+    assert counts == PARAMETERS[preset, size]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_shapes_and_range(preset):
+    config = tiny(preset)
+    low, high = config.networks.pixel_range
+    images = build_generator(config)(torch.randn(3, 8))
+    assert images.shape == (3, 3, 32, 32)
+    assert low <= images.min() and images.max() <= high
+    assert build_critic(config)(images).shape == (3,)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_size_of_the_default(size):
+    config = PRESETS["dcgan"].override({"networks.size": size, "networks.width": 2})
+    assert build_generator(config)(torch.randn(2, 128)).shape == (2, 3, size, size)
+    assert build_critic(config)(torch.randn(2, 3, size, size)).shape == (2,)
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if name != "human-faces"])
+def test_a_score_does_not_depend_on_its_neighbours(preset):
+    critic = build_critic(tiny(preset)).double()
+    images = torch.randn(5, 3, 32, 32, dtype=torch.float64)
+    assert_close(critic(images)[2:3], critic(images[2:3]))
+
+
+def test_batch_norm_of_human_faces_does_couple_a_batch():
+    critic = build_critic(tiny("human-faces")).double()
+    images = torch.randn(5, 3, 32, 32, dtype=torch.float64)
+    assert (critic(images)[:2] - critic(images[:2])).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_initial_weights_come_from_the_seed_alone(preset):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = build_critic(tiny(preset)).state_dict()
+    assert torch.equal(before, torch.get_rng_state()), "torch's global generator was touched"
+    torch.manual_seed(2)
+    second = build_critic(tiny(preset)).state_dict()
+    other = build_critic(tiny(preset).override({"seed": 1})).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def keras_conv(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Keras Conv2D(strides=2, padding='same') on (H, W, C) with kernel (k, k, C, C'), from its documentation:
+    out_size = ceil(in_size / 2), total padding = (out_size - 1)*2 + k - in_size, the smaller half before."""
+    k, height = kernel.shape[0], image.shape[0]
+    out = -(-height // 2)
+    total = max((out - 1) * 2 + k - height, 0)
+    before = total // 2
+    padded = np.pad(image, ((before, total - before), (before, total - before), (0, 0)))
+    result = np.zeros((out, out, kernel.shape[3]))
+    for y in range(out):
+        for x in range(out):
+            result[y, x] = np.einsum("ijc,ijcd->d", padded[2 * y : 2 * y + k, 2 * x : 2 * x + k], kernel)
+    return result
+
+
+def keras_conv_transpose(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Keras Conv2DTranspose(strides=2, padding='same') on (H, W, C) with kernel (k, k, C', C): every input pixel adds
+    its kernel at twice its place, and the surplus is cropped, the smaller half before."""
+    k, height = kernel.shape[0], image.shape[0]
+    full = np.zeros((2 * (height - 1) + k, 2 * (height - 1) + k, kernel.shape[2]))
+    for y in range(height):
+        for x in range(height):
+            full[2 * y : 2 * y + k, 2 * x : 2 * x + k] += np.einsum("ijdc,c->ijd", kernel, image[y, x])
+    before = max(k - 2, 0) // 2
+    return full[before : before + 2 * height, before : before + 2 * height]
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_convolution_is_keras_upright(k):
+    rng = np.random.default_rng(0)
+    image, kernel = rng.standard_normal((8, 8, 3)), rng.standard_normal((k, k, 3, 2))
+    layer = SameConv2d(3, 2, k).double()
+    layer.weight.data = torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy())
+    layer.bias.data.zero_()
+    ours = layer(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])[0]
+    assert_close(ours, torch.from_numpy(keras_conv(image, kernel).transpose(2, 0, 1).copy()))
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_transposed_convolution_is_keras_upright(k):
+    rng = np.random.default_rng(0)
+    image, kernel = rng.standard_normal((4, 4, 3)), rng.standard_normal((k, k, 2, 3))
+    layer = SameConvTranspose2d(3, 2, k).double()
+    layer.weight.data = torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy())
+    layer.bias.data.zero_()
+    ours = layer(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])[0]
+    assert_close(ours, torch.from_numpy(keras_conv_transpose(image, kernel).transpose(2, 0, 1).copy()))
+
+
+def test_symmetric_padding_would_not_have_done():
+    """The reason for SameConv2d: torch's padding=2 gives other numbers than Keras' (1, 2)."""
+    layer = SameConv2d(3, 2, 5)
+    image = torch.randn(1, 3, 8, 8)
+    symmetric = F.conv2d(image, layer.weight, layer.bias, stride=2, padding=2)
+    assert (layer(image) - symmetric).abs().max() > 0.01
+
+
+def test_glorot_bound_and_zero_biases():
+    generator = build_generator(PRESETS["human-faces"])
+    weight = generator.upsample[0].weight  # (256, 128, 5, 5)
+    bound = (6 / (25 * 256 + 25 * 128)) ** 0.5
+    assert bound * 0.99 < weight.abs().max() <= bound
+    assert all(not p.any() for name, p in generator.named_parameters() if name.endswith("bias"))
+
+
+def test_keras_batch_norm_numbers():
+    human, keras = build_generator(PRESETS["human-faces"]), build_generator(PRESETS["keras-faces-64"])
+    assert (human.project[1].eps, human.project[1].momentum) == (1e-3, 0.01)
+    assert (keras.project[1].eps, keras.project[1].momentum) == (1e-3, 0.1)

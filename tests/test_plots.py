@@ -1,0 +1,70 @@
+"""Curves of a run: drawn for any number of rows, gaps and all, and nothing global is touched."""
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facegan.plots import plot_curves, running_mean, short_count
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "images_seen": 64 * (n + 1),
+            "epoch": 0.1 * (n + 1),
+            "critic_real": 2 + math.sin(n),
+            "critic_fake": -1.0,
+            "wasserstein": 3 + math.sin(n),
+            "penalty": 0.1,
+            "slope": 0.9,
+            "critic_loss": -2.0,
+            "generator_loss": None if n == 0 else 1.0,
+            "images_per_second": 100.0,
+        }
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 40, 20_000])
+def test_any_number_of_rows(tmp_path: Path, count: int) -> None:
+    path = plot_curves(rows(count), tmp_path / "new" / "curves.png", title="00003-celeba-64-dcgan")
+    with Image.open(path) as picture:
+        assert picture.size == (1200, 1152)
+        assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 50
+    assert [file.name for file in path.parent.iterdir()] == ["curves.png"]
+
+
+def test_gaps_do_not_stop_it(tmp_path: Path) -> None:
+    given = rows(50)
+    given[3]["critic_real"] = math.nan
+    given[4]["penalty"] = math.inf
+    del given[5]["slope"]
+    for row in given:
+        row["generator_loss"] = None
+    assert plot_curves(given, tmp_path / "curves.png").exists()
+
+
+def test_the_callers_matplotlib_is_left_alone(tmp_path: Path) -> None:
+    import matplotlib
+
+    pyplot_was_there, before = "matplotlib.pyplot" in sys.modules, dict(matplotlib.rcParams)
+    plot_curves(rows(3), tmp_path / "curves.png")
+    assert ("matplotlib.pyplot" in sys.modules) == pyplot_was_there and dict(matplotlib.rcParams) == before
+
+
+def test_running_mean_by_hand() -> None:
+    values = np.array([1.0, 3.0, math.nan, 5.0, 7.0])
+    np.testing.assert_allclose(running_mean(values, 3), [2, 2, math.nan, 6, 6])
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0"), (950, "950"), (10_000, "10k"), (1_500_000, "1.5M"), (13_107_200, "13.11M"), (2e9, "2B")],
+)
+def test_counts_as_people_say_them(number: float, text: str) -> None:
+    assert short_count(number) == text

@@ -1,0 +1,177 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny
+from torch.testing import assert_close
+
+from facegan.ema import AveragedGenerator
+from facegan.noise import StepNoise, draw_noise, ends_cycle
+from facegan.presets import PRESETS
+from facegan.trainer import Trainer
+
+CPU = torch.device("cpu")
+
+
+def reals(step: int, batch: int = 4) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(step).uniform(-1, 1, (batch, 3, 32, 32)).astype(np.float32))
+
+
+def run(trainer: Trainer, steps: int) -> list[dict[str, torch.Tensor]]:
+    rows = []
+    for _ in range(steps):
+        noise = draw_noise(trainer.config, trainer.step_number, trainer.critic.mask_shapes, CPU)
+        rows.append(trainer.step(reals(trainer.step_number), noise))
+    return rows
+
+
+def snapshot(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def in_double(noise: StepNoise) -> StepNoise:
+    own = noise.generator_latents
+    return replace(
+        noise,
+        critic_latents=noise.critic_latents.double(),
+        mix=noise.mix.double(),
+        generator_latents=None if own is None else own.double(),
+    )
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_one_step_is_the_textbook(preset):
+    """The first step against algorithm 1 of Gulrajani et al., written out here with plain autograd."""
+    config = tiny(preset).override({"training.n_critic": 1})
+    trainer, reference = Trainer(config, CPU), Trainer(config, CPU)
+    for each in (trainer, reference):
+        for network in (each.generator, each.critic, *([each.average.module] if each.average else [])):
+            network.double()
+    noise = in_double(draw_noise(config, 0, trainer.critic.mask_shapes, CPU))
+    generator, critic = reference.generator, reference.critic
+    keep = noise.keep or (None, None, None)
+
+    def score(x, masks):
+        return critic(x, masks) if masks else critic(x)
+
+    low = config.networks.pixel_range[0]
+    batch = reals(0).double()
+    real = batch if low == -1 else (batch + 1) / 2
+    fake = generator(noise.critic_latents)
+    mixed = (noise.mix * real + (1 - noise.mix) * fake).detach().requires_grad_(True)
+    real_score, fake_score = score(real, keep[0]).mean(), score(fake, keep[1]).mean()
+    slopes = torch.autograd.grad(score(mixed, keep[2]).sum(), mixed, create_graph=True)[0].flatten(1).norm(dim=1)
+    loss = fake_score - real_score + 10 * ((slopes - 1) ** 2).mean()
+    critic_gradients = torch.autograd.grad(loss, list(critic.parameters()), retain_graph=True)
+    joint = config.training.update == "joint"
+    if joint:
+        generator_gradients = torch.autograd.grad(-fake_score, list(generator.parameters()))
+    for parameter, gradient in zip(critic.parameters(), critic_gradients, strict=True):
+        parameter.grad = gradient.contiguous()  # fused Adam misreads a gradient whose strides are not its weight's
+    reference.critic_optimiser.step()
+    if not joint:
+        fake_score = score(generator(noise.generator_latents), None).mean()
+        generator_gradients = torch.autograd.grad(-fake_score, list(generator.parameters()))
+    for parameter, gradient in zip(generator.parameters(), generator_gradients, strict=True):
+        parameter.grad = gradient.contiguous()  # fused Adam misreads a gradient whose strides are not its weight's
+    reference.generator_optimiser.step()
+
+    metrics = trainer.step(batch, noise)
+    assert_close(metrics["critic_loss"], loss.detach())
+    for ours, expected in ((trainer.critic, critic), (trainer.generator, generator)):
+        for a, b in zip(ours.parameters(), expected.parameters(), strict=True):
+            assert_close(a.grad, b.grad)
+            assert_close(a, b)
+
+
+def test_generator_moves_at_the_end_of_a_cycle_only():
+    trainer = Trainer(tiny("keras-faces-64"), CPU)
+    for step in range(10):
+        before = snapshot(trainer.generator)
+        (metrics,) = run(trainer, 1)
+        moved = any(not torch.equal(before[name], t) for name, t in trainer.generator.named_parameters())
+        assert moved == ends_cycle(trainer.config, step) == ("generator_loss" in metrics) == (step in (4, 9))
+
+
+def test_the_step_touches_no_global_generator():
+    torch.manual_seed(3)
+    np.random.seed(3)  # noqa: NPY002, it is this global state that must stay as it is
+    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    run(Trainer(tiny("human-faces"), CPU), 2)
+    assert torch.equal(before, torch.get_rng_state())
+    assert np.array_equal(numpy_before, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_noise_is_a_function_of_seed_and_step():
+    config = tiny("human-faces")
+    shapes = Trainer(config, CPU).critic.mask_shapes
+    one, same, other = (draw_noise(config, step, shapes, CPU) for step in (5, 5, 6))
+    assert torch.equal(one.critic_latents, same.critic_latents)
+    assert torch.equal(one.keep[2][1], same.keep[2][1])
+    assert not torch.equal(one.critic_latents, other.critic_latents)
+    assert not torch.equal(one.mix, other.mix)
+    assert not torch.equal(one.keep[0][0], one.keep[1][0]), "each pass has its own masks"
+    share = torch.cat([mask.flatten() for masks in one.keep for mask in masks]).float().mean()
+    assert abs(share - 0.5) < 0.01
+
+
+def test_presets_mean_what_they_say():
+    keras = PRESETS["keras-faces-64"].training
+    assert (keras.n_critic, keras.batch_size, keras.epochs, keras.penalty_weight) == (5, 64, 60, 10)
+    assert keras.generator == keras.critic
+    assert (keras.critic.lr, keras.critic.beta1, keras.critic.beta2, keras.critic.eps) == (2e-4, 0.9, 0.999, 1e-7)
+    human = PRESETS["human-faces"].training
+    assert (human.n_critic, human.batch_size, human.epochs, human.update) == (1, 64, 100, "joint")
+    assert (human.critic.lr, human.critic.beta1, human.critic.beta2) == (2e-4, 0.5, 0.9)
+
+
+def test_average_by_hand():
+    """With a half-life of one batch the average moves half of the way; early on the half-life is a 20th of images seen."""
+    live = torch.nn.Linear(1, 1)
+    torch.nn.init.zeros_(live.weight)
+    average = AveragedGenerator(live, half_life=100)
+    torch.nn.init.ones_(live.weight)
+    average.update(live, images_seen=10_000, batch_size=100)
+    assert_close(average.module.weight.item(), 0.5)
+    average.update(live, images_seen=1000, batch_size=50)  # half-life 50
+    assert_close(average.module.weight.item(), 0.75)
+
+
+def test_average_has_the_live_batch_norm_statistics():
+    trainer = Trainer(tiny("dcgan"), CPU)
+    run(trainer, 3)
+    assert trainer.average is not None
+    live, averaged = dict(trainer.generator.named_buffers()), dict(trainer.average.module.named_buffers())
+    assert live and all(torch.equal(live[name], averaged[name]) for name in live)
+    assert any(
+        not torch.equal(a, b)
+        for a, b in zip(trainer.generator.parameters(), trainer.average.module.parameters(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_state_round_trip_goes_on_bit_for_bit(preset):
+    whole = Trainer(tiny(preset), CPU)
+    run(whole, 7)
+    stopped = Trainer(tiny(preset), CPU)
+    run(stopped, 3)
+    resumed = Trainer(tiny(preset), CPU)
+    resumed.load_state(stopped.state())
+    run(resumed, 4)
+    assert_same(whole.state(), resumed.state())
+
+
+def assert_same(a, b):
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_same(a[key], b[key])
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+    else:
+        assert a == b
