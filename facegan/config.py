@@ -100,6 +100,7 @@ class DcganNetworks(_Checked):
     size: int = _one_of(*SIZES)
     latent_dim: int = _in(1, 4096)
     width: int = _in(1, 1024)
+    critic_width: int = _in(1, 1024)
     max_width: int = _in(1, 2048)
     slope: float = _in(0, 1)
 

@@ -42,7 +42,7 @@ def describe_device(device: torch.device) -> str:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """`auto`, `fp32` or `bf16` -> `fp32` or `bf16`. `auto` is bf16 on a CUDA device that computes it, fp32 elsewhere."""
+    """`auto`, `fp32` or `bf16` -> `fp32` or `bf16`; `auto` is bf16 on a CUDA device that computes it, else fp32."""
     if name != "auto":
         return name
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
@@ -54,5 +54,5 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
 
 
 def widened(x: torch.Tensor) -> torch.Tensor:
-    """A tensor that came out of `autocast`, in float32 if it was narrower: scores, norms and losses are summed there."""
+    """What came out of `autocast`, in float32 if it was narrower: scores, norms and losses are summed there."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

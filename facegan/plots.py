@@ -81,8 +81,8 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "
     _fit(slope, draw(slope, "slope", "mean slope (right scale)", GREEN), np.ones(1))
     _legend(slope, penalty, slope)
     _count_images(penalty, seen)
-    figure.text(0.09, 0.965, title or "Training", color=INK, fontsize=14, fontweight="bold", va="center")
-    figure.text(0.91, 0.965, _progress(rows), color=QUIET, fontsize=10, ha="right", va="center")
+    figure.text(0.09, 0.97, title or "Training", color=INK, fontsize=14, fontweight="bold", va="center")
+    figure.text(0.91, 0.97, _progress(rows), color=QUIET, fontsize=10, ha="right", va="center")
 
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", facecolor="white")

@@ -96,7 +96,9 @@ def preprocess(
         FaceganError: the source holds no usable photo, or the dataset cannot be written.
     """
     if size not in SIZES:
-        raise UsageError(f"--size {size} is not a size of the networks.", f"Choose one of {_listed(SIZES)}")
+        raise UsageError(
+            f"--size {size} is not a power of two from {SIZES[0]} to {SIZES[-1]}.", f"Choose one of {_listed(SIZES)}"
+        )
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit} leaves no photos.", "Give a number of at least 1, or leave it out.")
     if workers is not None and workers < 1:
@@ -256,13 +258,17 @@ def _check_room(out: Path, needed: int) -> None:
 def _none_usable(found: Source, tally: _Tally) -> FaceganError:
     total = sum(tally.reasons.values())
     reason, times = max(tally.reasons.items(), key=lambda item: item[1])
-    hint = "Make sure that they open in a picture viewer."
-    if reason.startswith("smaller than the crop"):
-        hint = "Choose a smaller --crop, or --crop square"
-    elif "CelebA" in reason:
-        hint = "Named crops are for CelebA's aligned photos; for others use --crop square, PIXELS or a FRACTION"
-    which = "all of them" if times == total else f"{times:,} of them"
-    return FaceganError(f"None of the {total:,} photos in {found.path} could be used; {which}: {reason}.", hint)
+    hint = next((hint for part, hint in _HINTS.items() if part in reason), "See whether a picture viewer opens them.")
+    which = "all" if times == total else f"{times:,} of them"
+    return FaceganError(f"{found.path}: none of its photos ({total:,}) could be used; {which}: {reason}.", hint)
+
+
+_HINTS = {
+    "smaller than the crop": "Choose a smaller --crop, or --crop square",
+    "CelebA": "Named crops are for CelebA's aligned photos; for others use --crop square, PIXELS or a FRACTION",
+    "packed with": "Unpack the zip, and name the folder instead.",
+    "cannot be read": "Check that you may read them.",
+}
 
 
 def _processors() -> int:

@@ -34,7 +34,7 @@ PRESETS: dict[str, Config] = {
         Config(
             preset="dcgan",
             seed=0,
-            networks=DcganNetworks(size=64, latent_dim=128, width=64, max_width=512, slope=0.2),
+            networks=DcganNetworks(size=64, latent_dim=128, width=64, critic_width=64, max_width=512, slope=0.2),
             training=Training(
                 epochs=100,
                 images=None,

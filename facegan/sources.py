@@ -11,7 +11,7 @@ import stat
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from facegan.errors import FaceganError
 from facegan.photos import DEFLATED, MAX_FILE_BYTES, STORED, Photo
@@ -95,14 +95,14 @@ def _folder(root: Path) -> Source:
     zips: list[str] = []
     ignored = 0
     for name, fault in _walk(root):
-        suffix = PurePosixPath(name).suffix.lower()
+        suffix = _suffix(name)
         if fault and (suffix in PICTURES or fault != _NOT_A_FILE):
             unusable.append((name, fault))
         elif suffix in PICTURES:
             photos.append(Photo(name))
         else:
             ignored += 1
-            if PurePosixPath(name).name in CELEBA_TABLES:
+            if name.rpartition("/")[2] in CELEBA_TABLES:
                 tables.append(name)
             elif suffix == ".zip":
                 zips.append(name)
@@ -145,6 +145,12 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
                     yield folder + entry.name, _NOT_A_FILE
 
 
+def _suffix(name: str) -> str:
+    """ ".jpg" of "a/B.JPG". PurePosixPath would take longer than finding the file does."""
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot >= 0 else ""
+
+
 def _hidden(name: str) -> bool:
     """Files that systems leave behind, which nobody means: dotfiles, Thumbs.db, the Mac's resource forks."""
     return name.startswith(".") or name == "__MACOSX" or name.lower() in ("thumbs.db", "desktop.ini")
@@ -164,7 +170,7 @@ def _zip(path: Path) -> Source:
     for member in members:
         name = member.filename.replace("\\", "/")  # as some Windows tools pack
         parts = name.split("/")
-        suffix = PurePosixPath(name).suffix.lower()
+        suffix = _suffix(name)
         if member.is_dir() or any(_hidden(part) and part not in (".", "..") for part in parts):
             continue
         if suffix in PICTURES:

@@ -221,7 +221,7 @@ def test_places_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_sources_of_which_nothing_is_usable(tmp_path: Path) -> None:
     damaged(tmp_path / "in")
-    with pytest.raises(FaceganError, match="None of the 7 photos"):
+    with pytest.raises(FaceganError, match=r"none of its photos \(7\)"):
         preprocess(tmp_path / "in", size=32, out=tmp_path / "out")
     with pytest.raises(FaceganError, match="smaller than the crop of 500") as caught:
         preprocess(photos(tmp_path / "small", 1), size=32, crop="500", out=tmp_path / "out")

@@ -127,7 +127,7 @@ def test_presets_mean_what_they_say():
 
 
 def test_average_by_hand():
-    """With a half-life of one batch the average moves half of the way; early on the half-life is a 20th of images seen."""
+    """With a half-life of one batch the average moves half of the way; early on it is a 20th of images seen."""
     live = torch.nn.Linear(1, 1)
     torch.nn.init.zeros_(live.weight)
     average = AveragedGenerator(live, half_life=100)

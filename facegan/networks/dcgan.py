@@ -1,9 +1,14 @@
 """facegan's own networks, for every power of two from 32 to 256.
 
-After DCGAN (Radford et al. 2016, arXiv:1511.06434): one stage per octave, widths doubling towards the 4x4 map.
+After DCGAN (Radford et al. 2016, arXiv:1511.06434): one stage per octave, widths doubling towards the 4x4 map. Two
+things differ. The generator convolves at the small side and then enlarges bilinearly: a quarter of the work of the
+usual order, and no checkerboard, which transposed convolutions leave (Odena et al. 2016, doi:10.23915/distill.00003).
+And the critic has no norm at all, so that each image is scored alone, as the gradient penalty wants it.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from torch import Tensor, nn
@@ -15,43 +20,61 @@ _BASE = 4
 """Side of the smallest map."""
 
 
-def stage_widths(config: DcganNetworks) -> list[int]:
+def stage_widths(size: int, width: int, max_width: int) -> list[int]:
     """Channels per stage from the largest map to the smallest: width·2^k, at most max_width."""
-    octaves = (config.size // _BASE).bit_length() - 1
-    return [min(config.width << k, config.max_width) for k in range(octaves)]
+    octaves = (size // _BASE).bit_length() - 1
+    return [min(width << k, max_width) for k in range(octaves)]
+
+
+def _gain(slope: float) -> float:
+    """What keeps the size of activations through LeakyReLU (He et al. 2015, arXiv:1502.01852, eq. 15)."""
+    return math.sqrt(2 / (1 + slope**2))
 
 
 class Generator(nn.Module):
-    """Latents (B, latent_dim) -> images (B, 3, size, size) in [-1, 1]."""
+    """Latents (B, latent_dim) -> images (B, 3, size, size) in [-1, 1].
+
+    Linear to the 4x4 map; per octave a 3x3 convolution, bilinear enlargement, batch norm and LeakyReLU; a last 3x3
+    convolution to RGB and tanh.
+    """
 
     def __init__(self, config: DcganNetworks) -> None:
         super().__init__()
-        widths = stage_widths(config)[::-1]
+        widths = stage_widths(config.size, config.width, config.max_width)[::-1]
+        self.slope = config.slope
         self.base = (widths[0], _BASE, _BASE)
-        self.project = nn.Linear(config.latent_dim, int(np.prod(self.base)))
+        self.project = nn.Linear(config.latent_dim, int(np.prod(self.base)), bias=False)
         layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.LeakyReLU(config.slope)]
-        for wide, narrow in zip(widths, (*widths[1:], 3), strict=True):
-            layers += [nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(wide, narrow, 3, padding=1)]
-            if narrow != 3:
-                layers += [nn.BatchNorm2d(narrow), nn.LeakyReLU(config.slope)]
-        layers.append(nn.Tanh())
-        self.upsample = nn.Sequential(*layers)
+        for wide, narrow in zip(widths, (*widths[1:], config.width), strict=True):
+            layers += [
+                nn.Conv2d(wide, narrow, 3, padding=1, bias=False),  # batch norm takes a bias away again
+                nn.Upsample(scale_factor=2, mode="bilinear"),
+                nn.BatchNorm2d(narrow),
+                nn.LeakyReLU(config.slope),
+            ]
+        self.stages = nn.Sequential(*layers)
+        self.to_rgb = nn.Conv2d(config.width, 3, 3, padding=1)
+        self.squash = nn.Tanh()
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.upsample(self.project(z).unflatten(1, self.base))
+        return self.squash(self.to_rgb(self.stages(self.project(z).unflatten(1, self.base))))
 
     def initialise(self, rng: np.random.Generator) -> None:
-        normal(self, rng, gain=2**0.5)
+        normal(self, rng, _gain(self.slope))
 
 
 class Critic(nn.Module):
-    """Images (B, 3, size, size) in [-1, 1] -> scores (B,), each image on its own: no batch statistics."""
+    """Images (B, 3, size, size) in [-1, 1] -> scores (B,), each image on its own: no batch statistics.
+
+    Per octave a 4x4 convolution of stride 2 and LeakyReLU; then one linear layer.
+    """
 
     mask_shapes: tuple[tuple[int, ...], ...] = ()
 
     def __init__(self, config: DcganNetworks) -> None:
         super().__init__()
-        widths = stage_widths(config)
+        widths = stage_widths(config.size, config.critic_width, config.max_width)
+        self.slope = config.slope
         layers: list[nn.Module] = []
         for narrow, wide in zip((3, *widths[:-1]), widths, strict=True):
             layers += [nn.Conv2d(narrow, wide, 4, stride=2, padding=1), nn.LeakyReLU(config.slope)]
@@ -62,4 +85,4 @@ class Critic(nn.Module):
         return self.score(self.downsample(x).flatten(1)).squeeze(1)
 
     def initialise(self, rng: np.random.Generator) -> None:
-        normal(self, rng, gain=2**0.5)
+        normal(self, rng, _gain(self.slope))
