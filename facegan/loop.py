@@ -21,7 +21,7 @@ from facegan.config import Config
 from facegan.dataset import Dataset, flip_mask, to_images
 from facegan.errors import FaceganError, Interrupted
 from facegan.images import grid, save_png
-from facegan.noise import StepNoise, draw_noise, ends_cycle
+from facegan.noise import StepNoise, draw_noise
 from facegan.plots import plot_curves
 from facegan.progress import write_progress
 from facegan.rundir import RunDir
@@ -108,7 +108,7 @@ class Loop:
             metrics = self.trainer.step(*self.inputs())
             seen = self.trainer.images_seen
             self.on_event(Stepped(seen))
-            if ends_cycle(self.config, step) and (step + 1) % (output.log_every * self.config.training.n_critic) == 0:
+            if (step + 1) % (output.log_every * self.config.training.n_critic) == 0 or seen >= total:
                 self._log(metrics)
             if epoch := self._due(output.sample_every, batch):
                 self._save_sample(epoch)
@@ -179,13 +179,12 @@ class Loop:
             provenance=self.provenance,
         )
         self.on_event(Wrote(self.run.generator))
-        if time.perf_counter() - self._curves_at > _CURVES_EVERY_SECONDS:
+        if time.perf_counter() - self._curves_at > _CURVES_EVERY_SECONDS and self.run.read_metrics():
             self._plot()
         self._restart_clock()
 
     def _plot(self) -> None:
-        if rows := self.run.read_metrics():
-            self.on_event(Wrote(plot_curves(rows, self.run.curves, title=self.run.path.name)))
+        self.on_event(Wrote(plot_curves(self.run.read_metrics(), self.run.curves, title=self.run.path.name)))
         self._curves_at = time.perf_counter()
 
     def _finish(self) -> None:

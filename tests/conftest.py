@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from facegan.cli.app import main
 from facegan.config import Config, DcganNetworks, KerasNetworks
 from facegan.datasetdir import DatasetWriter
 from facegan.presets import PRESETS
@@ -46,3 +50,20 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _one_thread() -> None:
     """Tiny tensors: more threads cost more than they save, and one thread count keeps results comparable."""
     torch.set_num_threads(1)
+
+
+def cli(*words: object) -> tuple[int, str, str]:
+    """Run the real command line in this process: exit code, stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    old = sys.argv
+    sys.argv = ["facegan", *map(str, words)]
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            main()
+        code: object = 0
+    except SystemExit as stop:
+        code = stop.code or 0
+    finally:
+        sys.argv = old
+    assert isinstance(code, int)
+    return code, out.getvalue(), err.getvalue()

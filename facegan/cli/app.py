@@ -58,7 +58,7 @@ def main() -> None:
     """Run the command line and exit: 0 done, 1 a FaceganError, 2 wrong usage, 128 + signal when interrupted."""
     debug = os.environ.get("FACEGAN_DEBUG") == "1"
     try:
-        app()
+        app(prog_name="facegan")
     except FaceganError as error:
         if debug:
             raise

@@ -1,0 +1,255 @@
+"""The commands as people type them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import cli, tiny, write_dataset
+from PIL import Image
+
+from facegan import latents
+from facegan.checkpoint import load_generator, save_generator
+from facegan.cli.arithmetic import terms_in_order
+from facegan.cli.train import FIELDS, to_overrides, train
+from facegan.errors import UsageError
+from facegan.networks import build_generator
+from facegan.presets import PRESETS
+
+COMMANDS = ("preprocess", "train", "sample", "interpolate", "arithmetic", "gif", "info")
+
+
+@pytest.fixture
+def ckpt(workdir: Path) -> Path:
+    """A tiny untrained generator in an otherwise empty folder."""
+    config = tiny("dcgan")
+    return save_generator(
+        workdir / "ckpt.safetensors", build_generator(config), config, images_seen=0, weights="raw", provenance={}
+    )
+
+
+def wrote(out: str) -> list[Path]:
+    return [Path(path) for path in re.findall(r"^wrote (.+)$", out, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_needs_no_torch(command):
+    code = (
+        "import sys\nfrom facegan.cli.app import main\n"
+        f"sys.argv = ['facegan', *{command.split()!r}, '--help']\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        "heavy = {'torch', 'torchvision', 'matplotlib', 'imageio'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+
+
+def test_light_commands_need_no_torch(workdir):
+    write_dataset(workdir / "data/d", 3)
+    Image.new("RGB", (8, 8)).save("a.png")
+    code = (
+        "import sys\nfrom facegan.cli.app import main\n"
+        "for words in (['info', 'data/d'], ['gif', 'a.png', 'a.png', '--out', 'a.gif'], ['preprocess', 'a', '--size', '32']):\n"
+        "    sys.argv = ['facegan', *words]\n"
+        "    try:\n        main()\n    except SystemExit as stop:\n        assert not stop.code, words\n"
+        "assert 'torch' not in sys.modules"
+    )
+    Path("a").mkdir()
+    Image.new("RGB", (40, 40)).save("a/a.png")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_python_dash_m_and_version():
+    done = subprocess.run([sys.executable, "-m", "facegan", "--version"], capture_output=True, text=True, check=False)
+    assert re.fullmatch(r"facegan \d+\.\d+\.\d+\n", done.stdout)
+
+
+VALUES = {"int": 3, "float": 0.25, "str": "bf16", "bool": True}
+
+
+@pytest.mark.parametrize("flag", FIELDS)
+def test_every_flag_arrives(flag):
+    """Each flag of `train` that sets the configuration changes exactly its field, and no flag has a default."""
+    assert inspect.signature(train).parameters[flag].default is None
+    overrides = to_overrides({flag: "1.5k" if flag == "images" else 3 if flag == "seed" else 1})
+    assert FIELDS[flag] in overrides
+    value = {"precision": "bf16", "images": "1.5k", "flip": False, "tensorboard": True}.get(flag, 0)
+    if flag not in ("precision", "images", "flip", "tensorboard"):
+        value = 0.125 if flag.endswith(("lr", "beta1", "beta2")) else 7
+    before = PRESETS["dcgan"]
+    after = before.override(to_overrides({flag: value}))
+    changed = {path for path, old in _leaves(before.to_dict()).items() if _leaves(after.to_dict())[path] != old}
+    assert changed == ({"training.images", "training.epochs"} if flag == "images" else {FIELDS[flag]})
+
+
+def _leaves(node: dict, prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in node.items():
+        path = f"{prefix}{key}"
+        found |= _leaves(value, path + ".") if isinstance(value, dict) else {path: value}
+    return found
+
+
+def test_epochs_and_images_exclude_each_other():
+    with pytest.raises(UsageError, match="both say how long"):
+        to_overrides({"epochs": 1.0, "images": "5k"})
+
+
+def test_train_then_everything_without_arguments(workdir):
+    """The road of a newcomer: the only dataset, the newest run, its newest checkpoint, all found."""
+    write_dataset(workdir / "data/d", 10)
+    size = ["--width", "4", "--critic-width", "4", "--batch-size", "4", "--device", "cpu"]
+    code, out, err = cli("train", *size, "--epochs", "2", "--seed", "5")
+    assert code == 0, err
+    assert "run: runs/00001-d-dcgan" in out.replace("\\", "/")
+    assert all(path.exists() for path in wrote(out)) and len(wrote(out)) == 5
+    assert "dataset: data/d" in err.replace("\\", "/")
+
+    code, out, err = cli("sample")
+    assert code == 0 and "the newest checkpoint" in err
+    assert wrote(out) == [Path("outputs/sample-001.png")]
+    code, out, _ = cli("sample", "--count", "1", "--number")
+    assert wrote(out) == [Path("outputs/sample-002.png")]
+    for words in (["interpolate", "--gif"], ["arithmetic", "--plus", "4,5", "--minus", "6"], ["gif"]):
+        code, out, err = cli(*words)
+        assert code == 0, err
+        assert wrote(out) and all(path.stat().st_size > 0 for path in wrote(out))
+    for path in ("runs/00001-d-dcgan", "runs/00001-d-dcgan/generator.safetensors", "data/d"):
+        code, out, err = cli("info", path)
+        assert code == 0, err
+        assert "32" in out
+    code, out, _ = cli("info", next(Path("runs/00001-d-dcgan/checkpoints").glob("*.pt")))
+    assert code == 0 and "averaged weights" in out
+
+    code, _, err = cli("train", "--resume")
+    assert code == 1 and "is complete" in err
+    code, out, err = cli("train", "--resume", "--epochs", "3", "--device", "cpu")
+    assert code == 0, err
+    assert "going on with" in err
+
+
+def test_dry_run_writes_nothing(workdir):
+    write_dataset(workdir / "data/d", 10)
+    before = sorted(workdir.rglob("*"))
+    code, out, err = cli("train", "--width", "4", "--batch-size", "4", "--dry-run", "--device", "cpu")
+    assert code == 0, err
+    assert '"batch_size": 4' in out
+    assert re.search(r"1,000 images to go at [\d,]+ images/s: about .+; memory .+; disk about .+", out)
+    assert sorted(workdir.rglob("*")) == before
+
+
+def test_sample_sheets_and_single_files(ckpt):
+    for count in (1, 25, 100):
+        code, out, err = cli("sample", ckpt, "--count", count, "--number", "--out", f"s{count}.png")
+        assert code == 0, err
+    code, out, err = cli("sample", ckpt, "--count", "7", "--seed", "3", "--separate", "--out", "faces")
+    assert code == 0, err
+    assert sorted(path.name for path in Path("faces").iterdir()) == [f"seed3-{n:05d}.png" for n in range(7)]
+    faces = {path.read_bytes() for path in Path("faces").iterdir()}
+    assert len(faces) == 7
+    cli("sample", ckpt, "--count", "7", "--seed", "3", "--separate", "--truncation", "0", "--out", "mean")
+    assert len({path.read_bytes() for path in Path("mean").iterdir()}) == 1
+
+
+def test_existing_files_are_not_overwritten_unasked(ckpt):
+    Path("mine.png").write_bytes(b"precious")
+    code, _, err = cli("sample", ckpt, "--out", "mine.png")
+    assert code == 1 and "mine.png exists already" in err
+    assert Path("mine.png").read_bytes() == b"precious"
+    assert cli("sample", ckpt, "--out", "mine.png", "--overwrite")[0] == 0
+    code, _, err = cli("sample", ckpt, "--out", "mine.jpg")
+    assert code == 2 and "must end in .png" in err
+
+
+def test_interpolation_through_faces(ckpt):
+    code, out, err = cli("interpolate", ckpt, "--through", "3", "--through", "7:1,2", "--through", "3", "--steps", "4",
+                         "--method", "lerp", "--gif", "--out", "m.png")  # fmt: skip
+    assert code == 0, err
+    assert wrote(out) == [Path("m.png"), Path("m.gif")]
+    code, _, err = cli("interpolate", ckpt, "--through", "3")
+    assert code == 2 and "needs two faces" in err
+
+
+def test_arithmetic_keeps_the_order_typed(ckpt):
+    words = ["--minus", "1", "--plus", "2,3", "--minus=4", "--plus", "5"]
+    assert terms_in_order(words) == [(-1, "1"), (+1, "2,3"), (-1, "4"), (+1, "5")]
+    code, out, err = cli("arithmetic", ckpt, *words, "--save", "--steps", "3", "--out", "sum.png")
+    assert code == 0, err
+    assert wrote(out) == [Path("sum.png"), Path("sum-way.png"), Path("sum.npy")]
+    z = latents.draw(0, range(6), 8).astype(np.float64)
+    expected = -z[1] + (z[2] + z[3]) / 2 - z[4] + z[5]
+    expected *= np.sqrt(8) / np.linalg.norm(expected)
+    np.testing.assert_allclose(np.load("sum.npy"), expected, rtol=1e-5, atol=1e-6)
+    code, _, err = cli("sample", ckpt, "--count", "1")
+    assert code == 0
+    assert cli("arithmetic", ckpt, "--plus", "sum.npy", "--minus", "1")[0] == 0
+
+
+def test_gif_of_pictures_and_of_a_walk(ckpt):
+    for n in range(3):
+        Image.new("RGB", (20, 20), (80 * n, 0, 0)).save(f"{n}.png")
+    assert cli("gif", "0.png", "1.png", "2.png", "--out", "a.gif")[0] == 0
+    with Image.open("a.gif") as picture:
+        assert picture.n_frames == 3 and picture.info["loop"] == 0
+    assert cli("gif", ckpt, "--faces", "2", "--stops", "2", "--steps", "3", "--out", "w.webp")[0] == 0
+    with Image.open("w.webp") as picture:
+        assert picture.n_frames == 6
+
+
+BAD = [
+    ("sample none.pt", 1, "none.pt does not exist"),
+    ("sample folder", 1, "folder is a folder, but not a run"),
+    ("sample text.pt", 1, "text.pt is not a facegan checkpoint"),
+    ("sample --count 0", 2, "--count"),
+    ("sample --seed -1", 2, "--seed"),
+    ("sample ckpt.safetensors --count 2501", 2, "--separate"),
+    ("sample ckpt.safetensors --device toaster", 1, "'toaster' is not a device"),
+    ("sample ckpt.safetensors --device cuda:99", 1, "cuda"),
+    ("interpolate ckpt.safetensors --method cubic", 2, "slerp"),
+    ("interpolate ckpt.safetensors --through 1 --through x", 2, "'x'"),
+    ("interpolate ckpt.safetensors --steps 1", 2, "--steps"),
+    ("arithmetic ckpt.safetensors", 2, "--plus"),
+    ("arithmetic ckpt.safetensors --plus none.npy", 1, "none.npy does not exist"),
+    ("gif none.png", 1, "none.png"),
+    ("gif ckpt.safetensors --out w.avi", 2, ".gif or .mp4 or .webp"),
+    ("info none", 1, "none does not exist"),
+    ("info folder", 1, "neither a dataset nor a run"),
+    ("train --data folder", 1, "folder"),
+    ("train", 1, "facegan preprocess"),
+    ("train --resume", 1, "no run"),
+    ("train --run folder", 1, "not a run"),
+    ("train --resume --preset dcgan", 2, "--preset belongs to a new run"),
+    ("train --data data --images none", 2, "'none' is not a count"),
+    ("train --preset nonsense --data folder", 1, "no preset 'nonsense'"),
+    ("preprocess none", 1, "none"),
+    ("preprocess folder --size 63", 2, "63"),
+    ("nonsense", 2, "nonsense"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "says"), BAD, ids=[words for words, _, _ in BAD])
+def test_bad_input_is_one_sentence(ckpt, words, code, says):
+    Path("folder").mkdir()
+    Path("text.pt").write_text("hello")
+    found, out, err = cli(*words.split())
+    assert found == code, err
+    assert says in out + err
+    assert "Traceback" not in out + err
+
+
+def test_a_newer_file_says_to_upgrade(ckpt):
+    loaded = load_generator(ckpt)
+    assert loaded.weights == "raw"
+    raw = ckpt.read_bytes().replace(b'"format_version":"1"', b'"format_version":"9"')
+    ckpt.write_bytes(raw)
+    code, _, err = cli("sample", ckpt)
+    assert code == 1
+    assert "pip install --upgrade facegan" in err
