@@ -118,15 +118,16 @@ def _configuration(config: Config) -> Facts:
 def _origin(provenance: dict[str, Any]) -> Facts:
     dataset = provenance.get("dataset", {})
     versions = f"facegan {provenance.get('facegan', '?')}, torch {provenance.get('torch', '?')}"
-    return [
-        (
-            "dataset",
-            f"{dataset.get('path', '?')} ({dataset.get('count', '?')} images, {str(dataset.get('sha256'))[:12]}…)",
-        ),
-        ("trained with", f"{versions}, {provenance.get('device_name', '?')}, {provenance.get('precision', '?')}"),
-        ("command", " ".join(map(str, provenance.get("command", ["?"])))),
-        ("resumed", f"{len(provenance.get('resumed', []))} times"),
+    digest = str(dataset.get("sha256", "?"))[:12]
+    facts = [
+        ("dataset", f"{dataset.get('path', '?')} ({dataset.get('count', '?')} images, {digest}…)"),
+        ("trained with", f"{versions}, {provenance.get('device', '?')}, {provenance.get('precision', '?')}"),
     ]
+    if command := provenance.get("command"):
+        facts.append(("command", " ".join(map(str, command))))
+    if resumed := provenance.get("resumed"):
+        facts.append(("resumed", ", ".join(f"at {each.get('at_images', 0):,} images" for each in resumed)))
+    return facts
 
 
 def _in_words(facts: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import platform
 import sys
@@ -197,10 +198,8 @@ def _environment(plan: Plan, command: list[str]) -> dict[str, Any]:
 
 def read_provenance(run: RunDir) -> dict[str, Any]:
     """Raises: FaceganError: missing or damaged."""
-    from json import loads
-
     try:
-        provenance = loads(run.provenance.read_text("utf-8"))
+        provenance = json.loads(run.provenance.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise FaceganError(f"{run.provenance} cannot be read: {error}.") from None
     if not isinstance(provenance, dict):
@@ -209,9 +208,7 @@ def read_provenance(run: RunDir) -> dict[str, Any]:
 
 
 def write_provenance(run: RunDir, provenance: Mapping[str, Any]) -> None:
-    from json import dumps
-
-    write_atomic(run.provenance, dumps(provenance, indent=2) + "\n")
+    write_atomic(run.provenance, json.dumps(provenance, indent=2) + "\n")
 
 
 def _fit(config: Config, dataset: Dataset) -> Config:
