@@ -12,14 +12,14 @@ from facegan import latents
 from facegan.checkpoint import LoadedGenerator
 from facegan.dataset import Pixels
 from facegan.errors import UsageError
-from facegan.images import EquationTerm, enlarge, equation, grid, save_png, sheet, strip
+from facegan.images import EquationTerm, columns_for, enlarge, equation, grid, save_png, sheet, strip
 from facegan.latents import Latents
 from facegan.synthesis import batches, draw_faces
 
 MAX_SHEET = 2500
 """Most faces on one picture; more are drawn with --separate."""
-WALK_PIXELS = 192
-"""Walks of smaller faces are enlarged to about this many pixels a face."""
+FRAME_PIXELS = 384
+"""Animations of small faces are enlarged by a whole factor to at most about this many pixels on a side."""
 
 
 def _faces(loaded: LoadedGenerator, z: Latents) -> Pixels:
@@ -78,7 +78,7 @@ class Morph:
 
     def frames(self, loop: bool) -> Iterator[Pixels]:
         """For an animation: there and, unless the walk is a loop already, back again."""
-        faces = enlarged(self.faces)
+        faces = enlarged(self.faces, columns=1)
         yield from faces
         if not loop:
             yield from faces[-2:0:-1]
@@ -161,9 +161,9 @@ def walk(loaded: LoadedGenerator, *, faces: int, stops: int, steps: int, seed: i
     points = [latents.draw(seed, range(n * stops, (n + 1) * stops), width) for n in range(faces)]
     paths = np.stack([latents.path(p, steps + 1, "slerp", loop=True)[0] for p in points], axis=1)
     for z in paths:  # one frame at a time: a walk may have thousands
-        yield grid(enlarged(_faces(loaded, z)), gap=4)
+        yield grid(enlarged(_faces(loaded, z), columns_for(faces)), gap=4)
 
 
-def enlarged(faces: Pixels) -> Pixels:
-    """Small faces enlarged by a whole factor, to about WALK_PIXELS."""
-    return enlarge(faces, max(1, WALK_PIXELS // faces.shape[1]))
+def enlarged(faces: Pixels, columns: int) -> Pixels:
+    """Faces enlarged so that `columns` of them side by side are about FRAME_PIXELS wide, if they are not wider."""
+    return enlarge(faces, max(1, FRAME_PIXELS // (columns * faces.shape[2])))

@@ -54,7 +54,7 @@ def test_penalty_gradient_against_finite_differences():
 
 
 def test_slope_unit_of_human_faces():
-    """A critic w·x of (0, 1) pixels with ||w|| = 1 has no penalty there; as one of [-1, 1] pixels its slope is one half."""
+    """w·x of (0, 1) pixels with ||w|| = 1 has no penalty there; as a critic of [-1, 1] pixels its slope is one half."""
     config = tiny("human-faces").override({"networks.critic_dropout": 0.0})
     trainer = Trainer(config, torch.device("cpu"))
     w = torch.randn(3 * 32 * 32)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from facegan.errors import FaceganError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -34,6 +36,8 @@ def wrote(paths: Iterable[Path]) -> None:
 
 def table(title: str, facts: Iterable[tuple[str, str]]) -> None:
     """Names and values in two columns under a title."""
+    from rich.table import Table
+
     rows = Table(show_header=False, box=None, pad_edge=False)
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column(overflow="fold")
@@ -55,6 +59,15 @@ def progress(unit: str) -> Progress:
 
     Tasks must be added with the field `rate=""`, a text such as "1,234 photos/s".
     """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -28,7 +28,7 @@ def gif(
     ] = None,
     fps: options.Fps = 12,
     faces: Annotated[int, typer.Option(min=1, max=100, help="Walk: faces side by side.")] = 9,
-    stops: Annotated[int, typer.Option(min=2, max=10_000, help="Walk: faces that each one passes through.")] = 5,
+    stops: Annotated[int, typer.Option(min=2, max=10_000, help="Walk: faces that each one passes through.")] = 4,
     steps: Annotated[int, typer.Option(min=1, max=10_000, help="Walk: frames from one stop to the next.")] = 12,
     seed: options.Seed = 0,
     device: options.Device = "auto",
