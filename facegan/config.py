@@ -132,6 +132,7 @@ class Training(_Checked):
     generator: Adam
     critic: Adam
     ema_half_life: int = _in(0, 10**9)
+    decay: float = _in(0, 1)
     flip: bool = _one_of(True, False)
     precision: str = _one_of("auto", "fp32", "bf16")
 

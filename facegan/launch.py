@@ -116,7 +116,7 @@ def plan_resume(run: RunDir, overrides: Mapping[str, Any], device: str | None) -
             "only --epochs, --images, --device, --sample-every, --checkpoint-every, --log-every and --keep can; "
             "start a new run with --from for the rest.",
         )
-    if "training.epochs" in overrides:
+    if overrides.get("training.epochs"):
         overrides = {**overrides, "training.images": None}
     config = config.override(overrides)
     provenance = read_provenance(run)

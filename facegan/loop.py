@@ -117,7 +117,7 @@ class Loop:
                 self._save(metrics)
             if signum and seen < total:
                 raise Interrupted(
-                    f"stopped at {seen:,} images; everything is saved in {self.run.path}.",
+                    f"at {seen:,} images; everything is saved in {self.run.path}.",
                     f"go on with: facegan train --run {self.run.path}",
                     signum=signum,
                 )

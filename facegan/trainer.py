@@ -70,6 +70,7 @@ class Trainer:
             (their difference), `penalty` (not multiplied by its weight), `slope` (mean norm), `critic_loss` and, where
             the generator was updated, `generator_loss`.
         """
+        self._set_learning_rates()
         reals = self._to_network_unit(reals)
         if self.config.training.update == "joint":
             metrics = self._joint_update(reals, noise)
@@ -82,6 +83,19 @@ class Trainer:
             cycle = self.config.training.n_critic * len(reals)
             self.average.update(self.generator, self.images_seen, cycle)
         return metrics
+
+    def _set_learning_rates(self) -> None:
+        """lr·min(1, (1 - t)/decay), with t the share of the run that is done: flat, then linearly down to zero."""
+        training = self.config.training
+        if not training.decay:
+            return
+        assert training.images is not None, "the configuration has not met its dataset"
+        factor = min(1.0, max(0.0, 1 - self.images_seen / training.images) / training.decay)
+        for optimiser, numbers in (
+            (self.generator_optimiser, training.generator),
+            (self.critic_optimiser, training.critic),
+        ):
+            optimiser.param_groups[0]["lr"] = numbers.lr * factor
 
     def _to_network_unit(self, images: Tensor) -> Tensor:
         low, high = self.config.networks.pixel_range

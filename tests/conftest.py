@@ -20,7 +20,12 @@ from facegan.presets import PRESETS
 def tiny(preset: str) -> Config:
     """The preset with all that makes it what it is, but narrow and at 32 px: a step takes milliseconds."""
     config = PRESETS[preset]
-    overrides: dict[str, object] = {"training.batch_size": 4, "networks.latent_dim": 8, "networks.size": 32}
+    overrides: dict[str, object] = {
+        "training.batch_size": 4,
+        "training.images": 48,
+        "networks.latent_dim": 8,
+        "networks.size": 32,
+    }
     if isinstance(config.networks, DcganNetworks):
         overrides |= {"networks.width": 4, "networks.critic_width": 4}
     elif isinstance(config.networks, KerasNetworks):

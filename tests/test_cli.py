@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +85,7 @@ def test_every_flag_arrives(flag):
     assert FIELDS[flag] in overrides
     value = {"precision": "bf16", "images": "1.5k", "flip": False, "tensorboard": True}.get(flag, 0)
     if flag not in ("precision", "images", "flip", "tensorboard"):
-        value = 0.125 if flag.endswith(("lr", "beta1", "beta2")) else 7
+        value = 0.125 if flag.endswith(("lr", "beta1", "beta2", "decay")) else 7
     before = PRESETS["dcgan"]
     after = before.override(to_overrides({flag: value}))
     changed = {path for path, old in _leaves(before.to_dict()).items() if _leaves(after.to_dict())[path] != old}
@@ -253,3 +255,45 @@ def test_a_newer_file_says_to_upgrade(ckpt):
     code, _, err = cli("sample", ckpt)
     assert code == 1
     assert "pip install --upgrade facegan" in err
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no signals that a parent can send and a child can catch"
+)
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_the_run_goes_on(workdir, signum, code):
+    write_dataset(workdir / "data/d", 10)
+    words = "train --width 4 --critic-width 4 --batch-size 4 --images 100k --sample-every 1000 --checkpoint-every 1000"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "facegan", *words.split(), "--device", "cpu", "--log-every", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    metrics = workdir / "runs/00001-d-dcgan/metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signum)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert "everything is saved" in said
+    assert "Traceback" not in said
+    (checkpoint,) = (workdir / "runs/00001-d-dcgan/checkpoints").iterdir()
+    seen = int(checkpoint.stem)
+    assert 0 < seen < 100_000
+    found, _, err = cli("train", "--resume", "--images", str(seen + 8), "--device", "cpu")
+    assert found == 0, err
+
+
+def test_tensorboard(workdir, monkeypatch):
+    write_dataset(workdir / "data/d", 8)
+    words = "train --width 4 --critic-width 4 --batch-size 4 --epochs 1 --device cpu --log-every 1 --tensorboard"
+    code, _, err = cli(*words.split())
+    assert code == 0, err
+    (events,) = (workdir / "runs/00001-d-dcgan/tensorboard").iterdir()
+    assert b"wasserstein" in events.read_bytes()
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    code, _, err = cli(*words.split())
+    assert code == 1
+    assert 'pip install "facegan[tensorboard]"' in err

@@ -40,6 +40,11 @@ def in_double(noise: StepNoise) -> StepNoise:
     )
 
 
+def assign_gradient(parameter: torch.Tensor, gradient: torch.Tensor) -> None:
+    """Fused Adam misreads a gradient whose strides are not its weight's; backward() takes care of that, we must too."""
+    parameter.grad = torch.empty_like(parameter).copy_(gradient)
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_one_step_is_the_textbook(preset):
     """The first step against algorithm 1 of Gulrajani et al., written out here with plain autograd."""
@@ -68,13 +73,13 @@ def test_one_step_is_the_textbook(preset):
     if joint:
         generator_gradients = torch.autograd.grad(-fake_score, list(generator.parameters()))
     for parameter, gradient in zip(critic.parameters(), critic_gradients, strict=True):
-        parameter.grad = gradient.contiguous()  # fused Adam misreads a gradient whose strides are not its weight's
+        assign_gradient(parameter, gradient)
     reference.critic_optimiser.step()
     if not joint:
         fake_score = score(generator(noise.generator_latents), None).mean()
         generator_gradients = torch.autograd.grad(-fake_score, list(generator.parameters()))
     for parameter, gradient in zip(generator.parameters(), generator_gradients, strict=True):
-        parameter.grad = gradient.contiguous()  # fused Adam misreads a gradient whose strides are not its weight's
+        assign_gradient(parameter, gradient)
     reference.generator_optimiser.step()
 
     metrics = trainer.step(batch, noise)
@@ -175,3 +180,12 @@ def assert_same(a, b):
             assert_same(x, y)
     else:
         assert a == b
+
+
+def test_learning_rates_fall_at_the_end():
+    trainer = Trainer(tiny("dcgan").override({"training.decay": 0.5, "training.images": 32}), CPU)
+    rates = []
+    for _ in range(8):
+        run(trainer, 1)
+        rates.append(trainer.critic_optimiser.param_groups[0]["lr"] / trainer.config.training.critic.lr)
+    assert rates == pytest.approx([1, 1, 1, 1, 1, 0.75, 0.5, 0.25])

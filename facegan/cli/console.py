@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from facegan.errors import FaceganError
+from facegan.errors import FaceganError, Interrupted
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -49,7 +49,8 @@ def table(title: str, facts: Iterable[tuple[str, str]]) -> None:
 
 def complain(error: FaceganError) -> None:
     """An error as a sentence, and its hint below."""
-    err.print(f"[bold red]error:[/bold red] {escape(error.message)}")
+    label = "[bold]stopped:[/bold]" if isinstance(error, Interrupted) else "[bold red]error:[/bold red]"
+    err.print(f"{label} {escape(error.message)}")
     if error.hint:
         err.print(f"[dim]hint:[/dim]  {escape(error.hint)}")
 

@@ -49,6 +49,7 @@ FIELDS: dict[str, str] = {
     "critic_beta2": "training.critic.beta2",
     "penalty_weight": "training.penalty_weight",
     "ema_half_life": "training.ema_half_life",
+    "decay": "training.decay",
     "sample_every": "output.sample_every",
     "checkpoint_every": "output.checkpoint_every",
     "log_every": "output.log_every",
@@ -94,6 +95,9 @@ def train(
     penalty_weight: Annotated[Real, _flag(_OPTIMISER, "Weight of the gradient penalty (lambda).")] = None,
     ema_half_life: Annotated[
         Whole, _flag(_OPTIMISER, "Half-life of the averaged weights in images; 0 for none.")
+    ] = None,
+    decay: Annotated[
+        Real, _flag(_OPTIMISER, "Share of the run, at its end, over which learning rates fall to zero.")
     ] = None,
     latent_dim: Annotated[Whole, _flag(_NETWORK, "Numbers in a latent.")] = None,
     width: Annotated[Whole, _flag(_NETWORK, "Generator's channels at full size; they double per octave.")] = None,

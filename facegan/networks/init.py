@@ -35,8 +35,18 @@ def glorot_uniform(module: nn.Module, rng: np.random.Generator) -> None:
         _fill(layer.weight, rng.uniform(-bound, bound, tuple(layer.weight.shape)))
 
 
-def normal(module: nn.Module, rng: np.random.Generator, gain: float) -> None:
-    """Weights ~ N(0, gain² / fan_in); biases zero (He et al. 2015, arXiv:1502.01852, eq. 10 with gain² = 2)."""
+def he_normal(module: nn.Module, rng: np.random.Generator, slope: float) -> None:
+    """Weights ~ N(0, 2 / ((1 + slope²)·fan_in)); biases zero: activations keep their size through LeakyReLU.
+
+    He et al. 2015, arXiv:1502.01852, eq. 15.
+    """
     for layer in _weighted(module):
         fan_in, _ = nn.init._calculate_fan_in_and_fan_out(layer.weight)
-        _fill(layer.weight, rng.standard_normal(tuple(layer.weight.shape)) * (gain / math.sqrt(fan_in)))
+        deviation = math.sqrt(2 / ((1 + slope**2) * fan_in))
+        _fill(layer.weight, rng.standard_normal(tuple(layer.weight.shape)) * deviation)
+
+
+def narrow_normal(module: nn.Module, rng: np.random.Generator) -> None:
+    """Weights ~ N(0, 0.02²); biases zero (Radford et al. 2016, section 4). For layers that batch norm follows."""
+    for layer in _weighted(module):
+        _fill(layer.weight, rng.standard_normal(tuple(layer.weight.shape)) * 0.02)
