@@ -100,7 +100,7 @@ def save_checkpoint(path: Path, config: Config, provenance: Mapping[str, Any], s
             torch.save(content, temporary)
         except RuntimeError as error:  # torch's writer hides the system's reason behind its own exception
             raise FaceganError(
-                f"{path} could not be written: {_first_line(error)}", "is the disk full, or the folder gone?"
+                f"{path} could not be written: {_first_line(error)}", "Is the disk full, or the folder gone?"
             ) from None
     return path
 
@@ -128,9 +128,19 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
     if unknown := content.keys() ^ _ENTRIES:
         raise FaceganError(f"{path} is not a facegan checkpoint: {min(map(str, unknown))!r} is missing or unknown.")
     config = Config.from_json(content.pop("config"), str(path))
-    provenance = json.loads(content.pop("provenance"))
+    provenance = _provenance(content.pop("provenance"), path)
     del content["format_version"]
     return Checkpoint(path, config, provenance, content)
+
+
+def _provenance(text: object, path: Path) -> dict[str, Any]:
+    try:
+        provenance = json.loads(text) if isinstance(text, str) else None
+    except ValueError:
+        provenance = None
+    if not isinstance(provenance, dict):
+        raise FaceganError(f"{path}: its provenance is damaged.")
+    return provenance
 
 
 def _migrate(content: object, path: Path) -> dict[str, Any]:
@@ -140,7 +150,7 @@ def _migrate(content: object, path: Path) -> dict[str, Any]:
         if version > FORMAT_VERSION:
             raise FaceganError(
                 f"{path} has format version {version}; this facegan reads up to {FORMAT_VERSION}.",
-                "upgrade: pip install --upgrade facegan",
+                "Upgrade: pip install --upgrade facegan",
             )
         if version not in MIGRATIONS:
             raise FaceganError(f"{path} has the unknown format version {version}.")
@@ -194,7 +204,7 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> LoadedGene
         run = RunDir(path)
         path = run.generator if not run.checkpoints() and run.generator.is_file() else run.newest_checkpoint()
     if path.is_dir():
-        raise FaceganError(f"{path} is a folder, but not a run.", "name a .pt, a .safetensors or a run directory.")
+        raise FaceganError(f"{path} is a folder, but not a run.", "Name a .pt, a .safetensors or a run directory.")
     loaded = _from_safetensors(path) if path.suffix == ".safetensors" else _from_checkpoint(path)
     loaded.module.to(device).eval().requires_grad_(False)
     return loaded
@@ -222,8 +232,8 @@ def _from_safetensors(path: Path) -> LoadedGenerator:
         raise FaceganError(f"{path} is not a generator, or is damaged: {_first_line(error)}") from None
     try:
         config = Config.from_json(metadata["config"], str(path))
-        images_seen, weights, provenance = int(metadata["images_seen"]), metadata["weights"], metadata["provenance"]
-        origin = json.loads(provenance)
+        images_seen, weights = int(metadata["images_seen"]), metadata["weights"]
+        origin = _provenance(metadata["provenance"], path)
     except (KeyError, ValueError) as error:
         raise FaceganError(f"{path}: the metadata are damaged: {error}.") from None
     notes = {name: text for name, text in metadata.items() if name not in _METADATA}
@@ -235,7 +245,7 @@ def _refuse_newer(metadata: Mapping[str, str], path: Path) -> None:
     if not version.isdecimal() or int(version) > FORMAT_VERSION:
         raise FaceganError(
             f"{path} has format version {version or 'none'}; this facegan reads up to {FORMAT_VERSION}.",
-            "upgrade: pip install --upgrade facegan",
+            "Upgrade: pip install --upgrade facegan",
         )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeVar, cast
 
-from facegan.errors import FaceganError
+from facegan.errors import FaceganError, UsageError
 
 SIZES = (32, 64, 128, 256)
 """Image sizes (pixels on a side) that a network can be built for."""
@@ -67,7 +67,7 @@ def _check(name: str, value: object, kind: str, rule: Mapping[str, Any]) -> None
 
 @dataclass(frozen=True, kw_only=True)
 class KerasNetworks(_Checked):
-    """Networks with Keras' conventions: the seeds' generators and critics (`networks/keras.py`)."""
+    """Networks with Keras' conventions: the classics' generators and critics (`networks/keras.py`)."""
 
     family: ClassVar[str] = "keras"
     any_size: ClassVar[bool] = False
@@ -82,6 +82,11 @@ class KerasNetworks(_Checked):
     critic_batch_norm: bool = _one_of(True, False)
     critic_dropout: float = _in(0, 0.95)
     unit_pixels: bool = _one_of(True, False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size >> max(len(self.generator_widths), len(self.critic_widths)) == 0:
+            raise FaceganError(f"Images of {self.size} px cannot be halved once for each of the widths.")
 
     @property
     def pixel_range(self) -> tuple[float, float]:
@@ -136,12 +141,17 @@ class Training(_Checked):
     flip: bool = _one_of(True, False)
     precision: str = _one_of("auto", "fp32", "bf16")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.update == "joint" and self.n_critic != 1:
+            raise FaceganError(f"n_critic must be 1 where both networks are updated jointly, not {self.n_critic}.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Output(_Checked):
     """What a run writes and how often; none of it changes what is computed."""
 
-    sample_every: float = _in(0, 1e7, above=True)
+    sample_every: float = _in(0.01, 1e7)
     checkpoint_every: float = _in(0, 1e7, above=True)
     log_every: int = _in(1, 10**6)
     keep: int = _in(1, 10**6)
@@ -175,7 +185,7 @@ class Config(_Checked):
         networks = dict(_mapping(data.get("networks"), f"{where}: networks"))
         family = networks.pop("family", None)
         if family not in NETWORKS:
-            raise FaceganError(f"{where}: unknown network family {family!r}.", f"known: {', '.join(NETWORKS)}.")
+            raise FaceganError(f"{where}: unknown network family {family!r}.", f"Known: {', '.join(NETWORKS)}.")
         training = dict(_mapping(data.get("training"), f"{where}: training"))
         for net in ("generator", "critic"):
             training[net] = _build(Adam, training.get(net), f"{where}: training.{net}")
@@ -194,7 +204,7 @@ class Config(_Checked):
     def from_json(cls, text: str, where: str = "configuration") -> Config:
         try:
             data = json.loads(text)
-        except (ValueError, RecursionError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise FaceganError(f"{where} is not valid JSON: {error}.") from None
         return cls.from_dict(data, where)
 
@@ -202,11 +212,14 @@ class Config(_Checked):
         """A copy with some fields replaced, named by dotted paths such as `training.critic.lr`.
 
         Raises:
-            FaceganError: a value out of range, or a field that this preset's networks do not have.
+            UsageError: a value out of range, or a field that this preset's networks do not have.
         """
         config: Any = self
-        for path, value in values.items():
-            config = _replace(config, path.split("."), value, path, self.preset)
+        try:
+            for path, value in values.items():
+                config = _replace(config, path.split("."), value, path, self.preset)
+        except FaceganError as error:
+            raise UsageError(error.message, error.hint) from None
         return cast(Config, config)
 
 

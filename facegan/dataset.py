@@ -59,11 +59,11 @@ def _open(info: DatasetInfo) -> Pixels:
     try:
         images = np.load(info.images, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise FaceganError(f"{info.images} cannot be read: {error}.", "make it again with --overwrite.") from None
+        raise FaceganError(f"{info.images} cannot be read: {error}.", "Make it again with --overwrite.") from None
     if images.dtype != np.uint8 or images.shape != shape:
         raise FaceganError(
             f"{info.images} holds {images.dtype} {images.shape}, but dataset.json promises uint8 {shape}.",
-            "make it again with --overwrite.",
+            "Make it again with --overwrite.",
         )
     return images
 

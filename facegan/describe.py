@@ -26,7 +26,7 @@ def describe(path: Path) -> tuple[str, Facts]:
             return "dataset", _dataset(path)
         if is_run(path):
             return "run", _run(RunDir(path))
-        raise FaceganError(f"{path} is a folder, but neither a dataset nor a run.", "a dataset has a dataset.json.")
+        raise FaceganError(f"{path} is a folder, but neither a dataset nor a run.", "A dataset has a dataset.json.")
     if not path.exists():
         raise FaceganError(f"{path} does not exist.")
     if path.suffix == ".safetensors":
@@ -116,7 +116,8 @@ def _configuration(config: Config) -> Facts:
 
 
 def _origin(provenance: dict[str, Any]) -> Facts:
-    dataset = provenance.get("dataset", {})
+    found = provenance.get("dataset")
+    dataset = found if isinstance(found, dict) else {}
     versions = f"facegan {provenance.get('facegan', '?')}, torch {provenance.get('torch', '?')}"
     digest = str(dataset.get("sha256", "?"))[:12]
     facts = [

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from facegan.errors import FaceganError
+from facegan.errors import FaceganError, UsageError
 
 
 def choose_device(name: str) -> torch.device:
@@ -15,17 +15,18 @@ def choose_device(name: str) -> torch.device:
     `auto` takes the first of cuda, mps, cpu that is available.
 
     Raises:
-        FaceganError: no such device on this machine, or not a device name.
+        UsageError: not a device name.
+        FaceganError: no such device on this machine.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, there in available.items() if there))
     kind, _, index = name.partition(":")
     if kind not in available or (index and not (kind == "cuda" and index.isdecimal())):
-        raise FaceganError(f"{name!r} is not a device.", "use auto, cpu, cuda, cuda:1 or mps.")
+        raise UsageError(f"{name!r} is not a device.", "Use auto, cpu, cuda, cuda:1 or mps.")
     if not available[kind]:
         raise FaceganError(
-            f"--device {name}: this machine has no {kind} device that torch can use.", "use --device cpu."
+            f"--device {name}: this machine has no {kind} device that torch can use.", "Use --device cpu."
         )
     if index and int(index) >= torch.cuda.device_count():
         raise FaceganError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, counted from cuda:0.")
@@ -56,3 +57,9 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
 def widened(x: torch.Tensor) -> torch.Tensor:
     """What came out of `autocast`, in float32 if it was narrower: scores, norms and losses are summed there."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def use_tf32(allowed: bool) -> None:
+    """Whether a CUDA device may round float32 factors to TF32's 10 bits, as torch lets it in convolutions by default."""
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = allowed

@@ -46,7 +46,7 @@ def sample_sheet(
     """
     if count > MAX_SHEET:
         raise UsageError(
-            f"a sheet holds at most {MAX_SHEET:,} faces, not {count:,}.", "add --separate for single files."
+            f"A sheet holds at most {MAX_SHEET:,} faces, not {count:,}.", "Add --separate for single files."
         )
     return sheet(_faces(loaded, sample_latents(loaded, seed, range(count), truncation)), numbers=numbers)
 
@@ -94,7 +94,7 @@ def interpolate(
         FaceganError: a latent file that cannot be used.
     """
     if len(through) < 2:
-        raise UsageError("a morph needs two faces or more.", "give --through twice, such as --through 3 --through 17.")
+        raise UsageError("A morph needs two faces or more.", "Give --through twice, such as --through 3 --through 17.")
     width = loaded.config.networks.latent_dim
     points = np.stack([_point(latents.parse_spec(spec, seed, width)) for spec in through])
     walk, shares = latents.path(points, steps, method, loop)
@@ -123,13 +123,13 @@ def arithmetic(
     Args:
         terms: (+1 or -1, SPEC), in the order typed.
         raw: leave the sum's norm, and the norms of the means that are drawn, as they are.
-        steps: when positive, also morph from the first operand to the result in so many faces.
+        steps: when positive, also morph from the first operand that is added to the result in so many faces.
 
     Raises:
         UsageError: no term, or not a SPEC.
     """
     if not terms:
-        raise UsageError("there is nothing to add.", "give --plus and --minus, such as --plus 3,8 --minus 5.")
+        raise UsageError("There is nothing to add.", "Give --plus and --minus, such as --plus 3,8 --minus 5.")
     width = loaded.config.networks.latent_dim
     operands = [latents.parse_spec(spec, seed, width) for _, spec in terms]
     signs = [sign for sign, _ in terms]
@@ -147,7 +147,8 @@ def arithmetic(
     outcome = Sum(equation(pictures, means[-1]), result, means[-1])
     if not steps:
         return outcome, None
-    walk, shares = latents.path(np.stack([drawn[0], result]), steps, "slerp")
+    start = drawn[signs.index(1)] if 1 in signs else drawn[0]
+    walk, shares = latents.path(np.stack([start, result]), steps, "slerp")
     return outcome, Morph(_faces(loaded, walk), shares)
 
 

@@ -163,7 +163,7 @@ def parse_spec(spec: str, seed: int, latent_dim: int) -> Operand:
         if match := _INDEX.fullmatch(item):
             item_seed, index = int(match[1] or seed), int(match[2])
             if index > MAX_INDEX:
-                raise UsageError(f"index {index} in {spec!r} is too large; the largest is {MAX_INDEX}.")
+                raise UsageError(f"Index {index} in {spec!r} is too large; the largest is {MAX_INDEX}.")
             parts.append(draw(item_seed, [index], latent_dim))
             labels.append(item)
         elif item.endswith(".npy"):

@@ -19,8 +19,8 @@ from facegan import __version__
 from facegan.checkpoint import Checkpoint, LoadedGenerator, load_checkpoint, load_generator
 from facegan.config import Config
 from facegan.dataset import Dataset
-from facegan.device import choose_device, choose_precision, describe_device
-from facegan.errors import FaceganError
+from facegan.device import choose_device, choose_precision, describe_device, use_tf32
+from facegan.errors import FaceganError, UsageError
 from facegan.files import write_atomic
 from facegan.loop import total_images
 from facegan.presets import DEFAULT, ORIGINS, PRESETS
@@ -51,9 +51,14 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     def trainer(self) -> Trainer:
+        """Raises: FaceganError: a checkpoint whose tensors do not fit its configuration."""
+        use_tf32(choose_precision(self.config.training.precision, self.device) != "fp32")
         trainer = Trainer(self.config, self.device)
         if self.checkpoint:
-            trainer.load_state(self.checkpoint.state)
+            try:
+                trainer.load_state(self.checkpoint.state)
+            except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+                raise FaceganError(f"{self.checkpoint.path} does not fit its own configuration: {error}") from None
         elif self.start:
             weights = self.start.module.state_dict()
             trainer.generator.load_state_dict(weights)
@@ -75,11 +80,12 @@ def plan_new(
         start: a generator or checkpoint whose weights the run starts from.
 
     Raises:
-        FaceganError: an unknown preset, a dataset of the wrong size, a value out of range.
+        UsageError: an unknown preset, or a value out of range.
+        FaceganError: a dataset of the wrong size, weights that do not fit.
     """
     source = load_generator(start) if start else None
     if preset is not None and preset not in PRESETS:
-        raise FaceganError(f"there is no preset {preset!r}.", f"presets: {', '.join(PRESETS)}.")
+        raise UsageError(f"There is no preset {preset!r}.", f"Presets: {', '.join(PRESETS)}.")
     base = PRESETS[preset or DEFAULT]
     if source and preset is None:
         base = source.config.override({"training.images": None, "training.epochs": base.training.epochs, "seed": 0})
@@ -90,7 +96,7 @@ def plan_new(
         raise FaceganError(
             f"--from {start}: its networks ({_networks_in_words(source.config)}) are not those of this run "
             f"({_networks_in_words(config)}).",
-            "leave out --preset and network options, and use a dataset of the same size.",
+            "Leave out --preset and network options, and use a dataset of the same size.",
         )
     notes = []
     if source:
@@ -103,8 +109,13 @@ def plan_new(
     return Plan(config, dataset, choose_device(device), start=source, notes=tuple(notes))
 
 
-def plan_resume(run: RunDir, overrides: Mapping[str, Any], device: str | None) -> Plan:
+def plan_resume(
+    run: RunDir, overrides: Mapping[str, Any], device: str | None, dataset_path: Path | None = None
+) -> Plan:
     """The continuation of a run from its newest checkpoint, or from the beginning if it has none yet.
+
+    Args:
+        dataset_path: where the run's dataset is now, if it has moved.
 
     Raises:
         FaceganError: an override that would change what is computed, or a dataset that is not the run's.
@@ -113,31 +124,39 @@ def plan_resume(run: RunDir, overrides: Mapping[str, Any], device: str | None) -
     if fixed := [path for path in overrides if not path.startswith(RESUMABLE)]:
         raise FaceganError(
             f"{fixed[0]} cannot change in a run that goes on.",
-            "only --epochs, --images, --device, --sample-every, --checkpoint-every, --log-every and --keep can; "
-            "start a new run with --from for the rest.",
+            "Only the length, the device and what is written can; start a new run with --from for the rest.",
         )
     if overrides.get("training.epochs"):
         overrides = {**overrides, "training.images": None}
+    found = run.checkpoints()
+    checkpoint = load_checkpoint(found[-1][1]) if found else None
+    if checkpoint and _computed(checkpoint.config) != _computed(config):
+        raise FaceganError(
+            f"{run.config} is not the configuration that {checkpoint.path} was trained with.",
+            "Put back what was changed in it; a run cannot change what it computes.",
+        )
+    was_long = config.training.images
     config = config.override(overrides)
     provenance = read_provenance(run)
     facts = provenance.get("dataset", {})
-    dataset = Dataset(Path(str(facts.get("path"))), config.seed)
+    dataset = Dataset(dataset_path or Path(str(facts.get("path"))), config.seed)
     if dataset.info.pixels_sha256 != facts.get("sha256"):
         raise FaceganError(
             f"{dataset.info.path} is not the dataset that {run.path} was trained on.",
-            "a run can only go on with the same images; start a new one with --from.",
+            "A run can only go on with the same images; start a new one with --from.",
         )
     config = _fit(config, dataset)
-    where = choose_device(device or str(provenance.get("device", "auto")))
-    found = run.checkpoints()
-    checkpoint = load_checkpoint(found[-1][1]) if found else None
+    before = [provenance, *provenance.get("resumed", [])][-1]
+    where = choose_device(device or str(before.get("device", "auto")))
     seen = checkpoint.images_seen if checkpoint else 0
     notes = [f"going on with {run.path} at {seen:,} images"]
-    notes += _broken_promises(provenance, where)
+    notes += _broken_promises(before, config, where)
+    if config.training.decay and config.training.images != was_long:
+        notes.append("the run's length has changed, and with it where its learning rates begin to fall")
     if seen >= total_images(config):
         raise FaceganError(
             f"{run.path} is complete: it has seen {seen:,} of {total_images(config):,} images.",
-            "ask for more with --epochs or --images.",
+            "Ask for more with --epochs or --images.",
         )
     return Plan(config, dataset, where, run, checkpoint, notes=tuple(notes))
 
@@ -218,7 +237,7 @@ def _fit(config: Config, dataset: Dataset) -> Config:
     if networks.size != size:
         if not networks.any_size:
             raise FaceganError(
-                f"preset {config.preset!r} is for {networks.size} px, and {dataset.info.path} has {size} px.",
+                f"Preset {config.preset!r} is for {networks.size} px, and {dataset.info.path} has {size} px.",
                 f"facegan preprocess SOURCE --size {networks.size} --crop {ORIGINS[config.preset].crop}",
             )
         networks = replace(networks, size=size)
@@ -229,11 +248,22 @@ def _fit(config: Config, dataset: Dataset) -> Config:
     return replace(config, networks=networks, training=training)
 
 
-def _broken_promises(provenance: Mapping[str, Any], device: torch.device) -> list[str]:
-    now = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": str(device)}
-    changed = [
-        f"{key} was {provenance.get(key)} and is {value}" for key, value in now.items() if provenance.get(key) != value
-    ]
+def _computed(config: Config) -> dict[str, Any]:
+    """The part of a configuration that may not change in a run."""
+    facts = config.to_dict()
+    training = {key: value for key, value in facts["training"].items() if f"training.{key}" not in RESUMABLE}
+    return {**facts, "training": training, "output": None}
+
+
+def _broken_promises(before: Mapping[str, Any], config: Config, device: torch.device) -> list[str]:
+    now = {
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+        "precision": choose_precision(config.training.precision, device),
+    }
+    changed = [f"{key} was {before.get(key)} and is {value}" for key, value in now.items() if before.get(key) != value]
     if changed:
         return [f"{'; '.join(changed)}: the run goes on, but not bit for bit as it would have"]
     return [] if device.type == "cpu" else ["on a GPU a resumed run is not equal bit for bit"]

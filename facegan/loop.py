@@ -156,7 +156,7 @@ class Loop:
                 raise FaceganError(
                     f"{name} is {value} at {self.trainer.images_seen:,} images: training has diverged and was stopped; "
                     f"{f'the last good checkpoint is {kept[-1][1]}' if kept else 'nothing was saved'}.",
-                    "lower --critic-lr and --generator-lr, or use --precision fp32.",
+                    "Lower --critic-lr and --generator-lr, or use --precision fp32.",
                 )
 
     def _save_sample(self, epoch: float) -> None:
@@ -166,6 +166,7 @@ class Loop:
 
     def _save(self, metrics: Metrics) -> None:
         self._check_finite({name: float(value) for name, value in metrics.items()})
+        self._check_finite({"the sum of all weights": self.trainer.weight_sum()})
         output, training, seen = self.config.output, self.config.training, self.trainer.images_seen
         path = save_checkpoint(self.run.checkpoint(seen), self.config, self.provenance, self.trainer.state())
         self.run.thin_checkpoints(output.keep, output.checkpoint_every * len(self.dataset), training.batch_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from facegan.errors import FaceganError, UsageError
@@ -13,7 +14,7 @@ def output_path(given: Path | None, kind: str, suffixes: tuple[str, ...], overwr
     """The file to write, which does not exist yet unless `overwrite`.
 
     Args:
-        given: `--out`, or None for `outputs/<kind>-001<suffix>` with the first free number.
+        given: `--out`, or None for `outputs/<kind>-001<suffix>` with the next number.
         suffixes: legal endings, the default first; ("",) for a folder.
 
     Raises:
@@ -21,12 +22,12 @@ def output_path(given: Path | None, kind: str, suffixes: tuple[str, ...], overwr
         FaceganError: it exists already.
     """
     if given is None:
-        taken = {path.name.split(".")[0] for path in OUTPUTS.glob(f"{kind}-*")}
-        number = next(n for n in range(1, len(taken) + 2) if f"{kind}-{n:03d}" not in taken)
+        taken = [re.match(r"\d+", path.name.removeprefix(f"{kind}-")) for path in OUTPUTS.glob(f"{kind}-*")]
+        number = 1 + max((int(match[0]) for match in taken if match), default=0)
         return OUTPUTS / f"{kind}-{number:03d}{suffixes[0]}"
     if suffixes != ("",) and given.suffix.lower() not in suffixes:
         raise UsageError(f"--out {given}: the name must end in {' or '.join(suffixes)}.")
-    if given.exists() and (given.is_dir() != (suffixes == ("",)) or not overwrite):
+    if given.exists() and (given.is_dir() or suffixes == ("",) or not overwrite):
         what = "is a folder" if given.is_dir() else "exists already"
-        raise FaceganError(f"{given} {what}.", "choose another name with --out, or add --overwrite for a file.")
+        raise FaceganError(f"{given} {what}.", "Choose another name with --out, or add --overwrite for a file.")
     return given

@@ -26,7 +26,7 @@ def write_progress(run: RunDir, path: Path, fps: float) -> Path:
     """
     samples = run.samples()
     if not samples:
-        raise FaceganError(f"{run.path} has no sample grids yet.", "the first is drawn when training starts.")
+        raise FaceganError(f"{run.path} has no sample grids yet.", "The first is drawn when training starts.")
     if len(samples) > MAX_FRAMES:
         samples = [samples[i] for i in np.linspace(0, len(samples) - 1, MAX_FRAMES).round().astype(int)]
     return write_animation(_frames(samples), path, fps=fps)

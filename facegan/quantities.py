@@ -20,7 +20,7 @@ def parse_count(text: str) -> int:
     match = _NUMBER.fullmatch(text.replace(",", "").replace("_", "").strip())
     count = round(float(match[1]) * _SUFFIXES[match[2].lower()]) if match else 0
     if count < 1:
-        raise UsageError(f"{text!r} is not a count.", "write it as 8500, 200k or 1.5M.")
+        raise UsageError(f"{text!r} is not a count.", "Write it as 8500, 200k or 1.5M.")
     return count
 
 

@@ -80,7 +80,7 @@ class RunDir:
         """Raises: FaceganError: the run has none yet."""
         found = self.checkpoints()
         if not found:
-            raise FaceganError(f"{self.path} has no checkpoint yet.", "the first is written at the end of an epoch.")
+            raise FaceganError(f"{self.path} has no checkpoint yet.", "The first is written at the end of an epoch.")
         return found[-1][1]
 
     def thin_checkpoints(self, keep: int, interval: float, batch_size: int) -> None:
@@ -122,7 +122,12 @@ class RunDir:
                     yield row
 
     def drop_beyond(self, images_seen: int) -> None:
-        """Forget the metrics and sample grids of steps that a resumed run is about to do again."""
+        """Forget the metrics of steps that a resumed run is about to do again, and files that a crash left behind.
+
+        Sample grids stay: drawn again, they are the same.
+        """
+        for leftover in [*self.path.glob(".*"), *self.path.glob("*/.*")]:
+            leftover.unlink(missing_ok=True)
         rows = [row for row in self._rows() if row["images_seen"] <= images_seen]
         write_atomic(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
 
@@ -151,7 +156,7 @@ def create_run(name: str, root: Path = RUNS) -> RunDir:
                     pass
             number += 1
     except OSError as error:
-        raise FaceganError(f"no run can be made under {root}/: {error.strerror}.") from None
+        raise FaceganError(f"No run can be made under {root}/: {error.strerror}.") from None
 
 
 def runs(root: Path = RUNS) -> list[RunDir]:
@@ -166,7 +171,7 @@ def newest_run(root: Path = RUNS) -> RunDir:
     """Raises: FaceganError: there is none."""
     found = runs(root)
     if not found:
-        raise FaceganError(f"there is no run under {root}/.", "`facegan train` makes one.")
+        raise FaceganError(f"There is no run under {root}/.", "`facegan train` makes one.")
     return found[-1]
 
 

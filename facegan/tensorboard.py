@@ -9,11 +9,14 @@ import numpy as np
 from PIL import Image
 
 from facegan.errors import FaceganError
-from facegan.loop import Event, Logged, Wrote
+from facegan.loop import Event, Logged, Stepped
 
 
-def open_log(folder: Path) -> Callable[[Event], None]:
+def open_log(folder: Path, images_seen: int) -> Callable[[Event], None]:
     """A callback for the loop that writes its rows as scalars and its sample grids as images, over images seen.
+
+    Args:
+        images_seen: where the run begins or goes on; TensorBoard forgets what an earlier part wrote beyond it.
 
     Raises:
         FaceganError: the extra is not installed.
@@ -22,19 +25,21 @@ def open_log(folder: Path) -> Callable[[Event], None]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise FaceganError("--tensorboard needs TensorBoard.", 'pip install "facegan[tensorboard]"') from None
-    writer = SummaryWriter(str(folder))
-    seen = 0
+    writer = SummaryWriter(str(folder), purge_step=images_seen + 1 if images_seen else None)
+    seen = images_seen
 
     def log(event: Event) -> None:
         nonlocal seen
-        if isinstance(event, Logged):
-            seen = event.row["images_seen"]
+        if isinstance(event, Stepped):
+            seen = event.images_seen
+        elif isinstance(event, Logged):
             for name, value in event.row.items():
                 if name != "images_seen":
                     writer.add_scalar(name, value, seen)
-        elif isinstance(event, Wrote) and event.path.parent.name == "samples":
-            with Image.open(event.path) as picture:
-                writer.add_image("samples", np.asarray(picture), seen, dataformats="HWC")
+        else:
+            if event.path.parent.name == "samples":
+                with Image.open(event.path) as picture:
+                    writer.add_image("samples", np.asarray(picture), seen, dataformats="HWC")
             writer.flush()
 
     return log

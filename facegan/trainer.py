@@ -165,6 +165,11 @@ class Trainer:
         loss.backward()
         optimiser.step()
 
+    def weight_sum(self) -> float:
+        """The sum of both networks' weights: finite unless one of them is not."""
+        with torch.no_grad():
+            return float(sum(p.sum() for net in (self.generator, self.critic) for p in net.parameters()))
+
     def state(self) -> dict[str, Any]:
         """All tensors of the run by name, for a checkpoint; shared with the trainer, not copied."""
         return {

@@ -29,6 +29,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
+"""How torch's allocators on GPU and CPU say it; the exception's type would need torch to be imported."""
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -72,9 +75,16 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        console.complain(
-            FaceganError(
-                f"{type(error).__name__}: {error}", "this is a bug in facegan; FACEGAN_DEBUG=1 shows where it happened."
-            )
-        )
+        console.complain(_in_words(error))
         sys.exit(1)
+
+
+def _in_words(error: Exception) -> FaceganError:
+    """What nobody foresaw, as a sentence all the same."""
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in _OUT_OF_MEMORY):
+        return FaceganError(
+            "There is not enough memory for this.", "Use a smaller --batch-size, --width or --count, or --device cpu."
+        )
+    return FaceganError(
+        f"{type(error).__name__}: {error}", "This is a bug in facegan; FACEGAN_DEBUG=1 shows where it happened."
+    )

@@ -55,7 +55,7 @@ def arithmetic(
     from facegan.outputs import output_path
 
     if steps == 1:
-        raise UsageError("--steps 1 is no way: both ends are counted.", "use 2 or more.")
+        raise UsageError("--steps 1 is no way: both ends are counted.", "Use 2 or more.")
     terms = ctx.meta[_ORDER]
     path = output_path(out, "arithmetic", (".png",), overwrite)
     way = output_path(path.with_name(f"{path.stem}-way.png"), "arithmetic", (".png",), overwrite) if steps else None

@@ -126,12 +126,12 @@ def _stopped_in_a_sentence() -> Iterator[None]:
     """Ctrl-C and SIGTERM both unwind, so that the unfinished folder is removed, and both say so."""
 
     def stop(number: int, frame: object) -> None:
-        raise Interrupted("Stopped by SIGTERM; no dataset was written.", signum=number)
+        raise Interrupted("by SIGTERM; no dataset was written.", signum=number)
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     except KeyboardInterrupt as error:
-        raise Interrupted("Stopped by Ctrl-C; no dataset was written.", signum=signal.SIGINT) from error
+        raise Interrupted("by Ctrl-C; no dataset was written.", signum=signal.SIGINT) from error
     finally:
         signal.signal(signal.SIGTERM, before)

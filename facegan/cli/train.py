@@ -133,7 +133,7 @@ def to_overrides(given: dict[str, Any]) -> dict[str, Any]:
         UsageError: both --epochs and --images.
     """
     if "epochs" in given and "images" in given:
-        raise UsageError("--epochs and --images both say how long to train.", "give one of them.")
+        raise UsageError("--epochs and --images both say how long to train.", "Give one of them.")
     overrides = {FIELDS[flag]: value for flag, value in given.items()}
     if "images" in given:
         overrides |= {"training.images": parse_count(given["images"]), "training.epochs": None}
@@ -153,14 +153,14 @@ def _plan(
     from facegan.rundir import RunDir, newest_run
 
     if resume or run:
-        given = {"--data": data, "--preset": preset, "--from": start, "--name": name}
+        given = {"--preset": preset, "--from": start, "--name": name}
         if clash := [flag for flag, value in given.items() if value is not None]:
-            raise UsageError(f"{clash[0]} belongs to a new run, not to one that goes on.", "leave it out.")
+            raise UsageError(f"{clash[0]} belongs to a new run, not to one that goes on.", "Leave it out.")
         directory = RunDir(run) if run else newest_run()
         directory.read_config()  # says what is wrong with the path before torch is imported
         from facegan.launch import plan_resume
 
-        return plan_resume(directory, overrides, device)
+        return plan_resume(directory, overrides, device, Path(data) if data else None)
 
     from facegan.pretrained import find_generator
 
@@ -195,7 +195,7 @@ def _train(plan: Plan, name: str | None) -> None:
         if plan.config.output.tensorboard:
             from facegan.tensorboard import open_log
 
-            sinks.append(open_log(directory.tensorboard))
+            sinks.append(open_log(directory.tensorboard, plan.checkpoint.images_seen if plan.checkpoint else 0))
 
         def on_event(event: Event) -> None:
             if isinstance(event, Wrote):

@@ -1,4 +1,4 @@
-"""Generator and critic with Keras' conventions: the networks of the two seeds.
+"""Generator and critic with Keras' conventions: the networks of the classic presets.
 
 Keras' 'same' padding puts the odd pixel at the end; torch's symmetric padding cannot say so. For stride 2 and kernel k
 the padding is k - 2 in all: (1, 2) for k = 5 and (0, 1) for k = 3. A transposed convolution is that convolution's
@@ -67,8 +67,9 @@ class Generator(nn.Module):
         )
         layers: list[nn.Module] = []
         for narrow, wide in zip(widths, (*widths[1:], 3), strict=True):
+            last = len(layers) == 3 * (len(widths) - 1)
             layers.append(SameConvTranspose2d(narrow, wide, config.kernel_size))
-            if wide != 3:
+            if not last:
                 layers += [nn.BatchNorm2d(wide, eps=_BATCH_NORM_EPS, momentum=momentum), nn.LeakyReLU(slope)]
         layers.append(nn.Sigmoid() if config.unit_pixels else nn.Tanh())
         self.upsample = nn.Sequential(*layers)
