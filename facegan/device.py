@@ -60,6 +60,6 @@ def widened(x: torch.Tensor) -> torch.Tensor:
 
 
 def use_tf32(allowed: bool) -> None:
-    """Whether a CUDA device may round float32 factors to TF32's 10 bits, as torch lets it in convolutions by default."""
+    """Whether a CUDA device may round float32 factors to 10 bits (TF32), which torch lets convolutions do."""
     torch.backends.cudnn.allow_tf32 = allowed
     torch.backends.cuda.matmul.allow_tf32 = allowed

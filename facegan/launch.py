@@ -126,8 +126,6 @@ def plan_resume(
             f"{fixed[0]} cannot change in a run that goes on.",
             "Only the length, the device and what is written can; start a new run with --from for the rest.",
         )
-    if overrides.get("training.epochs"):
-        overrides = {**overrides, "training.images": None}
     found = run.checkpoints()
     checkpoint = load_checkpoint(found[-1][1]) if found else None
     if checkpoint and _computed(checkpoint.config) != _computed(config):

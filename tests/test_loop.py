@@ -23,7 +23,9 @@ TIMING = {"images_per_second"}
 
 @pytest.fixture(autouse=True)
 def _tiny_presets(monkeypatch):
-    monkeypatch.setattr("facegan.launch.PRESETS", {name: tiny(name) for name in PRESETS})
+    monkeypatch.setattr(
+        "facegan.launch.PRESETS", {name: tiny(name).override({"training.images": None}) for name in PRESETS}
+    )
 
 
 def train(plan, stop_after=None):
@@ -130,7 +132,7 @@ def test_a_complete_run_goes_on_when_more_is_asked_for(workdir):
     run, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1}, "cpu"))
     with pytest.raises(FaceganError, match="complete"):
         plan_resume(run, {}, None)
-    train(plan_resume(run, {"training.epochs": 2}, None))
+    train(plan_resume(run, {"training.epochs": 2, "training.images": None}, None))
     assert run.checkpoints()[-1][0] == 20
 
 
@@ -148,7 +150,7 @@ def test_another_dataset_is_refused(workdir):
     (workdir / "data/d").rename(workdir / "data/old")
     write_dataset(workdir / "data/d", 10, seed=1)
     with pytest.raises(FaceganError, match="is not the dataset"):
-        plan_resume(run, {"training.epochs": 2}, None)
+        plan_resume(run, {"training.epochs": 2, "training.images": None}, None)
 
 
 def test_starting_from_weights(workdir):

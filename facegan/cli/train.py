@@ -135,6 +135,8 @@ def to_overrides(given: dict[str, Any]) -> dict[str, Any]:
     if "epochs" in given and "images" in given:
         raise UsageError("--epochs and --images both say how long to train.", "Give one of them.")
     overrides = {FIELDS[flag]: value for flag, value in given.items()}
+    if "epochs" in given:
+        overrides["training.images"] = None
     if "images" in given:
         overrides |= {"training.images": parse_count(given["images"]), "training.epochs": None}
     return overrides
