@@ -19,7 +19,7 @@ UNLISTED = {"__init__.py", "__main__.py", "cli/__init__.py"}
 
 REPLACED = {
     "--epochs 100 --device cuda": "--epochs 1 --device cpu --width 4 --critic-width 4 --batch-size 4",
-    "--images 12k": "--images 64 --width 4 --critic-width 4",
+    "--width 16 --critic-width 16 --images 15k": "--width 4 --critic-width 4 --images 64",
     "--data demo": "--data data/celeba-64",
     "gif pretrained": "gif pretrained --faces 2 --stops 2 --steps 2",
 }
