@@ -46,7 +46,7 @@ def slope_norms(critic: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """How steep the critic is at each image: ||d critic(x)/dx||_2 over all its pixels.
 
     Args:
-        critic: images (B, 3, H, W) -> scores (B,). With batch norm the gradient of the sum is taken, as the seed does.
+        critic: images (B, 3, H, W) -> scores (B,). With batch norm it is the slope of the batch's sum.
         images: (B, 3, H, W), in the unit in which a slope of one is wanted. Detached here.
 
     Returns:

@@ -189,3 +189,15 @@ def test_learning_rates_fall_at_the_end():
         run(trainer, 1)
         rates.append(trainer.critic_optimiser.param_groups[0]["lr"] / trainer.config.training.critic.lr)
     assert rates == pytest.approx([1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_bf16_computes_nearly_the_same(preset):
+    """Forward passes in bfloat16; weights, scores and losses in float32."""
+    full = Trainer(tiny(preset).override({"training.precision": "fp32"}), CPU)
+    half = Trainer(tiny(preset).override({"training.precision": "bf16"}), CPU)
+    (expected,), (metrics,) = run(full, 1), run(half, 1)
+    assert all(value.dtype == torch.float32 for value in metrics.values())
+    assert all(p.dtype == torch.float32 for p in half.critic.parameters())
+    assert metrics["critic_loss"] != expected["critic_loss"], "bf16 was not used"
+    assert_close(metrics["critic_loss"], expected["critic_loss"], rtol=0.1, atol=0.1)
