@@ -48,7 +48,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_atomic(path: Path, content: bytes | str) -> Path:
@@ -75,7 +75,7 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Bring a rename to the disk where the system offers it; Windows does not, and some network disks refuse."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

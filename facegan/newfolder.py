@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from facegan.errors import FaceganError
+from facegan.files import sync_folder
 
 
 class NewFolder:
@@ -57,10 +58,10 @@ class NewFolder:
             for file in self.path.iterdir():
                 with file.open("rb+") as handle:  # Windows syncs only what is open for writing
                     os.fsync(handle.fileno())
-            _sync_folder(self.path)
+            sync_folder(self.path)
             self._rename()
             self._temporary = None
-            _sync_folder(self.out.parent)
+            sync_folder(self.out.parent)
 
     def _rename(self) -> None:
         """An old folder steps aside first: no folder can be renamed onto a full one."""
@@ -119,13 +120,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring names to the disk where the system offers it; Windows does not, and some network disks refuse."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

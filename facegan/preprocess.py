@@ -14,6 +14,7 @@ import numpy as np
 
 from facegan.attributes import AttributeTable, read_attributes
 from facegan.chunks import Decoded, Job, decode_chunk, in_chunks
+from facegan.config import SIZES
 from facegan.crops import Crop, parse_crop
 from facegan.datasetdir import DatasetInfo, DatasetWriter, read_dataset_json
 from facegan.errors import FaceganError, UsageError
@@ -21,7 +22,6 @@ from facegan.photos import Photo
 from facegan.sources import Source, open_source
 from facegan.workers import in_order
 
-SIZES = (32, 64, 128, 256)
 FILTER = "lanczos"
 
 
