@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
+from rich.text import Text
 
 from facegan.errors import FaceganError, Interrupted
 
@@ -58,26 +59,26 @@ def complain(error: FaceganError) -> None:
 def progress(unit: str) -> Progress:
     """A progress bar with rate and time left; on a pipe it draws nothing.
 
-    Tasks must be added with the field `rate=""`, a text such as "1,234 photos/s".
+    Tasks must be added with the field `rate=""`, a text such as "1,234/s". A field `detail` is shown on a line of
+    its own below the bar.
     """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    return Progress(
+    class Bar(Progress):
+        def get_renderables(self) -> Iterable[RenderableType]:
+            yield self.make_tasks_table(self.tasks)
+            for task in self.tasks:
+                if detail := task.fields.get("detail"):
+                    yield Text(f"  {detail}", style="dim", no_wrap=True, overflow="ellipsis")
+
+    return Bar(
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:,} " + unit),
+        TextColumn("{task.percentage:>3.0f}%"),
         TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("left"),
         console=err,
         transient=True,
         disable=not err.is_terminal,

@@ -238,18 +238,17 @@ class _Display:
         elif isinstance(event, Logged):
             row = event.row
             loss = row.get("generator_loss")
-            text = (
-                f"epoch {row['epoch']:.2f}  W {row['wasserstein']:+.2f}  critic {row['critic_loss']:+.2f}"
-                + (f"  generator {loss:+.2f}" if loss is not None else "")
-                + f"  slope {row['slope']:.2f}"
+            epoch, rate = f"epoch {row['epoch']:.2f}", f"{row['images_per_second']:,.0f}/s"
+            losses = (
+                f"Wasserstein estimate {row['wasserstein']:+.2f}   critic {row['critic_loss']:+.2f}   "
+                + (f"generator {loss:+.2f}   " if loss is not None else "")
+                + f"slope {row['slope']:.2f}"
             )
-            self._bar.update(self._task, description=text, rate=f"{row['images_per_second']:,.0f}/s")
+            self._bar.update(self._task, description=epoch, rate=rate, detail=losses)
             if self._bar.disable and int(row["epoch"]) > self._epoch_logged:  # not a terminal: a line per epoch
                 self._epoch_logged = int(row["epoch"])
                 left = (self._total - row["images_seen"]) / max(row["images_per_second"], 1e-9)
-                console.note(
-                    f"{row['images_seen']:,} images  {text}  {row['images_per_second']:,.0f}/s  {duration(left)} left"
-                )
+                console.note(f"{row['images_seen']:,} images, {epoch}   {losses}   {rate}, {duration(left)} left")
 
 
 @contextmanager
