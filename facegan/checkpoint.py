@@ -44,6 +44,11 @@ _ENTRIES = {
 }
 _METADATA = {"format", "format_version", "config", "images_seen", "weights", "provenance"}
 
+_WHAT_OPENS = "Name a .pt, a .safetensors, a run directory or 'pretrained'."
+_TRY_OLDER = (
+    "If it belongs to a run, name an older checkpoint from the same folder, or delete this one to go on from that."
+)
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -112,9 +117,9 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
         FaceganError: missing, damaged, not a facegan checkpoint, or written by a newer version.
     """
     if not path.is_file():
-        raise FaceganError(f"{path} does not exist or is not a file.")
+        raise FaceganError(f"{path} does not exist or is not a file.", _WHAT_OPENS)
     if not zipfile.is_zipfile(path):
-        raise FaceganError(f"{path} is not a facegan checkpoint, or is damaged.")
+        raise FaceganError(f"{path} is not a facegan checkpoint, or is damaged.", _TRY_OLDER)
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError:
@@ -123,7 +128,9 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
             "facegan never runs code from a file.",
         ) from None
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FaceganError(f"{path} is not a facegan checkpoint, or is damaged: {_first_line(error)}") from None
+        raise FaceganError(
+            f"{path} is not a facegan checkpoint, or is damaged: {_first_line(error)}", _TRY_OLDER
+        ) from None
     content = _migrate(content, path)
     if unknown := content.keys() ^ _ENTRIES:
         raise FaceganError(f"{path} is not a facegan checkpoint: {min(map(str, unknown))!r} is missing or unknown.")
@@ -220,7 +227,7 @@ def _from_checkpoint(path: Path) -> LoadedGenerator:
 
 def _from_safetensors(path: Path) -> LoadedGenerator:
     if not path.is_file():
-        raise FaceganError(f"{path} does not exist or is not a file.")
+        raise FaceganError(f"{path} does not exist or is not a file.", _WHAT_OPENS)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -229,7 +236,7 @@ def _from_safetensors(path: Path) -> LoadedGenerator:
             _refuse_newer(metadata, path)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is not a dict
     except (SafetensorError, OSError) as error:
-        raise FaceganError(f"{path} is not a generator, or is damaged: {_first_line(error)}") from None
+        raise FaceganError(f"{path} is not a generator, or is damaged: {_first_line(error)}", _WHAT_OPENS) from None
     try:
         config = Config.from_json(metadata["config"], str(path))
         images_seen, weights = int(metadata["images_seen"]), metadata["weights"]

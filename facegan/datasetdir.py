@@ -194,7 +194,13 @@ def read_dataset_json(path: Path) -> DatasetInfo:
         FaceganError: there is none, it is broken, or a newer facegan wrote it.
     """
     folder = path.parent if path.name == "dataset.json" else path
-    again = f"Make it again with: facegan preprocess SOURCE --size 64 --out {folder} --overwrite"
+    if not folder.exists():
+        raise FaceganError(f"There is no dataset at {folder}.", "Make one: facegan preprocess SOURCE")
+    if not (folder / "dataset.json").is_file():
+        raise FaceganError(
+            f"{folder} is not a dataset: it has no dataset.json.", f"If it holds photos: facegan preprocess {folder}"
+        )
+    again = f"Make it again with: facegan preprocess SOURCE --out {folder} --overwrite"
     try:
         facts = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
         version = facts["format_version"]
@@ -207,10 +213,7 @@ def read_dataset_json(path: Path) -> DatasetInfo:
         expected = _HEADER_BYTES + info.count * info.size * info.size * 3
         found = info.images.stat().st_size
     except FileNotFoundError as error:
-        if not folder.is_dir():
-            raise FaceganError(f"There is no dataset at {folder}.", "Make one: facegan preprocess SOURCE") from error
-        missing = Path(error.filename or "dataset.json").name
-        raise FaceganError(f"{folder} is not a dataset: it has no {missing}.", again) from error
+        raise FaceganError(f"{folder} is damaged: it has no {Path(error.filename).name}.", again) from error
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise FaceganError(f"{folder / 'dataset.json'} is broken: {_one_line(error)}.", again) from error
     if found != expected:

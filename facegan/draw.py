@@ -18,6 +18,8 @@ from facegan.synthesis import batches, draw_faces
 
 MAX_SHEET = 2500
 """Most faces on one picture; more are drawn with --separate."""
+MAX_WALK = 200_000
+"""Most faces of a walk, over all its frames."""
 FRAME_PIXELS = 384
 """Animations of small faces are enlarged by a whole factor to at most about this many pixels on a side."""
 
@@ -157,7 +159,19 @@ def walk(loaded: LoadedGenerator, *, faces: int, stops: int, steps: int, seed: i
 
     Args:
         steps: frames from one stop to the next; stops*steps frames in all, the last one step short of the first.
+
+    Raises:
+        UsageError: more faces than anyone would wait for.
     """
+    if faces * stops * steps > MAX_WALK:
+        raise UsageError(
+            f"{stops * steps:,} frames of {faces} faces are more than a walk should have.",
+            f"Keep --faces times --stops times --steps below {MAX_WALK:,}.",
+        )
+    return _walk(loaded, faces, stops, steps, seed)
+
+
+def _walk(loaded: LoadedGenerator, faces: int, stops: int, steps: int, seed: int) -> Iterator[Pixels]:
     width = loaded.config.networks.latent_dim
     points = [latents.draw(seed, range(n * stops, (n + 1) * stops), width) for n in range(faces)]
     paths = np.stack([latents.path(p, steps + 1, "slerp", loop=True)[0] for p in points], axis=1)

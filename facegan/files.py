@@ -43,7 +43,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if error.errno is None or not about_this_file or isinstance(error, BrokenPipeError):
             raise
         raise FaceganError(
-            f"{path} could not be written: {error.strerror}.", "Free some space there, or choose another place."
+            f"{path} could not be written: {error.strerror}.",
+            "Check its folder, the room on the disk and your permissions, or choose another place.",
         ) from error
     finally:
         with suppress(OSError):

@@ -144,7 +144,7 @@ class Operand:
         return self.latents.mean(0, dtype=np.float64).astype(np.float32)
 
 
-_INDEX = re.compile(r"(?:(\d{1,19}):)?(\d{1,10})")
+_INDEX = re.compile(r"(?:(\d{1,19}):)?(\d{1,19})")
 
 
 def parse_spec(spec: str, seed: int, latent_dim: int) -> Operand:
@@ -163,7 +163,7 @@ def parse_spec(spec: str, seed: int, latent_dim: int) -> Operand:
         if match := _INDEX.fullmatch(item):
             item_seed, index = int(match[1] or seed), int(match[2])
             if index > MAX_INDEX:
-                raise UsageError(f"Index {index} in {spec!r} is too large; the largest is {MAX_INDEX}.")
+                raise UsageError(f"Index {index} is too large.", f"The largest is {MAX_INDEX}.")
             parts.append(draw(item_seed, [index], latent_dim))
             labels.append(item)
         elif item.endswith(".npy"):
@@ -188,7 +188,9 @@ def load_latents(path: Path, latent_dim: int) -> Latents:
         raise FaceganError(f"{path} is not a .npy file of plain numbers: {error}.") from None
     if not isinstance(z, np.ndarray) or z.dtype.kind not in "fiu" or z.ndim not in (1, 2):
         raise FaceganError(f"{path} does not hold one latent or a list of them.")
-    if z.shape[-1] != latent_dim or z.size == 0:
+    if z.size == 0:
+        raise FaceganError(f"{path} is empty.")
+    if z.shape[-1] != latent_dim:
         raise FaceganError(f"{path} holds latents of width {z.shape[-1]}; this generator takes {latent_dim}.")
     z = np.atleast_2d(z).astype(np.float32)
     if not np.isfinite(z).all():

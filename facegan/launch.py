@@ -30,6 +30,8 @@ from facegan.trainer import Trainer
 RESUMABLE = ("training.epochs", "training.images", "output.")
 """What may change when a run goes on; anything else would make another run of it."""
 
+FEW_IMAGES = 1000
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -106,6 +108,8 @@ def plan_new(
     elif preset is None:
         notes.append(f"preset: {config.preset} ({ORIGINS[config.preset].summary})")
     notes.append(f"dataset: {dataset_path} ({len(dataset):,} images of {dataset.info.size} px)")
+    if len(dataset) < FEW_IMAGES:
+        notes.append(f"{len(dataset):,} images are few: expect rough faces, much like those; a thousand is a start")
     return Plan(config, dataset, choose_device(device), start=source, notes=tuple(notes))
 
 
@@ -127,6 +131,11 @@ def plan_resume(
             "Only the length, the device and what is written can; start a new run with --from for the rest.",
         )
     found = run.checkpoints()
+    if not found and run.generator.exists():
+        raise FaceganError(
+            f"{run.path} had checkpoints, and they are gone: it cannot go on where it was.",
+            f"Start a new run from its generator: facegan train --from {run.generator}",
+        )
     checkpoint = load_checkpoint(found[-1][1]) if found else None
     if checkpoint and _computed(checkpoint.config) != _computed(config):
         raise FaceganError(

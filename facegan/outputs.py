@@ -27,6 +27,8 @@ def output_path(given: Path | None, kind: str, suffixes: tuple[str, ...], overwr
         return OUTPUTS / f"{kind}-{number:03d}{suffixes[0]}"
     if suffixes != ("",) and given.suffix.lower() not in suffixes:
         raise UsageError(f"--out {given}: the name must end in {' or '.join(suffixes)}.")
+    if suffixes == ("",) and given.is_dir() and not any(given.iterdir()):
+        return given
     if given.exists() and (given.is_dir() or suffixes == ("",) or not overwrite):
         what = "is a folder" if given.is_dir() else "exists already"
         raise FaceganError(f"{given} {what}.", "Choose another name with --out, or add --overwrite for a file.")

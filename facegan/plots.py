@@ -4,6 +4,7 @@ Nothing global is touched: no backend is chosen and no style is set, so a progra
 """
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +85,8 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "
     figure.text(0.09, 0.97, title or "Training", color=INK, fontsize=14, fontweight="bold", va="center")
     figure.text(0.91, 0.97, _progress(rows), color=QUIET, fontsize=10, ha="right", va="center")
 
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a run's name may have letters that the typeface lacks
         figure.savefig(temporary, format="png", facecolor="white")
     return path
 

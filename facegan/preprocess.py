@@ -224,7 +224,9 @@ def _source_in_words(source: Any) -> str:
 
 
 def _option(value: Any) -> str:
-    return {None: "none", True: "yes", False: "no"}.get(value, str(value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
 
 
 def _table(found: Source, attributes: Path | None) -> AttributeTable | None:

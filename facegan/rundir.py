@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facegan.config import Config
-from facegan.errors import FaceganError
+from facegan.errors import FaceganError, UsageError
 from facegan.files import write_atomic
 
 RUNS = Path("runs")
@@ -96,7 +96,7 @@ class RunDir:
         """Raises: FaceganError: missing or damaged."""
         try:
             text = self.config.read_text("utf-8")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise FaceganError(f"{self.path} is not a run: it has no config.json.") from None
         return Config.from_json(text, str(self.config))
 
@@ -140,8 +140,11 @@ def create_run(name: str, root: Path = RUNS) -> RunDir:
     """A new `root/NNNNN-name`, numbered one above the highest there; safe against another run starting meanwhile.
 
     Raises:
+        UsageError: a name that is no folder's name.
         FaceganError: the folder cannot be made.
     """
+    if not name or name != Path(name).name:
+        raise UsageError(f"{name!r} cannot be part of a folder's name.", "Choose a --name without slashes.")
     try:
         root.mkdir(parents=True, exist_ok=True)
         number = 1 + max((int(m[1]) for p in root.iterdir() if (m := _RUN_NAME.fullmatch(p.name))), default=0)

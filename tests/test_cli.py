@@ -228,6 +228,8 @@ BAD = [
     ("train", 1, "facegan preprocess"),
     ("train --resume", 1, "no run"),
     ("train --run folder", 1, "not a run"),
+    ("train --run text.pt", 1, "not a run"),
+    (f"sample ckpt.safetensors --out {'a' * 300}.png", 1, "File name too long"),
     ("train --resume --preset dcgan", 2, "--preset belongs to a new run"),
     ("train --data data --images none", 2, "'none' is not a count"),
     ("train --preset nonsense --data folder", 2, "no preset 'nonsense'"),

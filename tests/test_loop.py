@@ -123,6 +123,9 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(workdir):
     expected = load_checkpoint(run.newest_checkpoint())
     for _, path in run.checkpoints():
         path.unlink()
+    with pytest.raises(FaceganError, match="had checkpoints, and they are gone"):
+        plan_resume(run, {}, None)
+    run.generator.unlink()  # it is written after the first checkpoint
     train(plan_resume(run, {}, None))
     assert_same(expected.state, load_checkpoint(run.newest_checkpoint()).state)
 

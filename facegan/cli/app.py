@@ -85,6 +85,9 @@ def _in_words(error: Exception) -> FaceganError:
         return FaceganError(
             "There is not enough memory for this.", "Use a smaller --batch-size, --width or --count, or --device cpu."
         )
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return FaceganError(f"{where}{error.strerror}.", "Check the path, the room on the disk, and your permissions.")
     return FaceganError(
         f"{type(error).__name__}: {error}", "This is a bug in facegan; FACEGAN_DEBUG=1 shows where it happened."
     )

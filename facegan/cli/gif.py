@@ -52,7 +52,10 @@ def gif(
         from facegan.draw import walk
 
         frames = walk(loaded, faces=faces, stops=stops, steps=steps, seed=seed)
-        console.wrote([write_animation(frames, path, fps=fps)])
+        with console.progress("frames") as bar:
+            task = bar.add_task("drawing", total=stops * steps, rate="")
+            write_animation(bar.track(frames, stops * steps, task), path, fps=fps)
+        console.wrote([path])
 
 
 def _run_of(what: list[Path]) -> RunDir | None:

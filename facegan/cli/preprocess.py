@@ -101,6 +101,7 @@ def _report(result: PreprocessResult, dedupe: bool) -> None:
         console.note(f"{result.enlarged:,} enlarged: cropped, they have fewer pixels than {shape.partition(',')[0]}")
     if result.without_attributes:
         console.note(f"{result.without_attributes:,} have no row in {result.table}: left blank in attributes.csv")
+    console.note(f"look at {result.path / 'preview.png'}: it shows what the networks will see")
     console.wrote([result.path])
 
 

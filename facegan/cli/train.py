@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from facegan.presets import DEFAULT, PRESETS
 from facegan.quantities import duration, parse_count
 
 if TYPE_CHECKING:
+    from facegan.config import Config
     from facegan.launch import Plan
     from facegan.loop import Event
 
@@ -114,6 +117,7 @@ def train(
     """Train a face generator on a dataset, or go on with a run."""
     given = {flag: value for flag, value in locals().items() if flag in FIELDS and value is not None}
     overrides = to_overrides(given)
+    check_flags(given, PRESETS.get(preset or DEFAULT, PRESETS[DEFAULT]))
     plan = _plan(data, preset, start, resume, run, name, overrides, device)
     for text in plan.notes:
         console.note(text)
@@ -142,6 +146,15 @@ def to_overrides(given: dict[str, Any]) -> dict[str, Any]:
     return overrides
 
 
+def check_flags(given: dict[str, Any], config: Config) -> None:
+    """Raises: UsageError: a value that is out of range, said with its flag's name."""
+    for flag, value in given.items():
+        try:
+            config.override(to_overrides({flag: value}))
+        except UsageError as error:
+            raise UsageError(f"--{flag.replace('_', '-')}: {error.message}", error.hint) from None
+
+
 def _plan(
     data: str | None,
     preset: str | None,
@@ -168,8 +181,11 @@ def _plan(
 
     origin = find_generator(Path(start))[0] if start else None
     if data == DEMO:
+        from facegan.demo import PATH as DEMO_PATH
         from facegan.demo import make_demo
 
+        if not DEMO_PATH.exists():
+            console.note(f"drawing the demo dataset into {DEMO_PATH}")
         path = make_demo()
     elif data is not None:
         path = Path(data)
@@ -220,7 +236,7 @@ class _Display:
         self._total = total_images(plan.config)
         self._start = plan.checkpoint.images_seen if plan.checkpoint else 0
         self._bar = console.progress("images")
-        self._epoch_logged = -1
+        self._spoke = -math.inf
 
     def __enter__(self) -> _Display:
         self._bar.start()
@@ -245,8 +261,8 @@ class _Display:
                 + f"slope {row['slope']:.2f}"
             )
             self._bar.update(self._task, description=epoch, rate=rate, detail=losses)
-            if self._bar.disable and int(row["epoch"]) > self._epoch_logged:  # not a terminal: a line per epoch
-                self._epoch_logged = int(row["epoch"])
+            if self._bar.disable and time.monotonic() > self._spoke + 30:  # a pipe or a log: a line now and then
+                self._spoke = time.monotonic()
                 left = (self._total - row["images_seen"]) / max(row["images_per_second"], 1e-9)
                 console.note(f"{row['images_seen']:,} images, {epoch}   {losses}   {rate}, {duration(left)} left")
 
