@@ -194,12 +194,9 @@ def read_dataset_json(path: Path) -> DatasetInfo:
         FaceganError: there is none, it is broken, or a newer facegan wrote it.
     """
     folder = path.parent if path.name == "dataset.json" else path
-    if not folder.exists():
-        raise FaceganError(f"There is no dataset at {folder}.", "Make one: facegan preprocess SOURCE")
     if not (folder / "dataset.json").is_file():
-        raise FaceganError(
-            f"{folder} is not a dataset: it has no dataset.json.", f"If it holds photos: facegan preprocess {folder}"
-        )
+        hint = f"If it holds photos: facegan preprocess {folder}" if folder.exists() else "facegan preprocess SOURCE"
+        raise FaceganError(f"There is no dataset at {folder}: no dataset.json.", hint)
     again = f"Make it again with: facegan preprocess SOURCE --out {folder} --overwrite"
     try:
         facts = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
