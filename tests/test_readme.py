@@ -21,7 +21,7 @@ REPLACED = {
     "--epochs 100 --device cuda": "--epochs 1 --device cpu --width 4 --critic-width 4 --batch-size 4",
     "--width 16 --critic-width 16 --images 15k": "--width 4 --critic-width 4 --images 64",
     "--data demo": "--data data/celeba-64",
-    "gif pretrained": "gif pretrained --faces 2 --stops 2 --steps 2",
+    "--faces 4 --stops 3": "--faces 2 --stops 2 --steps 2",
 }
 """What is made small so that the README's commands run within seconds; everything else runs as it stands."""
 
