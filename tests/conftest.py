@@ -44,6 +44,14 @@ def write_dataset(path: Path, count: int, size: int = 32, seed: int = 0) -> Path
     return path
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a CUDA device where there is none."""
+    if not torch.cuda.is_available():
+        needs = [item for item in items if item.get_closest_marker("cuda")]
+        config.hook.pytest_deselected(items=needs)
+        items[:] = [item for item in items if item not in needs]
+
+
 @pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that is also the current one: commands look for data/ and runs/ there."""
