@@ -1,4 +1,4 @@
-"""Where pictures go: a new numbered file under outputs/, or the file that the user named."""
+"""Where pictures go: a new numbered name under outputs/, or the one that the user gave."""
 
 from __future__ import annotations
 
@@ -15,21 +15,36 @@ def output_path(given: Path | None, kind: str, suffixes: tuple[str, ...], overwr
 
     Args:
         given: `--out`, or None for `outputs/<kind>-001<suffix>` with the next number.
-        suffixes: legal endings, the default first; ("",) for a folder.
+        suffixes: legal endings, the default first.
 
     Raises:
         UsageError: another ending.
         FaceganError: it exists already.
     """
     if given is None:
-        taken = [re.match(r"\d+", path.name.removeprefix(f"{kind}-")) for path in OUTPUTS.glob(f"{kind}-*")]
-        number = 1 + max((int(match[0]) for match in taken if match), default=0)
-        return OUTPUTS / f"{kind}-{number:03d}{suffixes[0]}"
-    if suffixes != ("",) and given.suffix.lower() not in suffixes:
+        return _next(kind, suffixes[0])
+    if given.suffix.lower() not in suffixes:
         raise UsageError(f"--out {given}: the name must end in {' or '.join(suffixes)}.")
-    if suffixes == ("",) and given.is_dir() and not any(given.iterdir()):
-        return given
-    if given.exists() and (given.is_dir() or suffixes == ("",) or not overwrite):
-        what = "is a folder" if given.is_dir() else "exists already"
-        raise FaceganError(f"{given} {what}.", "Choose another name with --out, or add --overwrite for a file.")
+    if given.is_dir():
+        raise FaceganError(f"{given} is a folder.", "Choose another name with --out.")
+    if given.exists() and not overwrite:
+        raise FaceganError(f"{given} exists already.", "Choose another name with --out, or add --overwrite.")
     return given
+
+
+def output_folder(given: Path | None, kind: str) -> Path:
+    """The folder to write into, which is not there yet or empty.
+
+    Raises:
+        FaceganError: there is something in it.
+    """
+    folder = given or _next(kind, "")
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FaceganError(f"{folder} exists already.", "Choose a new folder with --out.")
+    return folder
+
+
+def _next(kind: str, suffix: str) -> Path:
+    taken = [re.match(r"\d+", path.name.removeprefix(f"{kind}-")) for path in OUTPUTS.glob(f"{kind}-*")]
+    number = 1 + max((int(match[0]) for match in taken if match), default=0)
+    return OUTPUTS / f"{kind}-{number:03d}{suffix}"

@@ -157,6 +157,8 @@ def test_sample_sheets_and_single_files(ckpt):
     assert sorted(path.name for path in Path("faces").iterdir()) == [f"seed3-{n:05d}.png" for n in range(7)]
     faces = {path.read_bytes() for path in Path("faces").iterdir()}
     assert len(faces) == 7
+    code, _, err = cli("sample", ckpt, "--count", "2", "--separate", "--out", "faces", "--overwrite")
+    assert code == 1 and "faces exists already" in err
     cli("sample", ckpt, "--count", "7", "--seed", "3", "--separate", "--truncation", "0", "--out", "mean")
     assert len({path.read_bytes() for path in Path("mean").iterdir()}) == 1
 

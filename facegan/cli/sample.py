@@ -23,9 +23,9 @@ def sample(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Draw new faces."""
-    from facegan.outputs import output_path
+    from facegan.outputs import output_folder, output_path
 
-    path = output_path(out, "sample", ("",) if separate else (".png",), overwrite)
+    path = output_folder(out, "sample") if separate else output_path(out, "sample", (".png",), overwrite)
     loaded = options.open_generator(source, device)
     from facegan.draw import sample_separately, sample_sheet
     from facegan.images import save_png
