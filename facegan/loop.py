@@ -64,6 +64,15 @@ def total_images(config: Config) -> int:
     return math.ceil(config.training.images / config.training.batch_size) * config.training.batch_size
 
 
+def step_inputs(trainer: Trainer, dataset: Dataset) -> tuple[Tensor, StepNoise]:
+    """Images and noise of the trainer's next step."""
+    config, step = trainer.config, trainer.step_number
+    pixels = dataset.batch(trainer.images_seen, config.training.batch_size)
+    mirrored = flip_mask(config.seed, step, config.training.batch_size) if config.training.flip else None
+    noise = draw_noise(config, step, trainer.critic.mask_shapes, trainer.device)  # type: ignore[arg-type]
+    return to_images(pixels, trainer.device, mirrored), noise
+
+
 class Loop:
     """One run in progress.
 
@@ -105,7 +114,7 @@ class Loop:
             self._save_sample(0.0)
         while self.trainer.images_seen < total:
             step = self.trainer.step_number
-            metrics = self.trainer.step(*self.inputs())
+            metrics = self.trainer.step(*step_inputs(self.trainer, self.dataset))
             seen = self.trainer.images_seen
             self.on_event(Stepped(seen))
             if (step + 1) % (output.log_every * self.config.training.n_critic) == 0 or seen >= total:
@@ -122,15 +131,6 @@ class Loop:
                     signum=signum,
                 )
         self._finish()
-
-    def inputs(self) -> tuple[Tensor, StepNoise]:
-        """Images and noise of the trainer's next step."""
-        training, step = self.config.training, self.trainer.step_number
-        pixels = self.dataset.batch(self.trainer.images_seen, training.batch_size)
-        mirrored = flip_mask(self.config.seed, step, training.batch_size) if training.flip else None
-        mask_shapes = self.trainer.critic.mask_shapes
-        noise = draw_noise(self.config, step, mask_shapes, self.trainer.device)  # type: ignore[arg-type]
-        return to_images(pixels, self.trainer.device, mirrored), noise
 
     def _due(self, every: float, batch: int) -> float:
         """The epoch whose turn came with the last batch, a multiple of `every`; 0 where none did."""
@@ -165,8 +165,8 @@ class Loop:
         self._restart_clock()
 
     def _save(self, metrics: Metrics) -> None:
-        self._check_finite({name: float(value) for name, value in metrics.items()})
-        self._check_finite({"the sum of all weights": self.trainer.weight_sum()})
+        values = {name: float(value) for name, value in metrics.items()}
+        self._check_finite({**values, "the sum of all weights": self.trainer.weight_sum()})
         output, training, seen = self.config.output, self.config.training, self.trainer.images_seen
         path = save_checkpoint(self.run.checkpoint(seen), self.config, self.provenance, self.trainer.state())
         self.run.thin_checkpoints(output.keep, output.checkpoint_every * len(self.dataset), training.batch_size)
@@ -180,12 +180,13 @@ class Loop:
             provenance=self.provenance,
         )
         self.on_event(Wrote(self.run.generator))
-        if time.perf_counter() - self._curves_at > _CURVES_EVERY_SECONDS and self.run.read_metrics():
+        if time.perf_counter() - self._curves_at > _CURVES_EVERY_SECONDS:
             self._plot()
         self._restart_clock()
 
     def _plot(self) -> None:
-        self.on_event(Wrote(plot_curves(self.run.read_metrics(), self.run.curves, title=self.run.path.name)))
+        if rows := self.run.read_metrics():
+            self.on_event(Wrote(plot_curves(rows, self.run.curves, title=self.run.path.name)))
         self._curves_at = time.perf_counter()
 
     def _finish(self) -> None:

@@ -11,8 +11,7 @@ import time
 from pathlib import Path
 
 from facegan.launch import plan_new
-from facegan.loop import Loop
-from facegan.rundir import RunDir
+from facegan.loop import step_inputs
 
 
 def main() -> None:
@@ -24,7 +23,6 @@ def main() -> None:
     args = parser.parse_args()
     plan = plan_new(args.dataset, args.preset, {}, args.device)
     trainer = plan.trainer()
-    loop = Loop(trainer, plan.dataset, RunDir(args.dataset), {})
     training = plan.config.training
     rates, shares = [], []
     for round_number in range(args.rounds + 1):
@@ -32,7 +30,7 @@ def main() -> None:
         started = time.perf_counter()
         for _ in range(training.n_critic):
             before = time.perf_counter()
-            inputs = loop.inputs()
+            inputs = step_inputs(trainer, plan.dataset)
             data += time.perf_counter() - before
             metrics = trainer.step(*inputs)
         float(metrics["critic_loss"])  # waits for the device

@@ -74,9 +74,6 @@ def test_python_dash_m_and_version():
     assert re.fullmatch(r"facegan \d+\.\d+\.\d+\n", done.stdout)
 
 
-VALUES = {"int": 3, "float": 0.25, "str": "bf16", "bool": True}
-
-
 @pytest.mark.parametrize("flag", FIELDS)
 def test_every_flag_arrives(flag):
     """Each flag of `train` that sets the configuration changes exactly its field, and no flag has a default."""
