@@ -65,6 +65,10 @@ def _check(name: str, value: object, kind: str, rule: Mapping[str, Any]) -> None
             raise FaceganError(f"{name} must be {bound} {low:g} and at most {high:g}, not {number!r}.")
 
 
+_BEFORE: dict[str, dict[str, Any]] = {"training": {"penalty": "textbook"}}
+"""Entries that came later than the first files, and what those files did without saying so."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class KerasNetworks(_Checked):
     """Networks with Keras' conventions: the classics' generators and critics (`networks/keras.py`)."""
@@ -133,6 +137,7 @@ class Training(_Checked):
     batch_size: int = _in(1, 65536)
     n_critic: int = _in(1, 1000)
     update: str = _one_of("alternating", "joint")
+    penalty: str = _one_of("auto", "textbook")
     penalty_weight: float = _in(0, 1e6)
     generator: Adam
     critic: Adam
@@ -187,6 +192,7 @@ class Config(_Checked):
         if family not in NETWORKS:
             raise FaceganError(f"{where}: unknown network family {family!r}.", f"Known: {', '.join(NETWORKS)}.")
         training = dict(_mapping(data.get("training"), f"{where}: training"))
+        training = {**_BEFORE["training"], **training}
         for net in ("generator", "critic"):
             training[net] = _build(Adam, training.get(net), f"{where}: training.{net}")
         return _build(

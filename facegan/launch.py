@@ -19,7 +19,7 @@ from facegan import __version__
 from facegan.checkpoint import Checkpoint, LoadedGenerator, load_checkpoint, load_generator
 from facegan.config import Config
 from facegan.dataset import Dataset
-from facegan.device import choose_device, choose_precision, describe_device, use_tf32
+from facegan.device import choose_device, choose_precision, describe_device, keep_memory, use_tf32
 from facegan.errors import FaceganError, UsageError
 from facegan.files import write_atomic
 from facegan.loop import total_images
@@ -54,6 +54,7 @@ class Plan:
 
     def trainer(self) -> Trainer:
         """Raises: FaceganError: a checkpoint whose tensors do not fit its configuration."""
+        keep_memory()
         use_tf32(choose_precision(self.config.training.precision, self.device) != "fp32")
         trainer = Trainer(self.config, self.device)
         if self.checkpoint:

@@ -7,7 +7,8 @@ from torch.testing import assert_close
 
 from facegan.config import SIZES
 from facegan.networks import build_critic, build_generator, count_parameters
-from facegan.networks.keras import SameConv2d, SameConvTranspose2d
+from facegan.networks.keras import DoublingConv2d, HalvingConv2d
+from facegan.networks.subpixel import transposed_convolution
 from facegan.presets import PRESETS
 
 PARAMETERS = {
@@ -71,6 +72,10 @@ def test_initial_weights_come_from_the_seed_alone(preset):
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
+def turned(x: torch.Tensor) -> torch.Tensor:
+    return x.flip(-2, -1)
+
+
 def keras_conv(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Keras Conv2D(strides=2, padding='same') on (H, W, C) with kernel (k, k, C, C'), from its documentation:
     out_size = ceil(in_size / 2), total padding = (out_size - 1)*2 + k - in_size, the smaller half before."""
@@ -102,35 +107,47 @@ def keras_conv_transpose(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 def test_convolution_is_keras_upright(k):
     rng = np.random.default_rng(0)
     image, kernel = rng.standard_normal((8, 8, 3)), rng.standard_normal((k, k, 3, 2))
-    layer = SameConv2d(3, 2, k).double()
-    layer.weight.data = torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy())
+    layer = HalvingConv2d(3, 2, k).double()
+    layer.weight.data = turned(torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy()))
     layer.bias.data.zero_()
-    ours = layer(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])[0]
+    ours = turned(layer(turned(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])))[0]
     assert_close(ours, torch.from_numpy(keras_conv(image, kernel).transpose(2, 0, 1).copy()))
 
 
+@pytest.mark.parametrize("width", [2, 3], ids=["direct", "rgb, by sub-pixels"])
 @pytest.mark.parametrize("k", [3, 5])
-def test_transposed_convolution_is_keras_upright(k):
+def test_transposed_convolution_is_keras_upright(k, width):
     rng = np.random.default_rng(0)
-    image, kernel = rng.standard_normal((4, 4, 3)), rng.standard_normal((k, k, 2, 3))
-    layer = SameConvTranspose2d(3, 2, k).double()
-    layer.weight.data = torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy())
+    image, kernel = rng.standard_normal((4, 4, 3)), rng.standard_normal((k, k, width, 3))
+    layer = DoublingConv2d(3, width, k).double()
+    layer.weight.data = turned(torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy()))
     layer.bias.data.zero_()
-    ours = layer(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])[0]
+    ours = turned(layer(turned(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])))[0]
     assert_close(ours, torch.from_numpy(keras_conv_transpose(image, kernel).transpose(2, 0, 1).copy()))
 
 
-def test_symmetric_padding_would_not_have_done():
-    """The reason for SameConv2d: torch's padding=2 gives other numbers than Keras' (1, 2)."""
-    layer = SameConv2d(3, 2, 5)
+def test_symmetric_padding_upright_would_not_have_done():
+    """The reason for turning: torch's padding=2 on upright pictures gives other numbers than Keras' (1, 2)."""
+    layer = HalvingConv2d(3, 2, 5)
     image = torch.randn(1, 3, 8, 8)
-    symmetric = F.conv2d(image, layer.weight, layer.bias, stride=2, padding=2)
-    assert (layer(image) - symmetric).abs().max() > 0.01
+    upright = F.conv2d(image, turned(layer.weight), layer.bias, stride=2, padding=2)
+    assert (turned(layer(turned(image))) - upright).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("k", [3, 4, 5])
+def test_subpixels_are_the_adjoint_of_a_convolution(k):
+    """<conv(x), y> = <x, adjoint(y)> for all x and y."""
+    x, y = torch.randn(2, 3, 8, 8, dtype=torch.float64), torch.randn(2, 5, 4, 4, dtype=torch.float64)
+    weight = torch.randn(5, 3, k, k, dtype=torch.float64)
+    padding = (k - 1) // 2
+    there = F.conv2d(x, weight, stride=2, padding=padding)
+    back = transposed_convolution(y, weight, padding)
+    assert_close((there * y).sum(), (x * back).sum())
 
 
 def test_glorot_bound_and_zero_biases():
     generator = build_generator(PRESETS["human-faces"])
-    weight = generator.upsample[0].weight  # (256, 128, 5, 5)
+    weight = generator.stages[0].weight  # (256, 128, 5, 5)
     bound = (6 / (25 * 256 + 25 * 128)) ** 0.5
     assert bound * 0.99 < weight.abs().max() <= bound
     assert all(not p.any() for name, p in generator.named_parameters() if name.endswith("bias"))

@@ -50,6 +50,7 @@ FIELDS: dict[str, str] = {
     "generator_beta2": "training.generator.beta2",
     "critic_beta1": "training.critic.beta1",
     "critic_beta2": "training.critic.beta2",
+    "penalty": "training.penalty",
     "penalty_weight": "training.penalty_weight",
     "ema_half_life": "training.ema_half_life",
     "decay": "training.decay",
@@ -95,6 +96,9 @@ def train(
     generator_beta2: Annotated[Real, _flag(_OPTIMISER, "Generator's second Adam beta.")] = None,
     critic_beta1: Annotated[Real, _flag(_OPTIMISER, "Critic's first Adam beta.")] = None,
     critic_beta2: Annotated[Real, _flag(_OPTIMISER, "Critic's second Adam beta.")] = None,
+    penalty: Annotated[
+        Text, _flag(_OPTIMISER, "auto, or textbook: the penalty's gradient by autograd's double backward.")
+    ] = None,
     penalty_weight: Annotated[Real, _flag(_OPTIMISER, "Weight of the gradient penalty (lambda).")] = None,
     ema_half_life: Annotated[
         Whole, _flag(_OPTIMISER, "Half-life of the averaged weights in images; 0 for none.")

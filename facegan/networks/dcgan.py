@@ -78,6 +78,10 @@ class Critic(nn.Module):
         self.score = nn.Linear(widths[-1] * _BASE * _BASE, 1)
         self.to(memory_format=_LAYOUT)
 
+    def layers(self) -> list[nn.Module]:
+        """All layers in the order in which they act."""
+        return [*self.downsample, self.score]
+
     def forward(self, x: Tensor) -> Tensor:
         return self.score(self.downsample(x).flatten(1)).squeeze(1)
 

@@ -1,0 +1,240 @@
+"""The critic's gradient written out: no second-order autograd, no graph, ten convolution passes instead of twelve.
+
+Between the kinks of LeakyReLU a critic of convolutions, LeakyReLU and a last linear layer is a linear map of its input.
+So the penalty needs no double backward. Let g = dD/dx at a mixed image and v = d penalty / dg. With v held fixed, the
+penalty's gradient in the weights is that of <v, g>: how fast the score changes when the image moves along v. That is a
+tangent pass, v pushed forward through the same convolutions, without biases, and the LeakyReLU masks that the image
+left behind. It is linear in every layer's weights: each gradient is one weight-gradient pass between the tangents that
+enter a layer and the deltas that leave it.
+
+Real, fake and mixed images go through each sweep in one batch, rows in this order:
+
+    forward    activations                      real  fake  mixed      3 passes
+    backward   deltas d(score)/d(activation)    real  fake  mixed      3
+    tangent    v instead of activations                     mixed      1
+    weights    deltas x what entered the layer  real  fake  tangents   3
+
+`docs/mathematics.md` derives it. The textbook's double backward computes the same numbers, and the tests hold this
+module to it in float64.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from facegan import losses
+from facegan.networks.keras import HalvingConv2d, Turn
+from facegan.networks.subpixel import transposed_convolution
+
+_FLAT = 1e-12
+"""A slope below this has no direction: the penalty's gradient is taken as zero there, as autograd takes it."""
+_SMALL_MAP = 4
+"""Maps of up to so many pixels a side leave direct convolutions on a CPU at half of their speed; matrices do not."""
+
+_NOT_COVERED: dict[type[nn.Module], str] = {
+    nn.BatchNorm2d: "batch norm makes each score depend on the whole batch",
+    nn.Dropout: "dropout drops other units in each pass",
+}
+
+
+def why_not(critic: nn.Module) -> str | None:
+    """None where `critic_gradients` computes this critic's update, else the reason in words.
+
+    Covered are critics whose `layers()`, in the order in which they act, are (convolution, LeakyReLU) any number of
+    times and then one linear layer: piecewise linear, each image on its own. A turn of
+    the images may come first.
+    """
+    if not hasattr(critic, "layers"):
+        return "it does not list its layers"
+    for layer in critic.layers():  # type: ignore[operator]
+        if type(layer) in _NOT_COVERED:
+            return _NOT_COVERED[type(layer)]
+    _, body, last = _parts(critic)
+    alternating = (
+        len(body) % 2 == 0 and all(map(_plain, body[::2])) and all(type(a) is nn.LeakyReLU for a in body[1::2])
+    )
+    if not alternating or type(last) is not nn.Linear or last.bias is None:
+        return "it is not a chain of convolutions and LeakyReLU that ends in one linear layer"
+    return None
+
+
+def _parts(critic: nn.Module) -> tuple[nn.Module, list[nn.Module], nn.Module]:
+    """What is done to images at the door (nothing, or a turn, which changes no norm), the body, and the last layer."""
+    layers: list[nn.Module] = critic.layers()  # type: ignore[operator]
+    *body, last = layers
+    door = body.pop(0) if body and type(body[0]) is Turn else nn.Identity()
+    return door, body, last
+
+
+def _plain(layer: nn.Module) -> bool:
+    """Whether it is a convolution with nothing to it but a kernel, a bias, a stride and zeros around."""
+    if type(layer) not in (nn.Conv2d, HalvingConv2d):
+        return False
+    assert isinstance(layer, nn.Conv2d)
+    square = all(len(set(pair)) == 1 for pair in (layer.kernel_size, layer.stride, layer.padding))
+    usual = (layer.groups, layer.dilation, layer.padding_mode) == (1, (1, 1), "zeros")
+    return square and usual and isinstance(layer.padding, tuple) and layer.bias is not None
+
+
+@torch.no_grad()
+def critic_gradients(
+    critic: nn.Module, reals: Tensor, fakes: Tensor, share: Tensor, *, penalty_weight: float, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """Write the gradient of the critic's loss into `.grad` of its parameters, and say what the loss is made of.
+
+    L = mean D(fake) - mean D(real) + weight·mean((||dD(x)/dx|| - 1)^2) at x = share·real + (1 - share)·fake
+    (Gulrajani et al. 2017, eq. 3).
+
+    Args:
+        critic: one for which `why_not` has no reason.
+        reals, fakes: (B, 3, H, W) in the critic's unit.
+        share: (B, 1, 1, 1), uniform in [0, 1].
+        penalty_weight: lambda.
+        dtype: of convolutions and activations. Scores, norms, the penalty and all sums over images are in the weights'
+            own type whatever this is.
+
+    Returns:
+        Scalars `critic_real`, `critic_fake`, `wasserstein`, `penalty`, `slope`, `critic_loss`, as of the textbook step.
+    """
+    door, body, score = _parts(critic)
+    convolutions = [layer for layer in body if isinstance(layer, nn.Conv2d)]
+    slopes = [layer.negative_slope for layer in body if isinstance(layer, nn.LeakyReLU)]
+    assert isinstance(score, nn.Linear)
+    batch = len(reals)
+    real, fake, mixed = (slice(k * batch, (k + 1) * batch) for k in range(3))
+
+    # Forward, on all three kinds of images at once.
+    x = door(torch.cat([reals, fakes, losses.mix(reals, fakes, share)]))
+    x = x.to(dtype, memory_format=torch.channels_last)
+    layers: list[_Convolution] = []
+    activations: list[Tensor] = []
+    for conv, slope in zip(convolutions, slopes, strict=True):
+        layers.append(_layer(conv, x))
+        x = F.leaky_relu_(layers[-1].forward(x), slope)
+        activations.append(x)
+    last = activations[-1]
+    weight_map = score.weight.view(last.shape[1:])
+    scores = (last * weight_map).sum((1, 2, 3)) + score.bias
+    distance = losses.wasserstein_estimate(scores[real], scores[fake])
+
+    # Backward: each image's delta is how its own term of the loss changes; the penalty's term is the score itself.
+    coefficients = scores.new_ones(3 * batch, 1, 1, 1)
+    coefficients[real], coefficients[fake] = -1 / batch, 1 / batch
+    delta = (coefficients * weight_map).to(dtype, memory_format=torch.channels_last)
+    deltas: list[Tensor] = []
+    for layer, slope, y in zip(reversed(layers), reversed(slopes), reversed(activations), strict=True):
+        delta = _through_mask(delta, y, slope)
+        deltas.insert(0, delta)
+        if layer is not layers[0]:
+            delta = layer.to_inputs(delta)
+    gradients = layers[0].to_inputs(delta[mixed]).to(scores.dtype)
+    norms = gradients.flatten(1).norm(dim=1)
+    penalty = losses.gradient_penalty(norms)
+    pull = torch.where(norms > _FLAT, 1 - 1 / norms, 0) * (2 * penalty_weight / batch)
+
+    # Tangents forward, in the place of the mixed images' activations, whose masks have then been used; and as soon as a
+    # layer's inputs are complete, its weights' gradient.
+    tangent = (pull.view(-1, 1, 1, 1) * gradients).to(dtype, memory_format=torch.channels_last)
+    for layer, conv, slope, y, delta in zip(layers, convolutions, slopes, activations, deltas, strict=True):
+        tangent = _through_mask(layer.tangent(tangent, mixed), y[mixed], slope)
+        _store(conv.weight, layer.to_weights(delta))
+        assert conv.bias is not None
+        _store(conv.bias, delta[: 2 * batch].sum((0, 2, 3), dtype=scores.dtype))  # tangent maps carry no bias
+    last[mixed] = tangent
+    _store(score.weight, (coefficients * last).sum(0).reshape(score.weight.shape))
+    score.bias.grad = torch.zeros_like(score.bias)  # mean D(fake) - mean D(real): the bias cancels
+
+    return {
+        "critic_real": scores[real].mean(),
+        "critic_fake": scores[fake].mean(),
+        "wasserstein": distance,
+        "penalty": penalty,
+        "slope": norms.mean(),
+        "critic_loss": penalty_weight * penalty - distance,
+    }
+
+
+class _Convolution:
+    """One convolution in the four sweeps. `inputs` is what entered it, of all three kinds of images."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, stride: int, padding: int) -> None:
+        self.weight, self.bias, self.stride, self.padding = weight, bias, stride, padding
+        self.inputs = weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.inputs = x
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+
+    def to_inputs(self, delta: Tensor) -> Tensor:
+        if self.weight.shape[1] == 3 and self.stride == 2:
+            return transposed_convolution(delta, self.weight, self.padding)
+        return self._backward(delta, self.inputs, (True, False, False))[0]
+
+    def tangent(self, t: Tensor, rows: slice) -> Tensor:
+        self.inputs[rows] = t
+        return F.conv2d(t, self.weight, None, self.stride, self.padding)
+
+    def to_weights(self, delta: Tensor) -> Tensor:
+        return self._backward(delta, self.inputs, (False, True, False))[1]
+
+    def _backward(self, delta: Tensor, inputs: Tensor, wanted: tuple[bool, bool, bool]) -> tuple[Tensor, ...]:
+        geometry = [self.stride] * 2, [self.padding] * 2, [1, 1], False, [0, 0], 1
+        backward: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
+            delta, inputs, self.weight, None, *geometry, wanted
+        )
+        return backward
+
+
+class _Unfolded(_Convolution):
+    """The same as matrix products: `columns` has a row of k·k·C inputs for every output pixel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.inputs, self.columns = x, self._unfold(x)
+        return self._fold(torch.addmm(self.bias, self.columns, self._matrix().T), len(x))
+
+    def tangent(self, t: Tensor, rows: slice) -> Tensor:
+        per_image = len(self.columns) // len(self.inputs)
+        columns = self.columns[rows.start * per_image : rows.stop * per_image]
+        columns.copy_(self._unfold(t))
+        return self._fold(columns @ self._matrix().T, len(t))
+
+    def to_weights(self, delta: Tensor) -> Tensor:
+        out, channels, k, _ = self.weight.shape
+        product = delta.permute(0, 2, 3, 1).reshape(-1, out).T @ self.columns
+        return product.view(out, k, k, channels).permute(0, 3, 1, 2)
+
+    def _matrix(self) -> Tensor:
+        return self.weight.permute(0, 2, 3, 1).flatten(1)
+
+    def _unfold(self, x: Tensor) -> Tensor:
+        k, p = self.weight.shape[-1], self.padding
+        patches = F.pad(x.permute(0, 2, 3, 1), (0, 0, p, p, p, p)).unfold(1, k, self.stride).unfold(2, k, self.stride)
+        return patches.permute(0, 1, 2, 4, 5, 3).reshape(-1, k * k * x.shape[1])
+
+    @staticmethod
+    def _fold(rows: Tensor, images: int) -> Tensor:
+        side = round((len(rows) // images) ** 0.5)
+        return rows.view(images, side, side, -1).permute(0, 3, 1, 2)
+
+
+def _layer(conv: nn.Conv2d, x: Tensor) -> _Convolution:
+    """The convolution that `x` is about to enter, in the form that is the faster one there."""
+    assert conv.bias is not None
+    stride, padding = conv.stride[0], int(conv.padding[0])
+    small = x.device.type == "cpu" and x.shape[-1] // stride <= _SMALL_MAP
+    return (_Unfolded if small else _Convolution)(conv.weight.to(x.dtype), conv.bias.to(x.dtype), stride, padding)
+
+
+def _through_mask(delta: Tensor, y: Tensor, slope: float) -> Tensor:
+    """LeakyReLU's derivative, read off its result: `delta` where it was positive, slope·delta elsewhere."""
+    passed: Tensor = torch.ops.aten.leaky_relu_backward(delta, y, slope, True)
+    return passed
+
+
+def _store(parameter: Tensor, gradient: Tensor) -> None:
+    """Into a tensor of the parameter's own strides: torch's fused Adam misreads a gradient that has others."""
+    if parameter.grad is None:
+        parameter.grad = torch.empty_like(parameter)
+    parameter.grad.copy_(gradient)

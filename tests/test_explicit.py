@@ -1,0 +1,95 @@
+"""The critic's gradient written out against autograd's double backward, in float64."""
+
+import pytest
+import torch
+from conftest import tiny
+from torch import nn
+from torch.testing import assert_close
+
+from facegan import explicit, losses
+from facegan.explicit import critic_gradients, why_not
+from facegan.networks import build_critic
+from facegan.presets import PRESETS
+
+COVERED = [name for name in PRESETS if why_not(build_critic(PRESETS[name])) is None]
+
+
+def batch(size: int, count: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, count, 3, size, size, generator=generator, dtype=torch.float64) * 2 - 1
+    return images[0], images[1], torch.rand(count, 1, 1, 1, generator=generator, dtype=torch.float64)
+
+
+def double_backward(critic, reals, fakes, share):
+    """Eq. 3 of Gulrajani et al. as autograd differentiates it: metrics and gradients."""
+    critic.zero_grad()
+    norms = losses.slope_norms(critic, losses.mix(reals, fakes, share))
+    penalty = losses.gradient_penalty(norms)
+    distance = losses.wasserstein_estimate(critic(reals), critic(fakes))
+    loss = 10 * penalty - distance
+    loss.backward()
+    return {"penalty": penalty, "slope": norms.mean(), "wasserstein": distance, "critic_loss": loss}
+
+
+def with_biases(critic: nn.Module) -> nn.Module:
+    """In float64, and with biases that are not all zero, which they are at first."""
+    critic = critic.double()
+    generator = torch.Generator().manual_seed(1)
+    for parameter in critic.parameters():
+        if parameter.dim() == 1:
+            parameter.data.normal_(0, 0.05, generator=generator)
+    return critic
+
+
+def test_which_critics_are_covered():
+    assert COVERED == ["dcgan", "keras-faces-64", "keras-faces-128"]
+    assert "batch norm" in (why_not(build_critic(PRESETS["human-faces"])) or "")
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["as it is", "tiny"])
+@pytest.mark.parametrize("preset", COVERED)
+def test_equals_double_backward(preset, whole):
+    config = PRESETS[preset] if whole else tiny(preset)
+    critic = with_biases(build_critic(config))
+    reals, fakes, share = batch(config.networks.size)
+    metrics = critic_gradients(critic, reals, fakes, share, penalty_weight=10, dtype=torch.float64)
+    ours = [p.grad.clone() for p in critic.parameters()]
+    expected = double_backward(critic, reals, fakes, share)
+    for name, value in expected.items():
+        assert_close(metrics[name], value.detach(), rtol=1e-10, atol=0)
+    for gradient, parameter in zip(ours, critic.parameters(), strict=True):
+        error = (gradient - parameter.grad).norm()
+        assert error <= 1e-10 * parameter.grad.norm() + 1e-15
+        assert gradient.stride() == parameter.stride(), "fused Adam would misread it"
+
+
+@pytest.mark.parametrize("small", [0, 99], ids=["directly", "as matrix products"])
+def test_both_kinds_of_convolution(small, monkeypatch):
+    monkeypatch.setattr(explicit, "_SMALL_MAP", small)
+    test_equals_double_backward("keras-faces-64", False)
+
+
+def test_a_critic_without_slope_is_pulled_nowhere():
+    """Where the slope is zero its direction is not defined: the gradient is zero, not NaN."""
+    critic = with_biases(build_critic(tiny("dcgan")))
+    nn.init.zeros_(critic.score.weight)
+    metrics = critic_gradients(critic, *batch(32), penalty_weight=10, dtype=torch.float64)
+    assert metrics["penalty"] == 1 and metrics["slope"] == 0
+    assert all(not p.grad.any() for name, p in critic.downsample.named_parameters())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [nn.Conv2d(3, 4, 3), nn.ReLU()],
+        [nn.Conv2d(3, 4, 3, groups=1, dilation=2), nn.LeakyReLU(0.2)],
+        [nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), nn.LeakyReLU(0.2)],
+        [nn.Conv2d(3, 4, 3)],
+        [nn.Conv2d(3, 4, 3), nn.LeakyReLU(0.2), nn.Dropout(0.5)],
+    ],
+)
+def test_other_critics_are_not(body):
+    critic = nn.Module()
+    critic.layers = lambda: [*body, nn.Linear(4, 1)]
+    assert why_not(critic)
+    assert why_not(nn.Linear(3, 1)) == "it does not list its layers"
