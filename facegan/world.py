@@ -204,6 +204,8 @@ def joined() -> Iterator[World]:
     if size == 1:
         yield ALONE
         return
+    # Read when torch is first imported: its warnings about a connection that ends are pages long.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     import torch.distributed as dist
 
     world = _join(World(_from_environment("RANK"), size, _from_environment("LOCAL_RANK")))

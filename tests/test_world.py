@@ -123,6 +123,7 @@ def test_a_killed_process_ends_the_other(workdir, killed):
     assert code == 1
     assert f"error: process {1 - killed} of 2: another process of this run has ended" in said
     assert "Traceback" not in said
+    assert "Exception" not in said
 
 
 def test_a_whole_run_of_two(workdir):
