@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import math
-import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch import nn
 
-from facegan import __version__
 from facegan.checkpoint import Checkpoint, LoadedGenerator, load_checkpoint, load_generator
 from facegan.config import Config
 from facegan.dataset import Dataset
-from facegan.device import choose_device, choose_precision, describe_device, keep_memory, use_tf32
+from facegan.device import choose_device, choose_precision, keep_memory, use_tf32
 from facegan.errors import FaceganError, UsageError
-from facegan.files import write_atomic
 from facegan.loop import total_images
 from facegan.presets import DEFAULT, ORIGINS, PRESETS
+from facegan.provenance import broken_promises, environment, read_provenance, write_provenance
 from facegan.rundir import RunDir, create_run
 from facegan.trainer import Trainer
+from facegan.world import ALONE, World
 
 RESUMABLE = ("training.epochs", "training.images", "output.")
 """What may change when a run goes on; anything else would make another run of it."""
@@ -42,6 +39,7 @@ class Plan:
         checkpoint: where it goes on from; None to start at the beginning.
         start: generator to start a new run from (`--from`).
         notes: sentences for the user: what was chosen, and which promises do not hold.
+        world: the processes that train it together.
     """
 
     config: Config
@@ -51,12 +49,13 @@ class Plan:
     checkpoint: Checkpoint | None = None
     start: LoadedGenerator | None = None
     notes: tuple[str, ...] = ()
+    world: World = ALONE
 
     def trainer(self) -> Trainer:
         """Raises: FaceganError: a checkpoint whose tensors do not fit its configuration."""
         keep_memory()
         use_tf32(choose_precision(self.config.training.precision, self.device) != "fp32")
-        trainer = Trainer(self.config, self.device)
+        trainer = Trainer(self.config, self.device, self.world)
         if self.checkpoint:
             try:
                 trainer.load_state(self.checkpoint.state)
@@ -69,11 +68,18 @@ class Plan:
                 trainer.average.module.load_state_dict(weights)
             if self.start.source.suffix == ".pt":
                 trainer.critic.load_state_dict(load_checkpoint(self.start.source).state["critic"])
+        if not self.world.alone:
+            self.world.check_same({"weights": _bytes(trainer.generator) + _bytes(trainer.critic)})
         return trainer
 
 
 def plan_new(
-    dataset_path: Path, preset: str | None, overrides: Mapping[str, Any], device: str, start: Path | None = None
+    dataset_path: Path,
+    preset: str | None,
+    overrides: Mapping[str, Any],
+    device: str,
+    start: Path | None = None,
+    world: World = ALONE,
 ) -> Plan:
     """A new run on a dataset.
 
@@ -111,11 +117,16 @@ def plan_new(
     notes.append(f"dataset: {dataset_path} ({len(dataset):,} images of {dataset.info.size} px)")
     if len(dataset) < FEW_IMAGES:
         notes.append(f"{len(dataset):,} images are few: expect rough faces, much like those; a thousand is a start")
-    return Plan(config, dataset, choose_device(device), start=source, notes=tuple(notes))
+    where = world.take_device(choose_device(device))
+    return _checked(Plan(config, dataset, where, start=source, notes=tuple(notes), world=world))
 
 
 def plan_resume(
-    run: RunDir, overrides: Mapping[str, Any], device: str | None, dataset_path: Path | None = None
+    run: RunDir,
+    overrides: Mapping[str, Any],
+    device: str | None,
+    dataset_path: Path | None = None,
+    world: World = ALONE,
 ) -> Plan:
     """The continuation of a run from its newest checkpoint, or from the beginning if it has none yet.
 
@@ -155,10 +166,10 @@ def plan_resume(
         )
     config = _fit(config, dataset)
     before = [provenance, *provenance.get("resumed", [])][-1]
-    where = choose_device(device or str(before.get("device", "auto")))
+    where = world.take_device(choose_device(device or str(before.get("device", "auto"))))
     seen = checkpoint.images_seen if checkpoint else 0
     notes = [f"going on with {run.path} at {seen:,} images"]
-    notes += _broken_promises(before, config, where)
+    notes += broken_promises(before, config, where, world)
     if config.training.decay and config.training.images != was_long:
         notes.append("the run's length has changed, and with it where its learning rates begin to fall")
     if seen >= total_images(config):
@@ -166,7 +177,23 @@ def plan_resume(
             f"{run.path} is complete: it has seen {seen:,} of {total_images(config):,} images.",
             "Ask for more with --epochs or --images.",
         )
-    return Plan(config, dataset, where, run, checkpoint, notes=tuple(notes))
+    return _checked(Plan(config, dataset, where, run, checkpoint, notes=tuple(notes), world=world))
+
+
+def _checked(plan: Plan) -> Plan:
+    """The plan, if its batches can be shared by all processes and all of them have the same one."""
+    plan.world.check_batch(plan.config.training.batch_size)
+    facts = {
+        "configuration": plan.config.to_json(),
+        "dataset": plan.dataset.info.pixels_sha256,
+        "checkpoint to go on from": str(plan.checkpoint.images_seen if plan.checkpoint else 0),
+    }
+    plan.world.check_same({name: text.encode() for name, text in facts.items()})
+    return plan
+
+
+def _bytes(network: nn.Module) -> bytes:
+    return b"".join(tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values())
 
 
 def open_run(plan: Plan, name: str | None, command: list[str]) -> tuple[RunDir, dict[str, Any]]:
@@ -177,8 +204,11 @@ def open_run(plan: Plan, name: str | None, command: list[str]) -> tuple[RunDir, 
         command: the command line, for provenance.json.
 
     Returns:
-        The directory, and the provenance that goes into its checkpoints.
+        The directory, and the provenance that goes into its checkpoints. Of several processes the first alone writes,
+        and tells the others which directory it is.
     """
+    if not plan.world.first:
+        return RunDir(Path(plan.world.tell(""))), {}
     if plan.run is None:
         run = create_run(name or f"{plan.dataset.info.path.name}-{plan.config.preset}")
         provenance = describe(plan, command)
@@ -186,10 +216,14 @@ def open_run(plan: Plan, name: str | None, command: list[str]) -> tuple[RunDir, 
         run = plan.run
         run.drop_beyond(plan.checkpoint.images_seen if plan.checkpoint else 0)
         provenance = read_provenance(run)
-        going_on = {"at_images": plan.checkpoint.images_seen if plan.checkpoint else 0, **_environment(plan, command)}
+        going_on = {
+            "at_images": plan.checkpoint.images_seen if plan.checkpoint else 0,
+            **environment(plan.config, plan.device, plan.world, command),
+        }
         provenance["resumed"] = [*provenance.get("resumed", []), going_on]
     run.write_config(plan.config)
     write_provenance(run, provenance)
+    plan.world.tell(str(run.path))
     return run, provenance
 
 
@@ -204,38 +238,7 @@ def describe(plan: Plan, command: list[str]) -> dict[str, Any]:
         "crop": dict(info.crop),
     }
     start = {"from": str(plan.start.source), "from_images_seen": plan.start.images_seen} if plan.start else {}
-    return {**_environment(plan, command), "dataset": dataset, **start}
-
-
-def _environment(plan: Plan, command: list[str]) -> dict[str, Any]:
-    return {
-        "facegan": __version__,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "command": command,
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "device": str(plan.device),
-        "device_name": describe_device(plan.device),
-        "threads": torch.get_num_threads(),
-        "precision": choose_precision(plan.config.training.precision, plan.device),
-    }
-
-
-def read_provenance(run: RunDir) -> dict[str, Any]:
-    """Raises: FaceganError: missing or damaged."""
-    try:
-        provenance = json.loads(run.provenance.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise FaceganError(f"{run.provenance} cannot be read: {error}.") from None
-    if not isinstance(provenance, dict):
-        raise FaceganError(f"{run.provenance} is not a JSON object.")
-    return provenance
-
-
-def write_provenance(run: RunDir, provenance: Mapping[str, Any]) -> None:
-    write_atomic(run.provenance, json.dumps(provenance, indent=2) + "\n")
+    return {**environment(plan.config, plan.device, plan.world, command), "dataset": dataset, **start}
 
 
 def _fit(config: Config, dataset: Dataset) -> Config:
@@ -261,20 +264,6 @@ def _computed(config: Config) -> dict[str, Any]:
     facts = config.to_dict()
     training = {key: value for key, value in facts["training"].items() if f"training.{key}" not in RESUMABLE}
     return {**facts, "training": training, "output": None}
-
-
-def _broken_promises(before: Mapping[str, Any], config: Config, device: torch.device) -> list[str]:
-    now = {
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "threads": torch.get_num_threads(),
-        "device": str(device),
-        "precision": choose_precision(config.training.precision, device),
-    }
-    changed = [f"{key} was {before.get(key)} and is {value}" for key, value in now.items() if before.get(key) != value]
-    if changed:
-        return [f"{'; '.join(changed)}: the run goes on, but not bit for bit as it would have"]
-    return [] if device.type == "cpu" else ["on a GPU a resumed run is not equal bit for bit"]
 
 
 def _networks_in_words(config: Config) -> str:

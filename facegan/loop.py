@@ -65,16 +65,17 @@ def total_images(config: Config) -> int:
 
 
 def step_inputs(trainer: Trainer, dataset: Dataset) -> tuple[Tensor, StepNoise]:
-    """Images and noise of the trainer's next step."""
-    config, step = trainer.config, trainer.step_number
-    pixels = dataset.batch(trainer.images_seen, config.training.batch_size)
-    mirrored = flip_mask(config.seed, step, config.training.batch_size) if config.training.flip else None
-    noise = draw_noise(config, step, trainer.critic.mask_shapes, trainer.device)  # type: ignore[arg-type]
+    """Images and noise of the trainer's next step: this process's part of the global batch."""
+    config, step, batch = trainer.config, trainer.step_number, trainer.config.training.batch_size
+    mine = trainer.world.part(batch)
+    pixels = dataset.batch(trainer.images_seen + mine.start, mine.stop - mine.start)
+    mirrored = flip_mask(config.seed, step, batch)[mine] if config.training.flip else None
+    noise = draw_noise(config, step, trainer.critic.mask_shapes, trainer.device, trainer.world)  # type: ignore[arg-type]
     return to_images(pixels, trainer.device, mirrored), noise
 
 
 class Loop:
-    """One run in progress.
+    """One run in progress. Of several processes each runs the loop, and the first alone writes and tells of events.
 
     Args:
         trainer: new, or with a checkpoint's state loaded.
@@ -82,7 +83,7 @@ class Loop:
         run: its directory, with config.json written.
         provenance: goes into every checkpoint.
         on_event: told of every step, row and file.
-        stopped: asked after every step; a signal number ends the run after saving.
+        stopped: asked after every step; a signal number ends the run after saving, and so it does in any process.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Loop:
     ) -> None:
         self.trainer, self.dataset, self.run, self.provenance = trainer, dataset, run, provenance
         self.on_event, self.stopped = on_event, stopped
-        self.config = trainer.config
+        self.config, self.world = trainer.config, trainer.world
         self._sheet = latents.draw(self.config.seed, range(SHEET), self.config.networks.latent_dim)
         self._clock = time.perf_counter()
         self._curves_at = self._clock
@@ -116,21 +117,39 @@ class Loop:
             step = self.trainer.step_number
             metrics = self.trainer.step(*step_inputs(self.trainer, self.dataset))
             seen = self.trainer.images_seen
-            self.on_event(Stepped(seen))
-            if (step + 1) % (output.log_every * self.config.training.n_critic) == 0 or seen >= total:
+            self._tell(Stepped(seen))
+            row_due = (step + 1) % (output.log_every * self.config.training.n_critic) == 0 or seen >= total
+            signum = self._signal(row_due)
+            if row_due:
                 self._log(metrics)
             if epoch := self._due(output.sample_every, batch):
                 self._save_sample(epoch)
-            signum = self.stopped()
             if self._due(output.checkpoint_every, batch) or signum or seen >= total:
                 self._save(metrics)
             if signum and seen < total:
+                self.world.barrier()  # the others leave when everything is saved, or torchrun would end the saving
                 raise Interrupted(
                     f"at {seen:,} images; everything is saved in {self.run.path}.",
                     f"go on with: facegan train --run {self.run.path}",
                     signum=signum,
                 )
         self._finish()
+
+    def _signal(self, row_due: bool) -> int | None:
+        """The signal that has come to this process or another; all stop at the same step.
+
+        To ask the others is to wait for them: on a GPU that is done with the rows only, before their numbers are waited
+        for, so that a process which has ended is noticed here.
+        """
+        if self.world.alone:
+            return self.stopped()
+        if self.trainer.device.type != "cpu" and not row_due:
+            return None
+        return self.world.agree(self.stopped() or 0) or None
+
+    def _tell(self, event: Event) -> None:
+        if self.world.first:
+            self.on_event(event)
 
     def _due(self, every: float, batch: int) -> float:
         """The epoch whose turn came with the last batch, a multiple of `every`; 0 where none did."""
@@ -139,15 +158,21 @@ class Loop:
         return turns * every if turns > math.floor((self.trainer.images_seen - batch) / interval) else 0.0
 
     def _log(self, metrics: Metrics) -> None:
-        values = {name: float(value) for name, value in metrics.items()}
+        values = self._means(metrics)
         self._check_finite(values)
+        if not self.world.first:
+            return
         seen, now = self.trainer.images_seen, time.perf_counter()
         rate = (seen - self._rated_at) / max(now - self._clock, 1e-9)
         self._clock, self._rated_at = now, seen
         row = {"images_seen": seen, "epoch": round(seen / len(self.dataset), 4), **values}
         row["images_per_second"] = round(rate, 1)
         self.run.append_metrics(row)
-        self.on_event(Logged(row))
+        self._tell(Logged(row))
+
+    def _means(self, metrics: Metrics) -> dict[str, float]:
+        """All are means over images, and every process has as many: their means are those of the global batch."""
+        return self.world.mean_of({name: float(value) for name, value in metrics.items()})
 
     def _check_finite(self, values: dict[str, float]) -> None:
         for name, value in values.items():
@@ -160,17 +185,22 @@ class Loop:
                 )
 
     def _save_sample(self, epoch: float) -> None:
+        if not self.world.first:
+            return
         faces = draw_faces(self.trainer.sampling_generator, self.config.networks, self._sheet)
-        self.on_event(Wrote(save_png(grid(faces), self.run.sample(epoch))))
+        self._tell(Wrote(save_png(grid(faces), self.run.sample(epoch))))
         self._restart_clock()
 
     def _save(self, metrics: Metrics) -> None:
-        values = {name: float(value) for name, value in metrics.items()}
-        self._check_finite({**values, "the sum of all weights": self.trainer.weight_sum()})
+        self._check_finite({**self._means(metrics), "the sum of all weights": self.trainer.weight_sum()})
+        if self.world.first:
+            self._write()
+
+    def _write(self) -> None:
         output, training, seen = self.config.output, self.config.training, self.trainer.images_seen
         path = save_checkpoint(self.run.checkpoint(seen), self.config, self.provenance, self.trainer.state())
         self.run.thin_checkpoints(output.keep, output.checkpoint_every * len(self.dataset), training.batch_size)
-        self.on_event(Wrote(path))
+        self._tell(Wrote(path))
         save_generator(
             self.run.generator,
             self.trainer.sampling_generator,
@@ -179,22 +209,24 @@ class Loop:
             weights="averaged" if self.trainer.average else "raw",
             provenance=self.provenance,
         )
-        self.on_event(Wrote(self.run.generator))
+        self._tell(Wrote(self.run.generator))
         if time.perf_counter() - self._curves_at > _CURVES_EVERY_SECONDS:
             self._plot()
         self._restart_clock()
 
     def _plot(self) -> None:
         if rows := self.run.read_metrics():
-            self.on_event(Wrote(plot_curves(rows, self.run.curves, title=self.run.path.name)))
+            self._tell(Wrote(plot_curves(rows, self.run.curves, title=self.run.path.name)))
         self._curves_at = time.perf_counter()
 
     def _finish(self) -> None:
+        if not self.world.first:
+            return
         epoch = self.trainer.images_seen / len(self.dataset)
         if not self._due(self.config.output.sample_every, self.config.training.batch_size):
             self._save_sample(epoch)
         self._plot()
-        self.on_event(Wrote(write_progress(self.run, self.run.progress, PROGRESS_FPS)))
+        self._tell(Wrote(write_progress(self.run, self.run.progress, PROGRESS_FPS)))
 
     def _restart_clock(self) -> None:
         """Leave time spent on files out of the images per second."""

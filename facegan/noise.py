@@ -11,13 +11,14 @@ from torch import Tensor
 
 from facegan.config import Config
 from facegan.streams import Stream, rng
+from facegan.world import ALONE, World
 
 Masks = list[Tensor]
 
 
 @dataclass(frozen=True)
 class StepNoise:
-    """All that is random in a step, for a batch of B.
+    """All that is random in a step, for a batch of B: this process's part of the global batch.
 
     Attributes:
         critic_latents: (B, latent_dim), for the fakes that the critic sees.
@@ -38,24 +39,31 @@ def ends_cycle(config: Config, step: int) -> bool:
     return (step + 1) % config.training.n_critic == 0
 
 
-def draw_noise(config: Config, step: int, mask_shapes: Sequence[tuple[int, ...]], device: torch.device) -> StepNoise:
-    """The noise of step number `step` (from 0), the same whatever was drawn before."""
+def draw_noise(
+    config: Config, step: int, mask_shapes: Sequence[tuple[int, ...]], device: torch.device, world: World = ALONE
+) -> StepNoise:
+    """The noise of step number `step` (from 0), the same whatever was drawn before.
+
+    It is drawn for the global batch, and each process of `world` takes its rows: their number changes nothing.
+    """
     batch, latent_dim, seed = config.training.batch_size, config.networks.latent_dim, config.seed
+    mine = world.part(batch)
 
     def normal(stream: Stream) -> Tensor:
-        return torch.from_numpy(rng(seed, stream, step).standard_normal((batch, latent_dim), np.float32)).to(device)
+        drawn = rng(seed, stream, step).standard_normal((batch, latent_dim), np.float32)
+        return torch.from_numpy(drawn[mine]).to(device)
 
     own_latents = config.training.update == "alternating" and ends_cycle(config, step)
     return StepNoise(
         critic_latents=normal(Stream.CRITIC_LATENT),
-        mix=torch.from_numpy(rng(seed, Stream.MIX, step).random((batch, 1, 1, 1), np.float32)).to(device),
+        mix=torch.from_numpy(rng(seed, Stream.MIX, step).random((batch, 1, 1, 1), np.float32)[mine]).to(device),
         generator_latents=normal(Stream.GENERATOR_LATENT) if own_latents else None,
-        keep=_keep_masks(config, step, mask_shapes, device),
+        keep=_keep_masks(config, step, mask_shapes, device, mine),
     )
 
 
 def _keep_masks(
-    config: Config, step: int, shapes: Sequence[tuple[int, ...]], device: torch.device
+    config: Config, step: int, shapes: Sequence[tuple[int, ...]], device: torch.device, mine: slice
 ) -> tuple[Masks, ...]:
     """Masks from random bytes, one byte per unit: a unit stays where its byte is at least 256·dropout.
 
@@ -70,6 +78,6 @@ def _keep_masks(
     def mask(shape: tuple[int, ...]) -> Tensor:
         size = batch * int(np.prod(shape))
         raw = np.frombuffer(generator.bytes(size), np.uint8)
-        return torch.from_numpy((raw >= threshold).reshape(batch, *shape)).to(device)
+        return torch.from_numpy(raw.reshape(batch, *shape)[mine] >= threshold).to(device)
 
     return tuple([mask(shape) for shape in shapes] for _ in range(3))

@@ -17,7 +17,9 @@ from facegan.config import Adam, Config
 from facegan.device import autocast, choose_precision, widened
 from facegan.ema import AveragedGenerator
 from facegan.networks import build_critic, build_generator
+from facegan.networks.sync import synchronise_batch_norm
 from facegan.noise import Masks, StepNoise
+from facegan.world import ALONE, World
 
 Metrics = dict[str, Tensor]
 
@@ -28,17 +30,20 @@ class Trainer:
     Args:
         config: what to build and how to train it; initial weights are those of its seed.
         device: where all tensors live.
+        world: the processes that train the run together, each a part of every batch.
 
     Attributes:
         generator, critic: the networks, in training mode.
         uncovered: why the critic's gradient is autograd's, in words; None where it is the explicit one.
         average: the averaged generator, or None where the configuration has no `ema_half_life`.
-        images_seen: real images shown to the critic so far. With `config` and the tensors it is the whole state.
+        images_seen: real images shown to the critic so far, by all processes. With `config` and the tensors it is the
+            whole state.
     """
 
-    def __init__(self, config: Config, device: torch.device) -> None:
+    def __init__(self, config: Config, device: torch.device, world: World = ALONE) -> None:
         self.config = config
         self.device = device
+        self.world = world
         self.precision = choose_precision(config.training.precision, device)
         self.generator = build_generator(config).to(device)
         self.critic = build_critic(config).to(device)
@@ -48,6 +53,8 @@ class Trainer:
         self.critic_optimiser = _adam(self.critic, config.training.critic)
         half_life = config.training.ema_half_life
         self.average = AveragedGenerator(self.generator, half_life) if half_life else None
+        for network in (self.generator, self.critic):
+            synchronise_batch_norm(network, world)
         self.images_seen = 0
 
     @property
@@ -64,14 +71,14 @@ class Trainer:
         """One update of the critic, and at the end of a cycle of n_critic one of the generator.
 
         Args:
-            reals: (B, 3, size, size) in [-1, 1].
+            reals: (B, 3, size, size) in [-1, 1], this process's part of the batch.
             noise: drawn for this step; it says by its `generator_latents` whether the generator is updated after the
                 critic.
 
         Returns:
-            Scalars, not yet synchronised with the host: `critic_real`, `critic_fake` (mean scores), `wasserstein`
-            (their difference), `penalty` (not multiplied by its weight), `slope` (mean norm), `critic_loss` and, where
-            the generator was updated, `generator_loss`.
+            Scalars of this process's part, not yet synchronised with the host: `critic_real`, `critic_fake` (mean
+            scores), `wasserstein` (their difference), `penalty` (not multiplied by its weight), `slope` (mean norm),
+            `critic_loss` and, where the generator was updated, `generator_loss`.
         """
         self._set_learning_rates()
         reals = self._to_network_unit(reals)
@@ -81,10 +88,10 @@ class Trainer:
             metrics = self._update_critic(reals, noise)
             if noise.generator_latents is not None:
                 metrics["generator_loss"] = self._update_generator(noise.generator_latents)
-        self.images_seen += len(reals)
+        batch = len(reals) * self.world.size
+        self.images_seen += batch
         if self.average and "generator_loss" in metrics:
-            cycle = self.config.training.n_critic * len(reals)
-            self.average.update(self.generator, self.images_seen, cycle)
+            self.average.update(self.generator, self.images_seen, self.config.training.n_critic * batch)
         return metrics
 
     def _set_learning_rates(self) -> None:
@@ -146,7 +153,7 @@ class Trainer:
             loss, metrics = self._critic_loss(reals, fakes, noise)
             self.critic_optimiser.zero_grad()
             loss.backward()
-        self.critic_optimiser.step()
+        self._descend(self.critic_optimiser)
         return metrics
 
     def _update_generator(self, latents: Tensor) -> Tensor:
@@ -154,7 +161,7 @@ class Trainer:
         loss = losses.generator_loss(self._score(self._generate(latents), None))
         self.generator_optimiser.zero_grad()
         loss.backward()
-        self.generator_optimiser.step()
+        self._descend(self.generator_optimiser)
         self.critic.requires_grad_(True)
         return loss.detach()
 
@@ -172,9 +179,15 @@ class Trainer:
         loss.backward()
         assert leaf.grad is not None
         fakes.backward(-leaf.grad)
-        self.critic_optimiser.step()
-        self.generator_optimiser.step()
+        self._descend(self.critic_optimiser)
+        self._descend(self.generator_optimiser)
         return {**metrics, "generator_loss": -metrics["critic_fake"]}
+
+    def _descend(self, optimiser: torch.optim.Optimizer) -> None:
+        """Step along the gradient of the global batch's loss: the mean of all processes' gradients."""
+        parameters = optimiser.param_groups[0]["params"]
+        self.world.average_(p.grad for p in parameters if p.grad is not None)
+        optimiser.step()
 
     def weight_sum(self) -> float:
         """The sum of both networks' weights: finite unless one of them is not."""

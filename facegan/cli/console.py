@@ -11,12 +11,21 @@ from rich.markup import escape
 from rich.text import Text
 
 from facegan.errors import FaceganError, Interrupted
+from facegan.world import ALONE, World
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
+_world = ALONE
+
+
+def speak_for(world: World) -> None:
+    """Of several processes the first alone speaks. The others are silent, but for what ends them all."""
+    global _world
+    _world = world
+    out.quiet = err.quiet = not world.first
 
 
 def say(text: str) -> None:
@@ -49,9 +58,13 @@ def table(title: str, facts: Iterable[tuple[str, str]]) -> None:
 
 
 def complain(error: FaceganError) -> None:
-    """An error as a sentence, and its hint below."""
+    """An error as a sentence, and its hint below; of several processes the first to fail says it, with its number."""
+    if not (_world.first if isinstance(error, Interrupted) else _world.fails_first()):
+        return
+    err.quiet = False
+    process = "" if _world.alone or isinstance(error, Interrupted) else f"{_world}: "
     label = "[bold]stopped:[/bold]" if isinstance(error, Interrupted) else "[bold red]error:[/bold red]"
-    err.print(f"{label} {escape(error.message)}")
+    err.print(f"{label} {process}{escape(error.message)}")
     if error.hint:
         err.print(f"[dim]hint:[/dim]  {escape(error.hint)}")
 
@@ -81,5 +94,5 @@ def progress(unit: str) -> Progress:
         TextColumn("left"),
         console=err,
         transient=True,
-        disable=not err.is_terminal,
+        disable=err.quiet or not err.is_terminal,
     )

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from facegan.cli import console
+from facegan.cli.signals import signals
 from facegan.errors import UsageError
 from facegan.presets import DEFAULT, PRESETS
 from facegan.quantities import duration, parse_count
+from facegan.world import World, joined
 
 if TYPE_CHECKING:
     from facegan.config import Config
@@ -85,7 +84,7 @@ def train(
     ] = False,
     epochs: Annotated[Real, _flag(_OPTIMISER, "How long: times that the critic sees every image.")] = None,
     images: Annotated[Text, _flag(_OPTIMISER, "How long: images seen, such as 200k or 1.5M.", metavar="COUNT")] = None,
-    batch_size: Annotated[Whole, _flag(_OPTIMISER, "Images per step.")] = None,
+    batch_size: Annotated[Whole, _flag(_OPTIMISER, "Images per step, of all processes together.")] = None,
     n_critic: Annotated[Whole, _flag(_OPTIMISER, "Critic updates per generator update.")] = None,
     device: Annotated[Text, _flag(_OPTIMISER, "auto, cpu, cuda, cuda:1 or mps.", metavar="DEVICE")] = None,
     precision: Annotated[Text, _flag(_OPTIMISER, "auto, fp32 or bf16.")] = None,
@@ -122,16 +121,18 @@ def train(
     given = {flag: value for flag, value in locals().items() if flag in FIELDS and value is not None}
     overrides = to_overrides(given)
     check_flags(given, PRESETS.get(preset or DEFAULT, PRESETS[DEFAULT]))
-    plan = _plan(data, preset, start, resume, run, name, overrides, device)
-    for text in plan.notes:
-        console.note(text)
-    if dry_run:
-        from facegan.estimate import estimate
+    with joined() as world:
+        console.speak_for(world)
+        plan = _plan(data, preset, start, resume, run, name, overrides, device, world)
+        for text in plan.notes:
+            console.note(text)
+        if dry_run:
+            from facegan.estimate import estimate
 
-        console.say(plan.config.to_json())
-        console.say(estimate(plan).in_words())
-        return
-    _train(plan, name)
+            console.say(plan.config.to_json())
+            console.say(estimate(plan).in_words())
+        else:
+            _train(plan, name)
 
 
 def to_overrides(given: dict[str, Any]) -> dict[str, Any]:
@@ -168,6 +169,7 @@ def _plan(
     name: str | None,
     overrides: dict[str, Any],
     device: str | None,
+    world: World,
 ) -> Plan:
     from facegan.rundir import RunDir, newest_run
 
@@ -179,7 +181,7 @@ def _plan(
         directory.read_config()  # says what is wrong with the path before torch is imported
         from facegan.launch import plan_resume
 
-        return plan_resume(directory, overrides, device, Path(data) if data else None)
+        return plan_resume(directory, overrides, device, Path(data) if data else None, world)
 
     from facegan.pretrained import find_generator
 
@@ -188,9 +190,12 @@ def _plan(
         from facegan.demo import PATH as DEMO_PATH
         from facegan.demo import make_demo
 
-        if not DEMO_PATH.exists():
-            console.note(f"drawing the demo dataset into {DEMO_PATH}")
-        path = make_demo()
+        if world.first:
+            if not DEMO_PATH.exists():
+                console.note(f"drawing the demo dataset into {DEMO_PATH}")
+            make_demo()
+        world.barrier()
+        path = DEMO_PATH
     elif data is not None:
         path = Path(data)
     else:
@@ -199,7 +204,7 @@ def _plan(
         path = find_dataset().path
     from facegan.launch import plan_new
 
-    return plan_new(path, preset, overrides, device or "auto", origin)
+    return plan_new(path, preset, overrides, device or "auto", origin, world)
 
 
 def _train(plan: Plan, name: str | None) -> None:
@@ -212,9 +217,9 @@ def _train(plan: Plan, name: str | None) -> None:
     console.note(f"device: {describe_device(plan.device)}, {precision}")
     console.say(f"run: {directory.path}")
     written: dict[Path, None] = {}
-    with _signals() as stopped, _Display(plan) as display:
+    with signals(plan.world) as stopped, _Display(plan) as display:
         sinks: list[Callable[[Event], None]] = [display.show]
-        if plan.config.output.tensorboard:
+        if plan.config.output.tensorboard and plan.world.first:
             from facegan.tensorboard import open_log
 
             sinks.append(open_log(directory.tensorboard, plan.checkpoint.images_seen if plan.checkpoint else 0))
@@ -269,22 +274,3 @@ class _Display:
                 self._spoke = time.monotonic()
                 left = (self._total - row["images_seen"]) / max(row["images_per_second"], 1e-9)
                 console.note(f"{row['images_seen']:,} images, {epoch}   {losses}   {rate}, {duration(left)} left")
-
-
-@contextmanager
-def _signals() -> Iterator[Callable[[], int | None]]:
-    """Turn the first SIGINT or SIGTERM into a question that the loop asks after each step; the second stops at once."""
-    caught: list[int] = []
-
-    def remember(signum: int, frame: FrameType | None) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(signum)
-        console.note("finishing the step and saving; once more to stop at once")
-
-    previous = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: caught[0] if caught else None
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -1,0 +1,74 @@
+"""Where a run comes from: versions, command and device, kept as provenance.json."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+import torch
+
+from facegan import __version__
+from facegan.config import Config
+from facegan.device import choose_precision, describe_device
+from facegan.errors import FaceganError
+from facegan.files import write_atomic
+from facegan.rundir import RunDir
+from facegan.world import World
+
+
+def read_provenance(run: RunDir) -> dict[str, Any]:
+    """Raises: FaceganError: missing or damaged."""
+    try:
+        provenance = json.loads(run.provenance.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise FaceganError(f"{run.provenance} cannot be read: {error}.") from None
+    if not isinstance(provenance, dict):
+        raise FaceganError(f"{run.provenance} is not a JSON object.")
+    return provenance
+
+
+def write_provenance(run: RunDir, provenance: Mapping[str, Any]) -> None:
+    write_atomic(run.provenance, json.dumps(provenance, indent=2) + "\n")
+
+
+def environment(config: Config, device: torch.device, world: World, command: list[str]) -> dict[str, Any]:
+    """What a run, or a part of one, is computed with, and since when."""
+    return {
+        "facegan": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "command": command,
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "device": str(device),
+        "device_name": describe_device(device),
+        "threads": torch.get_num_threads(),
+        "processes": world.size,
+        "precision": choose_precision(config.training.precision, device),
+    }
+
+
+def broken_promises(before: Mapping[str, Any], config: Config, device: torch.device, world: World) -> list[str]:
+    """Why a run that goes on will not equal, bit for bit, one that was never stopped: a sentence, or none.
+
+    Args:
+        before: the `environment` of the part before.
+    """
+    before = {"processes": 1, **before}  # runs of old do not say: there was one
+    now = {
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "threads": torch.get_num_threads(),
+        "processes": world.size,
+        "device": str(device),
+        "precision": choose_precision(config.training.precision, device),
+    }
+    changed = [f"{key} was {before.get(key)} and is {value}" for key, value in now.items() if before.get(key) != value]
+    if changed:
+        return [f"{'; '.join(changed)}: the run goes on, but not bit for bit as it would have"]
+    return [] if device.type == "cpu" else ["on a GPU a resumed run is not equal bit for bit"]

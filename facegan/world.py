@@ -1,0 +1,259 @@
+"""The processes that train one run together, and what they say to each other.
+
+`torchrun` starts them, and each learns its place from the environment. Large tensors travel over NCCL between CUDA
+devices and over gloo between CPUs; small words to each other always over gloo, so that no GPU has to be waited for.
+A process that is alone never imports `torch.distributed`, and pays nothing: torch itself is imported only when needed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from facegan.errors import FaceganError
+
+if TYPE_CHECKING:
+    import torch
+
+_PATIENCE = timedelta(minutes=30)
+"""How long a process waits for the others: rank 0 may be writing files, or drawing a dataset."""
+
+
+@dataclass(frozen=True)
+class World:
+    """A process's place among those that train one run.
+
+    Every method but `part` and those that say so must be called by all processes, in the same order.
+
+    Attributes:
+        rank: its number, 0 to size - 1. Process 0 alone writes and speaks.
+        size: how many there are.
+        local: its number among those of its machine, which is the number of its CUDA device.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local: int = 0
+    _store: Any = field(default=None, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"process {self.rank} of {self.size}"
+
+    def __deepcopy__(self, memo: object) -> World:
+        return self  # a copied network is still in the same world
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
+        return self.rank == 0
+
+    @property
+    def alone(self) -> bool:
+        return self.size == 1
+
+    def part(self, count: int) -> slice:
+        """This process's rows of a global batch of `count`, a multiple of `size`; called by anyone at any time."""
+        share = count // self.size
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def check_batch(self, batch_size: int) -> None:
+        """Raises: FaceganError: a global batch that cannot be dealt out evenly."""
+        if batch_size % self.size:
+            raise FaceganError(
+                f"A batch of {batch_size} cannot be shared evenly by {self.size} processes.",
+                "--batch-size is that of all processes together: choose a multiple of their number.",
+            )
+
+    def take_device(self, device: torch.device) -> torch.device:
+        """The device to compute on: itself, and process n of a machine makes `cuda` mean its n-th GPU.
+
+        Raises:
+            FaceganError: a device that several processes cannot share, or more processes than GPUs.
+        """
+        if self.alone or device.type == "cpu":
+            return device
+        import torch
+
+        if device.type != "cuda":
+            raise FaceganError(f"Several processes cannot train on {device.type}.", "Use --device cpu.")
+        if device.index is not None:
+            raise FaceganError(
+                f"--device {device} is one GPU, and there are {self.size} processes.",
+                "Use --device cuda: each process takes the GPU of its own number.",
+            )
+        if self.local >= torch.cuda.device_count():
+            raise FaceganError(
+                f"Process {self.local} of this machine has no GPU: there are {torch.cuda.device_count()}.",
+                "Start at most as many processes on a machine as it has GPUs, or use --device cpu.",
+            )
+        torch.cuda.set_device(self.local)
+        return device
+
+    def sum_(self, tensor: torch.Tensor) -> None:
+        """Replace a contiguous tensor by its sum over all processes, the same bits in each."""
+        if not self.alone:
+            import torch.distributed as dist
+
+            with _others_alive():
+                dist.all_reduce(tensor)
+
+    def average_(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Replace tensors by their means over all processes: one message for all tensors of a type.
+
+        Each keeps its memory and its strides, as fused Adam misreads a gradient laid out unlike its parameter.
+        """
+        if self.alone:
+            return
+        import torch
+
+        by_type: dict[torch.dtype, list[torch.Tensor]] = {}
+        for tensor in tensors:
+            by_type.setdefault(tensor.dtype, []).append(tensor)
+        for group in by_type.values():
+            flat = torch.cat([tensor.reshape(-1) for tensor in group])
+            self.sum_(flat)
+            flat.div_(self.size)
+            for tensor, values in zip(group, flat.split([tensor.numel() for tensor in group]), strict=True):
+                tensor.copy_(values.view(tensor.shape))
+
+    def mean_of(self, values: dict[str, float]) -> dict[str, float]:
+        """Numbers by name, averaged over all processes; one that is not finite anywhere is so everywhere."""
+        if self.alone:
+            return values
+        import torch
+
+        total = torch.tensor(list(values.values()), dtype=torch.float64)
+        self.sum_(total)
+        return dict(zip(values, (total / self.size).tolist(), strict=True))
+
+    def agree(self, number: int) -> int:
+        """The largest of all processes' numbers: with a signal's number, or 0, whether any was told to stop."""
+        return self._largest([number])[0]
+
+    def barrier(self) -> None:
+        """Go on when all processes are here."""
+        self.agree(0)
+
+    def tell(self, text: str) -> str:
+        """What process 0 says, in all of them."""
+        if self.alone:
+            return text
+        import torch
+        import torch.distributed as dist
+
+        said = [text]
+        with _others_alive():
+            dist.broadcast_object_list(said, src=0, device=torch.device("cpu"))
+        return said[0]
+
+    def check_same(self, facts: Mapping[str, bytes]) -> None:
+        """Raises: FaceganError: one of the facts, such as the configuration, is not the same in all processes."""
+        if self.alone:
+            return
+        digests = [int.from_bytes(sha256(content).digest()[:7], "big") for content in facts.values()]
+        found = self._largest([*digests, *(-digest for digest in digests)])
+        for name, high, low in zip(facts, found, found[len(facts) :], strict=False):
+            if high != -low:
+                raise FaceganError(
+                    f"The {self.size} processes do not have the same {name}.",
+                    "Start them all with the same command and the same facegan, in a folder that all machines share.",
+                )
+
+    def _largest(self, numbers: list[int]) -> list[int]:
+        if self.alone:
+            return numbers
+        import torch
+        import torch.distributed as dist
+
+        tensor = torch.tensor(numbers)
+        with _others_alive():
+            dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return [int(number) for number in tensor.tolist()]
+
+    def fails_first(self) -> bool:
+        """Whether no other process has asked this before: the one that fails first says why, and the rest are silent.
+
+        Called by a process that is about to end, before its connections close.
+        """
+        if self.alone:
+            return True
+        try:
+            return bool(self._store.add("failed", 1) == 1)
+        except RuntimeError:  # the store has gone with the process that kept it
+            return True
+
+
+ALONE = World()
+
+
+@contextmanager
+def joined() -> Iterator[World]:
+    """Find the other processes that torchrun has started, if any, and leave together when the work is done.
+
+    After an exception nobody waits: this process ends, the system closes its connections, and that ends the others.
+
+    Raises:
+        FaceganError: the environment is not torchrun's, or the others cannot be reached.
+    """
+    size = _from_environment("WORLD_SIZE", "1")
+    if size == 1:
+        yield ALONE
+        return
+    # Read when torch is first imported: its warnings about a connection that ends are pages long.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    import torch.distributed as dist
+
+    world = _join(World(_from_environment("RANK"), size, _from_environment("LOCAL_RANK")))
+    yield world
+    world.barrier()  # process 0 may still be writing
+    dist.destroy_process_group()
+
+
+def _from_environment(name: str, default: str = "") -> int:
+    text = os.environ.get(name, default)
+    if not text.isdecimal():
+        raise FaceganError(
+            f"The environment has {name}={text!r}, which is not a number.",
+            "Start several processes with torchrun; for one process remove WORLD_SIZE from the environment.",
+        )
+    return int(text)
+
+
+def _join(world: World) -> World:
+    import torch
+    import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
+
+    nccl = torch.cuda.is_available() and dist.is_nccl_available()
+    try:
+        store, _, _ = next(rendezvous("env://", timeout=_PATIENCE))
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if nccl else "gloo",
+            store=dist.PrefixStore("facegan", store),
+            rank=world.rank,
+            world_size=world.size,
+            timeout=_PATIENCE,
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise FaceganError(f"{str(world).capitalize()} cannot reach the others: {reason}", _HOW_TO_START) from error
+    return World(world.rank, world.size, world.local, store)
+
+
+_HOW_TO_START = "Start them with torchrun, as docs/getting-started.md shows."
+
+
+@contextmanager
+def _others_alive() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise FaceganError(
+            "another process of this run has ended, and so this one stops.",
+            "Its own message, or torchrun's, says why. Then go on from the last checkpoint with --resume.",
+        ) from error

@@ -1,0 +1,180 @@
+"""Several processes that train one run, started as a user starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import cli, tiny, write_dataset
+
+from facegan.errors import FaceganError
+from facegan.launch import plan_new
+from facegan.noise import draw_noise
+from facegan.rundir import RunDir
+from facegan.world import World, joined
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TRAIN = ["train", "--width", "4", "--critic-width", "4", "--batch-size", "4", "--log-every", "1", "--device", "cpu"]
+RUN = Path("runs/00001-d-dcgan")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+SECONDS = 60
+"""After so long something hangs."""
+
+posix = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no signals that a parent can send and a child can catch"
+)
+
+
+def start(command: list[str], **more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command, env={**ENVIRONMENT, **more}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def start_two(words: list[str], second: tuple[str, ...] = ()) -> list[subprocess.Popen[str]]:
+    """Two processes as torchrun would start them, but watched by nobody: each one's words and exit code can be seen.
+
+    Args:
+        second: further words for the second one.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    command = [sys.executable, "-m", "facegan", *words]
+    return [
+        start([*command, *more], **place, RANK=str(rank), LOCAL_RANK=str(rank))
+        for rank, more in enumerate([(), second])
+    ]
+
+
+def wait_for_rows(processes: list[subprocess.Popen[str]], beyond: int = 0) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not any(row["images_seen"] > beyond for row in RunDir(RUN).read_metrics()):
+        assert time.monotonic() < deadline and all(p.poll() is None for p in processes), [p.kill() for p in processes]
+        time.sleep(0.05)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    said, _ = process.communicate(timeout=SECONDS)
+    return process.returncode, said
+
+
+def test_training_in_two_processes_is_training_in_one():
+    """Ten steps of every preset in float64, and more: world_worker.py."""
+    code, said = ended(start([*TORCHRUN, str(Path(__file__).with_name("world_worker.py"))]))
+    assert code == 0, said
+    assert "process 0 of 2: all equal" in said
+
+
+@posix
+def test_stop_with_two_go_on_with_one(workdir):
+    """Ctrl-C on torchrun: every process stops at the same step, and the first alone has spoken and written."""
+    write_dataset(workdir / "data/d", 10)
+    two = start([*TORCHRUN, "-m", "facegan", *TRAIN, "--images", "100k", "--sample-every", "1000"])
+    wait_for_rows([two])
+    two.send_signal(signal.SIGINT)
+    _, said = ended(two)
+    assert said.count("everything is saved") == said.count("run: ") == said.count("preset: ") == 1
+    assert "process 1" not in said and 'File "' not in said.split("stopped:")[0]
+    (run,) = Path("runs").iterdir()
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    assert json.loads(RunDir(run).provenance.read_text())["processes"] == 2
+    code, _, err = cli("train", "--resume", "--images", str(int(checkpoint.stem) + 8), "--device", "cpu")
+    assert code == 0, err
+    assert "processes was 2 and is 1" in err
+
+
+@posix
+def test_go_on_with_two_and_stop_one(workdir):
+    """A signal that reaches one process alone stops both, with the code of the signal."""
+    write_dataset(workdir / "data/d", 10)
+    code, _, err = cli(*TRAIN, "--images", "8")
+    assert code == 0, err
+    two = start_two(["train", "--resume", "--images", "100k", "--device", "cpu"])
+    wait_for_rows(two, beyond=8)
+    two[1].send_signal(signal.SIGTERM)
+    (code, said), (other_code, other_said) = map(ended, two)
+    assert (code, other_code, other_said) == (143, 143, "")
+    assert "processes was 1 and is 2" in said
+    assert said.count("everything is saved") == 1 and "Traceback" not in said
+    assert RunDir(RUN).read_metrics()[-1]["images_seen"] == RunDir(RUN).checkpoints()[-1][0]
+
+
+@posix
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_process_ends_the_other(workdir, killed):
+    write_dataset(workdir / "data/d", 10)
+    two = start_two([*TRAIN, "--images", "100k"])
+    wait_for_rows(two)
+    two[killed].kill()
+    since = time.monotonic()
+    code, said = ended(two[1 - killed])
+    ended(two[killed])
+    assert time.monotonic() - since < 10
+    assert code == 1
+    assert f"error: process {1 - killed} of 2: another process of this run has ended" in said
+    assert "Traceback" not in said
+    assert "Exception" not in said
+
+
+def test_a_whole_run_of_two(workdir):
+    """The same numbers as of one process."""
+    write_dataset(workdir / "data/d", 10)
+    code, _, err = cli(*TRAIN, "--images", "16", "--name", "one")
+    assert code == 0, err
+    first, second = map(ended, start_two([*TRAIN, "--images", "16", "--name", "two"]))
+    assert first[0] == second[0] == 0, first[1] + second[1]
+    assert second[1] == ""
+    one, two = (RunDir(Path("runs") / name) for name in ("00001-one", "00002-two"))
+    assert {path.name for path in one.path.iterdir()} == {path.name for path in two.path.iterdir()}
+    for row, other in zip(one.read_metrics(), two.read_metrics(), strict=True):
+        assert row["images_seen"] == other["images_seen"]
+        assert row["critic_loss"] == pytest.approx(other["critic_loss"], rel=1e-2)
+
+
+def test_processes_that_differ_are_refused_once(workdir):
+    write_dataset(workdir / "data/d", 10)
+    first, second = map(ended, start_two(TRAIN, second=("--seed", "1")))
+    assert first[0] == second[0] == 1
+    assert (first[1] + second[1]).count("do not have the same configuration") == 1
+    assert (first[1] + second[1]).count("error:") == 1
+    assert not Path("runs").exists()
+
+
+def test_parts_make_the_whole():
+    config = tiny("human-faces")
+    shapes, cpu = [(4, 2, 2)], torch.device("cpu")
+    whole, *parts = (draw_noise(config, 3, shapes, cpu, world) for world in (World(), World(0, 2), World(1, 2)))
+    assert torch.equal(whole.critic_latents, torch.cat([part.critic_latents for part in parts]))
+    assert torch.equal(whole.mix, torch.cat([part.mix for part in parts]))
+    assert torch.equal(whole.keep[2][0], torch.cat([part.keep[2][0] for part in parts]))
+
+
+def test_an_uneven_batch_is_refused_before_anything_is_written(workdir):
+    write_dataset(workdir / "data/d", 10)
+    with pytest.raises(FaceganError, match="A batch of 4 cannot be shared evenly by 3 processes"):
+        plan_new(workdir / "data/d", None, {"training.batch_size": 4}, "cpu", world=World(0, 3))
+    assert not Path("runs").exists()
+
+
+def test_an_environment_that_is_not_torchruns(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(FaceganError, match="RANK=''"), joined():
+        pass
+
+
+def test_a_process_that_is_alone_has_no_group(workdir):
+    code = (
+        "import facegan.cli.train, facegan.world, sys\nwith facegan.world.joined(): assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={**ENVIRONMENT, "WORLD_SIZE": "1"})
