@@ -92,11 +92,11 @@ class Block(nn.Module):
             if config.critic_batch_norm
             else nn.Identity()
         )
-        self.slope = config.slope
+        self.activation = nn.LeakyReLU(config.slope)
         self.keep_scale = 1 / (1 - config.critic_dropout)
 
     def forward(self, x: Tensor, keep: Tensor | None) -> Tensor:
-        x = F.leaky_relu(self.norm(self.conv(x)), self.slope)
+        x = self.activation(self.norm(self.conv(x)))
         return x if keep is None else x * keep.to(x.dtype).mul_(self.keep_scale)
 
 
