@@ -90,7 +90,7 @@ class Variant:
 TEXTBOOK = Variant("textbook", "fp32", lambda *args: TextbookStepper(*args, sparing=False))
 VARIANTS = (
     TEXTBOOK,
-    Variant("textbook, no zero sweep", "fp32", lambda *args: TextbookStepper(*args, sparing=True)),
+    Variant("textbook, no sweep", "fp32", lambda *args: TextbookStepper(*args, sparing=True)),
     Variant("facegan", "fp32", lambda *args: FaceganStepper(*args, precision="fp32")),
     Variant("facegan", "bf16", lambda *args: FaceganStepper(*args, precision="bf16")),
 )

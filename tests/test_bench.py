@@ -178,7 +178,7 @@ def test_the_table_names_every_row_and_why_one_is_missing(monkeypatch):
     which = "--preset keras-faces-64 --only step"
     code, out, err = cli("bench", *SMALL.split(), *which.split())
     assert code == 0, err
-    for words in ("textbook, fp32", "no zero sweep, fp32", "facegan, fp32", "facegan, bf16", "bf16: not measured"):
+    for words in ("textbook, fp32", "textbook, no sweep, fp32", "facegan, fp32", "facegan, bf16", "bf16: not measured"):
         assert words in out
     assert "1 round, about" in err
 

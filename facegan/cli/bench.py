@@ -101,7 +101,7 @@ def _print(report: Report) -> None:
     if report.preprocess:
         console.columns("Preprocessing", ("", "", "photos/s", "ratio"), map(_rate_cells, report.preprocess))
     if report.sample:
-        console.columns("Sampling", ("", "", "faces/s", "ratio"), map(_rate_cells, report.sample))
+        console.columns("Sampling", ("", "", "faces/s"), (_rate_cells(row)[:3] for row in report.sample))
 
 
 def _step_cells(row: StepRow) -> tuple[str, ...]:
