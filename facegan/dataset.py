@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,6 +15,13 @@ from facegan.errors import FaceganError
 from facegan.streams import Stream, rng
 
 Pixels = NDArray[np.uint8]
+
+
+class Batches(Protocol):
+    """Whatever serves training images in an order of its own; `Dataset` is the one with files behind it."""
+
+    def batch(self, images_seen: int, size: int) -> Pixels:
+        """The `size` images that follow `images_seen`: uint8 (size, S, S, 3)."""
 
 
 class Dataset:

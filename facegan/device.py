@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import sys
 from contextlib import AbstractContextManager, nullcontext
 
@@ -46,15 +47,26 @@ def describe_device(device: torch.device) -> str:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """`auto`, `fp32` or `bf16` -> `fp32` or `bf16`; `auto` is bf16 on a CUDA device that computes it, else fp32."""
+    """`auto`, `fp32` or `bf16` -> `fp32` or `bf16`; `auto` is bf16 where the device computes in it, else fp32."""
     if name != "auto":
         return name
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if computes_bf16(device) else "fp32"
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 itself. Others widen to float32 and round again: right, but slow."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """Forward passes under this context compute in `precision`; weights, losses and optimisers stay float32."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False) if precision == "bf16" else nullcontext()
 
 
 def widened(x: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from facegan import latents
 from facegan.checkpoint import save_checkpoint, save_generator
 from facegan.config import Config
-from facegan.dataset import Dataset, flip_mask, to_images
+from facegan.dataset import Batches, Dataset, flip_mask, to_images
 from facegan.errors import FaceganError, Interrupted
 from facegan.images import grid, save_png
 from facegan.noise import StepNoise, draw_noise
@@ -64,7 +64,7 @@ def total_images(config: Config) -> int:
     return math.ceil(config.training.images / config.training.batch_size) * config.training.batch_size
 
 
-def step_inputs(trainer: Trainer, dataset: Dataset) -> tuple[Tensor, StepNoise]:
+def step_inputs(trainer: Trainer, dataset: Batches) -> tuple[Tensor, StepNoise]:
     """Images and noise of the trainer's next step: this process's part of the global batch."""
     config, step, batch = trainer.config, trainer.step_number, trainer.config.training.batch_size
     mine = trainer.world.part(batch)

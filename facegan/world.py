@@ -146,10 +146,11 @@ class World:
         import torch
         import torch.distributed as dist
 
-        said = [text]
+        letters = list(text.encode()) if self.first else []
+        said = torch.tensor(letters + [0] * (self.agree(len(letters)) - len(letters)), dtype=torch.uint8)
         with _others_alive():
-            dist.broadcast_object_list(said, src=0, device=torch.device("cpu"))
-        return said[0]
+            dist.broadcast(said, src=0)
+        return bytes(said.tolist()).decode()
 
     def check_same(self, facts: Mapping[str, bytes]) -> None:
         """Raises: FaceganError: one of the facts, such as the configuration, is not the same in all processes."""

@@ -23,7 +23,7 @@ from facegan.errors import UsageError
 from facegan.networks import build_generator
 from facegan.presets import PRESETS
 
-COMMANDS = ("preprocess", "train", "sample", "interpolate", "arithmetic", "gif", "info")
+COMMANDS = ("preprocess", "train", "sample", "interpolate", "arithmetic", "gif", "info", "bench")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import typer
 from facegan import __version__
 from facegan.cli import console
 from facegan.cli.arithmetic import InOrder, arithmetic
+from facegan.cli.bench import bench
 from facegan.cli.gif import gif
 from facegan.cli.info import info
 from facegan.cli.interpolate import interpolate
@@ -55,6 +56,7 @@ app.command()(interpolate)
 app.command(cls=InOrder)(arithmetic)
 app.command()(gif)
 app.command()(info)
+app.command()(bench)
 
 
 def main() -> None:

@@ -57,6 +57,24 @@ def table(title: str, facts: Iterable[tuple[str, str]]) -> None:
     out.print(rows, soft_wrap=False)
 
 
+def columns(title: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """A table with a head over each column; all but the first two hold numbers, set to the right."""
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, header_style="dim")
+    for number, head in enumerate(heads):
+        grid.add_column(escape(head), justify="left" if number < 2 else "right")
+    for row in rows:
+        grid.add_row(*map(escape, row))
+    out.print(f"[bold]{escape(title)}[/bold]")
+    out.print(grid, soft_wrap=False)
+
+
+def data(text: str) -> None:
+    """Text for programs, on stdout exactly as it is."""
+    out.print(text, markup=False, emoji=False)
+
+
 def complain(error: FaceganError) -> None:
     """An error as a sentence, and its hint below; of several processes the first to fail says it, with its number."""
     if not (_world.first if isinstance(error, Interrupted) else _world.fails_first()):
