@@ -18,10 +18,17 @@ Pixels = NDArray[np.uint8]
 
 
 class Batches(Protocol):
-    """Whatever serves training images in an order of its own; `Dataset` is the one with files behind it."""
+    """What steps read: images in an order that is a function of how many were seen."""
+
+    images: Pixels
+
+    def __len__(self) -> int: ...
 
     def batch(self, images_seen: int, size: int) -> Pixels:
         """The `size` images that follow `images_seen`: uint8 (size, S, S, 3)."""
+
+    def order_of(self, epoch: int) -> NDArray[np.int64]:
+        """The indices of all images in the order of one epoch."""
 
 
 class Dataset:
@@ -50,13 +57,14 @@ class Dataset:
         wanted = []
         while size:
             epoch, start = divmod(images_seen, len(self))
-            indices = self._order_of(epoch)[start : start + size]
+            indices = self.order_of(epoch)[start : start + size]
             wanted.append(indices)
             images_seen += len(indices)
             size -= len(indices)
         return np.asarray(self.images[np.concatenate(wanted)])
 
-    def _order_of(self, epoch: int) -> NDArray[np.int64]:
+    def order_of(self, epoch: int) -> NDArray[np.int64]:
+        """The indices of all images in the order of one epoch."""
         if epoch != self._epoch:
             self._epoch, self._order = epoch, rng(self._seed, Stream.ORDER, epoch).permutation(len(self))
         return self._order
@@ -83,14 +91,18 @@ def flip_mask(seed: int, step: int, batch_size: int) -> NDArray[np.bool_]:
 
 def to_images(pixels: Pixels, device: torch.device, mirrored: NDArray[np.bool_] | None = None) -> Tensor:
     """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [-1, 1] on `device`, some mirrored left to right."""
-    images = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-    images = images.contiguous()
+    images = scaled(torch.from_numpy(pixels).to(device)).contiguous()
     if mirrored is None:
         return images
     from torchvision.transforms.v2.functional import horizontal_flip  # here only: it is slow to import
 
     mask = torch.from_numpy(mirrored).to(device).view(-1, 1, 1, 1)
     return torch.where(mask, horizontal_flip(images), images)
+
+
+def scaled(pixels: Tensor) -> Tensor:
+    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [-1, 1], channels innermost as they were."""
+    return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def to_pixels(images: Tensor) -> Pixels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class AveragedGenerator:
@@ -18,19 +18,28 @@ class AveragedGenerator:
     Batch norm's running statistics are copied from the live generator, not averaged: they are averages already.
 
     Args:
-        generator: the live generator; copied, then followed by `update`.
+        generator: the live generator; copied, then followed by `aim` and `follow`.
         half_life: H in images, > 0.
     """
 
     def __init__(self, generator: nn.Module, half_life: int) -> None:
         self.module = copy.deepcopy(generator).eval().requires_grad_(False)
         self.half_life = half_life
+        self.weight = torch.zeros((), device=next(generator.parameters()).device)
+        """How far the next step moves, 1 - d: on the device, where a captured step finds it."""
+
+    def aim(self, images_seen: int, batch_size: int) -> None:
+        """Set the weight of the next step; `images_seen` counts that step's images."""
+        half_life = min(self.half_life, images_seen / 20)
+        self.weight.fill_(1 - 0.5 ** (batch_size / half_life))
 
     @torch.no_grad()
-    def update(self, generator: nn.Module, images_seen: int, batch_size: int) -> None:
-        """One step of the average after the live generator has moved; `images_seen` counts this step."""
-        half_life = min(self.half_life, images_seen / 20)
-        weight = 1 - 0.5 ** (batch_size / half_life)
-        torch._foreach_lerp_(list(self.module.parameters()), list(generator.parameters()), weight)
-        for ours, live in zip(self.module.buffers(), generator.buffers(), strict=True):
-            ours.copy_(live)
+    def follow(self, generator: nn.Module) -> None:
+        """One step of the average after the live generator has moved."""
+        ours: list[Tensor] = list(self.module.parameters())
+        theirs: list[Tensor] = list(generator.parameters())
+        way = list(torch._foreach_sub(theirs, ours))
+        torch._foreach_mul_(way, self.weight)
+        torch._foreach_add_(ours, way)
+        for buffer, live in zip(self.module.buffers(), generator.buffers(), strict=True):
+            buffer.copy_(live)

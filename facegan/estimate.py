@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 
 from facegan.launch import Plan
-from facegan.loop import step_inputs, total_images
+from facegan.loop import total_images
 from facegan.quantities import duration
 from facegan.quantities import size as in_bytes
+from facegan.stepping import steps_of
 
 _WARM_UP, _TIMED = 1, 3
 
@@ -42,6 +43,7 @@ def estimate(plan: Plan) -> Estimate:
     A cycle is n_critic critic updates and one of the generator. The figures are rough: a busy machine is slower.
     """
     trainer = plan.trainer()
+    steps = steps_of(trainer, plan.dataset)
     batch, n_critic = plan.config.training.batch_size, plan.config.training.n_critic
     to_go = total_images(plan.config) - trainer.images_seen
     if plan.device.type == "cuda":
@@ -50,7 +52,7 @@ def estimate(plan: Plan) -> Estimate:
         if cycle == _WARM_UP:
             started = time.perf_counter()
         for _ in range(n_critic):
-            metrics = trainer.step(*step_inputs(trainer, plan.dataset))
+            metrics = steps.step()
         float(metrics["critic_loss"])  # waits for the device
     rate = _TIMED * n_critic * batch / (time.perf_counter() - started)
     return Estimate(to_go, rate, to_go / rate, _peak_memory(plan.device), _disk(plan, trainer.state(), to_go))

@@ -132,7 +132,7 @@ def critic_gradients(
     gradients = layers[0].to_inputs(delta[mixed]).to(scores.dtype)
     norms = gradients.flatten(1).norm(dim=1)
     penalty = losses.gradient_penalty(norms)
-    pull = torch.where(norms > _FLAT, 1 - 1 / norms, 0) * (2 * penalty_weight / batch)
+    pull = (norms > _FLAT) * (1 - 1 / norms.clamp_min(_FLAT)) * (2 * penalty_weight / batch)
 
     # Tangents forward, in the place of the mixed images' activations, whose masks have then been used; and as soon as a
     # layer's inputs are complete, its weights' gradient.

@@ -13,18 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from facegan import latents
 from facegan.checkpoint import save_checkpoint, save_generator
 from facegan.config import Config
-from facegan.dataset import Batches, Dataset, flip_mask, to_images
+from facegan.dataset import Dataset
 from facegan.errors import FaceganError, Interrupted
 from facegan.images import grid, save_png
-from facegan.noise import StepNoise, draw_noise
 from facegan.plots import plot_curves
 from facegan.progress import write_progress
 from facegan.rundir import RunDir
+from facegan.stepping import steps_of
 from facegan.synthesis import draw_faces
 from facegan.trainer import Metrics, Trainer
 
@@ -55,23 +53,20 @@ class Wrote:
     path: Path
 
 
-Event = Stepped | Logged | Wrote
+@dataclass(frozen=True)
+class Noted:
+    """Something that the user should know, once."""
+
+    text: str
+
+
+Event = Stepped | Logged | Wrote | Noted
 
 
 def total_images(config: Config) -> int:
     """Images seen at the end of the run: what was asked for, rounded up to whole batches."""
     assert config.training.images is not None, "the configuration has not met its dataset"
     return math.ceil(config.training.images / config.training.batch_size) * config.training.batch_size
-
-
-def step_inputs(trainer: Trainer, dataset: Batches) -> tuple[Tensor, StepNoise]:
-    """Images and noise of the trainer's next step: this process's part of the global batch."""
-    config, step, batch = trainer.config, trainer.step_number, trainer.config.training.batch_size
-    mine = trainer.world.part(batch)
-    pixels = dataset.batch(trainer.images_seen + mine.start, mine.stop - mine.start)
-    mirrored = flip_mask(config.seed, step, batch)[mine] if config.training.flip else None
-    noise = draw_noise(config, step, trainer.critic.mask_shapes, trainer.device, trainer.world)  # type: ignore[arg-type]
-    return to_images(pixels, trainer.device, mirrored), noise
 
 
 class Loop:
@@ -98,6 +93,7 @@ class Loop:
         self.trainer, self.dataset, self.run, self.provenance = trainer, dataset, run, provenance
         self.on_event, self.stopped = on_event, stopped
         self.config, self.world = trainer.config, trainer.world
+        self.steps = steps_of(trainer, dataset)
         self._sheet = latents.draw(self.config.seed, range(SHEET), self.config.networks.latent_dim)
         self._clock = time.perf_counter()
         self._curves_at = self._clock
@@ -113,11 +109,15 @@ class Loop:
         total, output, batch = total_images(self.config), self.config.output, self.config.training.batch_size
         if self.trainer.images_seen == 0:
             self._save_sample(0.0)
+        told = False
         while self.trainer.images_seen < total:
             step = self.trainer.step_number
-            metrics = self.trainer.step(*step_inputs(self.trainer, self.dataset))
+            metrics = self.steps.step()
             seen = self.trainer.images_seen
             self._tell(Stepped(seen))
+            if self.steps.uncaptured and not told:
+                told = True
+                self._tell(Noted(f"steps run one by one, not as CUDA graphs, which is slower: {self.steps.uncaptured}"))
             row_due = (step + 1) % (output.log_every * self.config.training.n_critic) == 0 or seen >= total
             signum = self._signal(row_due)
             if row_due:

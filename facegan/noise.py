@@ -26,12 +26,14 @@ class StepNoise:
         generator_latents: (B, latent_dim), for the generator's update; None where it has none of its own.
         keep: dropout masks of the critic's three passes (real, fake, mixed), bool (B, C, H, W) per block; empty
             where the critic has no dropout.
+        updates_generator: whether this step ends a cycle; with or without latents of its own.
     """
 
     critic_latents: Tensor
     mix: Tensor
     generator_latents: Tensor | None
     keep: tuple[Masks, ...]
+    updates_generator: bool
 
 
 def ends_cycle(config: Config, step: int) -> bool:
@@ -59,7 +61,46 @@ def draw_noise(
         mix=torch.from_numpy(rng(seed, Stream.MIX, step).random((batch, 1, 1, 1), np.float32)[mine]).to(device),
         generator_latents=normal(Stream.GENERATOR_LATENT) if own_latents else None,
         keep=_keep_masks(config, step, mask_shapes, device, mine),
+        updates_generator=ends_cycle(config, step),
     )
+
+
+def draw_noise_on_device(
+    config: Config,
+    updates_generator: bool,
+    mask_shapes: Sequence[tuple[int, ...]],
+    generator: torch.Generator,
+    world: World = ALONE,
+) -> tuple[StepNoise, Tensor | None]:
+    """The same kinds of noise from a device's own generator, which is seeded for the step: nothing is copied there.
+
+    Returns:
+        The noise, and which images are mirrored: bool (B,), None where the configuration mirrors none.
+    """
+    batch, latent_dim, training = config.training.batch_size, config.networks.latent_dim, config.training
+    mine, device = world.part(batch), generator.device
+    threshold = _threshold(config)
+
+    def normal() -> Tensor:
+        return torch.randn(batch, latent_dim, generator=generator, device=device)[mine]
+
+    def mask(shape: tuple[int, ...]) -> Tensor:
+        raw = torch.randint(256, (batch, *shape), dtype=torch.uint8, generator=generator, device=device)
+        return raw[mine] >= threshold
+
+    mirrored = torch.rand(batch, generator=generator, device=device)[mine] < 0.5 if training.flip else None
+    noise = StepNoise(
+        critic_latents=normal(),
+        mix=torch.rand(batch, 1, 1, 1, generator=generator, device=device)[mine],
+        generator_latents=normal() if training.update == "alternating" and updates_generator else None,
+        keep=tuple([mask(shape) for shape in mask_shapes] for _ in range(3)) if mask_shapes else (),
+        updates_generator=updates_generator,
+    )
+    return noise, mirrored
+
+
+def _threshold(config: Config) -> int:
+    return round(256 * getattr(config.networks, "critic_dropout", 0.0))
 
 
 def _keep_masks(
@@ -72,7 +113,7 @@ def _keep_masks(
     if not shapes:
         return ()
     batch = config.training.batch_size
-    threshold = round(256 * getattr(config.networks, "critic_dropout", 0.0))
+    threshold = _threshold(config)
     generator = rng(config.seed, Stream.DROPOUT, step)
 
     def mask(shape: tuple[int, ...]) -> Tensor:

@@ -7,19 +7,20 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from facegan.config import Config
 from facegan.dataset import Batches, Pixels, to_images
 from facegan.device import keep_memory, use_tf32
-from facegan.loop import step_inputs
 from facegan.noise import StepNoise, ends_cycle
 from facegan.rounds import SHORTEST
+from facegan.stepping import DeviceSteps, step_inputs
 from facegan.textbook import Textbook, torch_noise
 from facegan.trainer import Trainer
 
@@ -38,6 +39,12 @@ class NoiseImages:
     def __init__(self, count: int, size: int) -> None:
         self.images: Pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
 
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def order_of(self, epoch: int) -> NDArray[np.int64]:
+        return np.arange(len(self))
+
     def batch(self, images_seen: int, size: int) -> Pixels:
         return self.images[np.arange(images_seen, images_seen + size) % len(self.images)]
 
@@ -45,9 +52,10 @@ class NoiseImages:
 class Stepper(Protocol):
     """One way to train: the inputs of step number `step`, and the step."""
 
-    def inputs(self, step: int) -> tuple[Tensor, StepNoise]: ...
+    def inputs(self, step: int) -> tuple[Any, ...]: ...
 
-    def update(self, reals: Tensor, noise: StepNoise) -> object: ...
+    @property
+    def update(self) -> Callable[..., object]: ...
 
 
 class TextbookStepper:
@@ -56,7 +64,7 @@ class TextbookStepper:
     def __init__(self, config: Config, device: torch.device, images: Batches, *, sparing: bool) -> None:
         self._textbook = Textbook(config, device, sparing=sparing)
         self._images = images
-        self.update = self._textbook.step
+        self.update: Callable[..., object] = self._textbook.step
 
     def inputs(self, step: int) -> tuple[Tensor, StepNoise]:
         config, device = self._textbook.config, self._textbook.device
@@ -71,10 +79,13 @@ class FaceganStepper:
     def __init__(self, config: Config, device: torch.device, images: Batches, *, precision: str) -> None:
         self._trainer = Trainer(config.override({"training.precision": precision}), device)
         self._images = images
-        self.update = self._trainer.step
+        self._on_device = DeviceSteps(self._trainer, images) if device.type == "cuda" else None
+        self.update: Callable[..., object] = self._on_device.step if self._on_device else self._trainer.step
 
-    def inputs(self, step: int) -> tuple[Tensor, StepNoise]:
+    def inputs(self, step: int) -> tuple[Any, ...]:
         self._trainer.images_seen = step * self._trainer.config.training.batch_size
+        if self._on_device:
+            return ()
         return step_inputs(self._trainer, self._images)
 
 

@@ -27,6 +27,8 @@ class Stream(IntEnum):
     INIT_GENERATOR = 7
     INIT_CRITIC = 8
     """Initial weights, counter = 0."""
+    DEVICE = 9
+    """Seeds a CUDA device's own generator, which draws all noise of a step there; counter = step."""
 
 
 def rng(seed: int, stream: Stream, counter: int) -> np.random.Generator:

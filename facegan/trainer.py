@@ -49,8 +49,8 @@ class Trainer:
         self.critic = build_critic(config).to(device)
         wanted = config.training.penalty == "auto"
         self.uncovered = explicit.why_not(self.critic) if wanted else "--penalty textbook asks for it"
-        self.generator_optimiser = _adam(self.generator, config.training.generator)
-        self.critic_optimiser = _adam(self.critic, config.training.critic)
+        self.generator_optimiser = _adam(self.generator, config.training.generator, device)
+        self.critic_optimiser = _adam(self.critic, config.training.critic, device)
         half_life = config.training.ema_half_life
         self.average = AveragedGenerator(self.generator, half_life) if half_life else None
         for network in (self.generator, self.critic):
@@ -72,15 +72,36 @@ class Trainer:
 
         Args:
             reals: (B, 3, size, size) in [-1, 1], this process's part of the batch.
-            noise: drawn for this step; it says by its `generator_latents` whether the generator is updated after the
-                critic.
+            noise: drawn for this step; it says whether the generator is updated after the critic.
 
         Returns:
             Scalars of this process's part, not yet synchronised with the host: `critic_real`, `critic_fake` (mean
             scores), `wasserstein` (their difference), `penalty` (not multiplied by its weight), `slope` (mean norm),
             `critic_loss` and, where the generator was updated, `generator_loss`.
         """
-        self._set_learning_rates()
+        self.aim(noise.updates_generator)
+        metrics = self.compute(reals, noise)
+        self.images_seen += self.config.training.batch_size
+        return metrics
+
+    def aim(self, updates_generator: bool) -> None:
+        """Set what changes from step to step and depends on `images_seen`: learning rates and the average's weight.
+
+        The learning rate is lr·min(1, (1 - t)/decay), with t the share of the run that is done: flat, then linearly
+        down to zero.
+        """
+        training = self.config.training
+        if training.decay:
+            assert training.images is not None, "the configuration has not met its dataset"
+            factor = min(1.0, max(0.0, 1 - self.images_seen / training.images) / training.decay)
+            _set_learning_rate(self.generator_optimiser, training.generator.lr * factor)
+            _set_learning_rate(self.critic_optimiser, training.critic.lr * factor)
+        if self.average and updates_generator:
+            batch = training.batch_size
+            self.average.aim(self.images_seen + batch, training.n_critic * batch)
+
+    def compute(self, reals: Tensor, noise: StepNoise) -> Metrics:
+        """All that a step does on the device, and nothing else: it reads no number back, so it can be captured."""
         reals = self._to_network_unit(reals)
         if self.config.training.update == "joint":
             metrics = self._joint_update(reals, noise)
@@ -88,24 +109,9 @@ class Trainer:
             metrics = self._update_critic(reals, noise)
             if noise.generator_latents is not None:
                 metrics["generator_loss"] = self._update_generator(noise.generator_latents)
-        batch = len(reals) * self.world.size
-        self.images_seen += batch
-        if self.average and "generator_loss" in metrics:
-            self.average.update(self.generator, self.images_seen, self.config.training.n_critic * batch)
+        if self.average and noise.updates_generator:
+            self.average.follow(self.generator)
         return metrics
-
-    def _set_learning_rates(self) -> None:
-        """lr·min(1, (1 - t)/decay), with t the share of the run that is done: flat, then linearly down to zero."""
-        training = self.config.training
-        if not training.decay:
-            return
-        assert training.images is not None, "the configuration has not met its dataset"
-        factor = min(1.0, max(0.0, 1 - self.images_seen / training.images) / training.decay)
-        for optimiser, numbers in (
-            (self.generator_optimiser, training.generator),
-            (self.critic_optimiser, training.critic),
-        ):
-            optimiser.param_groups[0]["lr"] = numbers.lr * factor
 
     def _to_network_unit(self, images: Tensor) -> Tensor:
         low, high = self.config.networks.pixel_range
@@ -201,8 +207,8 @@ class Trainer:
             "generator": self.generator.state_dict(),
             "critic": self.critic.state_dict(),
             "averaged_generator": self.average.module.state_dict() if self.average else None,
-            "generator_optimiser": self.generator_optimiser.state_dict(),
-            "critic_optimiser": self.critic_optimiser.state_dict(),
+            "generator_optimiser": _optimiser_state(self.generator_optimiser),
+            "critic_optimiser": _optimiser_state(self.critic_optimiser),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -212,14 +218,45 @@ class Trainer:
         self.critic.load_state_dict(state["critic"])
         if self.average:
             self.average.module.load_state_dict(state["averaged_generator"])
-        self.generator_optimiser.load_state_dict(state["generator_optimiser"])
-        self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+        _load_optimiser(self.generator_optimiser, state["generator_optimiser"])
+        _load_optimiser(self.critic_optimiser, state["critic_optimiser"])
 
 
 _NO_MASKS: tuple[Masks | None, ...] = (None, None, None)
 
 
-def _adam(network: nn.Module, numbers: Adam) -> torch.optim.Adam:
+def _adam(network: nn.Module, numbers: Adam, device: torch.device) -> torch.optim.Adam:
+    cuda = device.type == "cuda"  # there the learning rate is read on the device, where a captured step finds it
     return torch.optim.Adam(
-        network.parameters(), lr=numbers.lr, betas=(numbers.beta1, numbers.beta2), eps=numbers.eps, fused=True
+        network.parameters(),
+        lr=torch.tensor(numbers.lr, device=device) if cuda else numbers.lr,
+        betas=(numbers.beta1, numbers.beta2),
+        eps=numbers.eps,
+        fused=True,
+        capturable=cuda,
     )
+
+
+def _set_learning_rate(optimiser: torch.optim.Optimizer, value: float) -> None:
+    group = optimiser.param_groups[0]
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(value)
+    else:
+        group["lr"] = value
+
+
+def _optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """As the optimiser gives it, but the same on every device."""
+    state = optimiser.state_dict()
+    groups = [{**group, "lr": float(group["lr"]), "capturable": False} for group in state["param_groups"]]
+    return {**state, "param_groups": groups}
+
+
+def _load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    group = optimiser.param_groups[0]
+    lr, capturable = group["lr"], group["capturable"]
+    optimiser.load_state_dict(state)
+    group = optimiser.param_groups[0]
+    saved = float(group["lr"])
+    group.update(lr=lr, capturable=capturable)
+    _set_learning_rate(optimiser, saved)

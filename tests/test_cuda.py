@@ -6,10 +6,12 @@ import torch
 from conftest import cli, tiny, write_dataset
 
 from facegan import latents
+from facegan.dataset import Dataset
 from facegan.launch import use_tf32
 from facegan.networks import build_generator
 from facegan.noise import draw_noise
 from facegan.presets import PRESETS
+from facegan.stepping import DeviceSteps
 from facegan.synthesis import draw_faces
 from facegan.trainer import Trainer
 
@@ -49,3 +51,47 @@ def test_train_and_resume_on_the_device(workdir):
     code, _, err = cli("train", "--resume", "--epochs", "3")
     assert code == 0, err
     assert "not equal bit for bit" in err
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_captured_steps_are_the_uncaptured_ones(preset, precision, tmp_path):
+    """Seven steps, cycles and epochs crossed: the same noise, rates and averages from replayed graphs."""
+    use_tf32(False)
+    dataset = Dataset(write_dataset(tmp_path / "d", 10), seed=0)
+    config = tiny(preset).override({"training.precision": precision, "training.decay": 0.5})
+    runs = []
+    for capture in (True, False):
+        steps = DeviceSteps(Trainer(config, torch.device("cuda")), dataset, capture=capture)
+        rows = [{name: value.item() for name, value in steps.step().items()} for _ in range(7)]
+        assert (steps.uncaptured is None) == capture, steps.uncaptured
+        runs.append((rows, steps.trainer))
+    tolerance = 0.05 if precision == "bf16" else 1e-3
+    for ours, expected in zip(runs[0][0], runs[1][0], strict=True):
+        assert ours == pytest.approx(expected, rel=tolerance, abs=tolerance)
+    (_, captured), (_, plain) = runs
+    for a, b in zip(captured.generator.parameters(), plain.generator.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=10 * config.training.generator.lr * tolerance)
+
+
+def test_graphs_go_on_from_a_checkpoint_of_a_cpu(tmp_path):
+    dataset = Dataset(write_dataset(tmp_path / "d", 10), seed=0)
+    here = Trainer(tiny("dcgan"), torch.device("cpu"))
+    DeviceSteps(here, dataset, capture=False).step()
+    there = Trainer(tiny("dcgan"), torch.device("cuda"))
+    there.load_state(here.state())
+    steps = DeviceSteps(there, dataset)
+    steps.step()
+    assert steps.uncaptured is None
+    here.load_state(there.state())
+    assert here.images_seen == 8
+
+
+def test_a_dataset_that_does_not_fit_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.setattr("facegan.stepping._SHARE", 0.0)
+    dataset = Dataset(write_dataset(tmp_path / "d", 10), seed=0)
+    steps = DeviceSteps(Trainer(tiny("dcgan"), torch.device("cuda")), dataset)
+    for _ in range(5):
+        seen = steps.trainer.images_seen
+        steps.step()
+        assert np.array_equal(steps._pixels.gather().cpu().numpy(), dataset.batch(seen, 4))

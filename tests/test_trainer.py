@@ -137,9 +137,11 @@ def test_average_by_hand():
     torch.nn.init.zeros_(live.weight)
     average = AveragedGenerator(live, half_life=100)
     torch.nn.init.ones_(live.weight)
-    average.update(live, images_seen=10_000, batch_size=100)
+    average.aim(images_seen=10_000, batch_size=100)
+    average.follow(live)
     assert_close(average.module.weight.item(), 0.5)
-    average.update(live, images_seen=1000, batch_size=50)  # half-life 50
+    average.aim(images_seen=1000, batch_size=50)  # half-life 50
+    average.follow(live)
     assert_close(average.module.weight.item(), 0.75)
 
 

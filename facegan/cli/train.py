@@ -256,10 +256,12 @@ class _Display:
         self._bar.stop()
 
     def show(self, event: Event) -> None:
-        from facegan.loop import Logged, Stepped
+        from facegan.loop import Logged, Noted, Stepped
 
         if isinstance(event, Stepped):
             self._bar.update(self._task, completed=event.images_seen)
+        elif isinstance(event, Noted):
+            console.note(event.text)
         elif isinstance(event, Logged):
             row = event.row
             loss = row.get("generator_loss")

@@ -22,12 +22,14 @@ def transposed_convolution(x: Tensor, weight: Tensor, padding: int) -> Tensor:
         padding: of that convolution, (k - 1) // 2.
     """
     kernel = weight.shape[-1]
-    padded = F.pad(weight, (0, 1, 0, 1))  # index `kernel` reads zero
+    room = padding + 4 - kernel
+    padded = F.pad(weight, (2, room, 2, room))
 
-    def taps(phase: int) -> list[int]:
-        wanted = [phase + padding - 2 * offset for offset in (-1, 0, 1)]
-        return [k if 0 <= k < kernel else kernel for k in wanted]
+    def taps(phase: int) -> slice:
+        """k = phase + padding - 2, + 0 and + 2, for offsets 1, 0 and -1."""
+        first = phase + padding
+        return slice(first, first + 5, 2)
 
-    phases = [padded[:, :, taps(row)][:, :, :, taps(column)] for row in (0, 1) for column in (0, 1)]
+    phases = [padded[:, :, taps(row), taps(column)].flip(-2, -1) for row in (0, 1) for column in (0, 1)]
     stacked = torch.stack(phases, dim=2).flatten(1, 2).transpose(0, 1)  # (C'·4, C, 3, 3)
     return F.pixel_shuffle(F.conv2d(x, stacked, padding=1), 2)
