@@ -38,7 +38,7 @@ def open_log(folder: Path, images_seen: int) -> Callable[[Event], None]:
                     writer.add_scalar(name, value, seen)
         else:
             if event.path.parent.name == "samples":
-                with Image.open(event.path) as picture:
+                with Image.open(event.path, formats=["PNG"]) as picture:
                     writer.add_image("samples", np.asarray(picture), seen, dataformats="HWC")
             writer.flush()
 

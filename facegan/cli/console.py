@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
-from rich.markup import escape
+from rich.markup import escape as without_markup
 from rich.text import Text
 
-from facegan.errors import FaceganError, Interrupted
+from facegan.errors import FaceganError, Interrupted, visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def escape(text: str) -> str:
+    """Text to be shown as it is: its brackets are no markup, and control characters but line feeds are spelled out."""
+    return without_markup("\n".join(map(visible, text.split("\n"))))
 
 
 def say(text: str) -> None:
