@@ -23,7 +23,7 @@ FORMATS = (
 )
 
 # Refused from the header, before any memory is taken: 120 million pixels are 480 MB once decoded. Transparent and
-# 16-bit pictures need two to six times as much on their way to RGB.
+# 16-bit pictures, and JPEG 2000, need two to six times as much on their way to RGB. So about a gigabyte is the most.
 MAX_PIXELS = 120_000_000
 MAX_WIDE_PIXELS = 40_000_000
 
@@ -96,7 +96,7 @@ def decode_face(data: bytes, size: int, crop: Crop) -> Face:
 
 def _decode(data: bytes, size: int, crop: Crop) -> Face:
     with Image.open(io.BytesIO(data), formats=FORMATS) as photo:
-        wide = photo.mode not in _NARROW_MODES or "transparency" in photo.info
+        wide = photo.mode not in _NARROW_MODES or "transparency" in photo.info or photo.format == "JPEG2000"
         most = MAX_WIDE_PIXELS if wide else MAX_PIXELS
         if photo.width * photo.height > most:
             raise PhotoError(f"more than {most:,} pixels: {photo.width} x {photo.height}")

@@ -188,7 +188,8 @@ def load_latents(path: Path, latent_dim: int) -> Latents:
         raise FaceganError(f"{path} is not a file." if path.exists() else f"{path} does not exist.")
     try:
         # Mapped, a header that promises more than the file holds is an error before it is memory.
-        z = np.lib.format.open_memmap(path, mode="r")
+        with np.errstate(over="ignore"):
+            z = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
         raise FaceganError(f"{path} cannot be read: {error.strerror or error}.") from None
     except Exception as error:  # a damaged header ends in nearly every exception there is

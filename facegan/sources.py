@@ -138,9 +138,13 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
             for entry in entries:
                 if _hidden(entry.name):
                     continue
-                if entry.is_file():
+                try:
+                    is_file, is_folder = entry.is_file(), entry.is_dir()
+                except OSError:  # a link to itself
+                    is_file = is_folder = False
+                if is_file:
                     yield folder + entry.name, ""
-                elif entry.is_dir():
+                elif is_folder:
                     folders.append(f"{folder}{entry.name}/")
                 else:
                     yield folder + entry.name, _NOT_A_FILE

@@ -89,8 +89,8 @@ def read_torch_zip(path: Path) -> object:
             if b"big" in archive.read(members["byteorder"]):
                 raise DamagedError("its numbers are in the order of another kind of machine")
             value = _Machine(archive, members).run(archive.read(members["data.pkl"]))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise DamagedError(str(error).rstrip(".")) from None
+    except (zipfile.BadZipFile, EOFError, RuntimeError) as error:  # RuntimeError is zipfile's word for encryption
+        raise DamagedError(str(error)[:200].rstrip(".")) from None
     _check_depth(value, _MAX_DEPTH)
     return value
 
