@@ -351,7 +351,7 @@ def test_decompression_bombs_are_refused_from_their_headers(name, monkeypatch):
         raise AssertionError("it was decoded")
 
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load_prepare", decoded)
-    with pytest.raises(PhotoError, match="pixels|not a picture|damaged|could not") as caught:
+    with pytest.raises(PhotoError, match="more than [0-9,]+ pixels") as caught:
         decode_face(BOMBS[name], 64, Crop("square"))
     assert "it was decoded" not in str(caught.value)
 
