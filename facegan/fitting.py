@@ -107,7 +107,7 @@ def _group_faults(group: Any, numbers: Adam, count: int) -> Iterator[str]:
     for name, value in wanted.items():
         if group.get(name) != value:
             yield name
-    rate = group.get("lr")
+    rate: Any = group.get("lr")
     if type(rate) not in (int, float) or not 0 <= rate <= numbers.lr:  # nor is NaN between any two numbers
         yield "lr"
     for name, value in group.items():  # switches of torch's own, which differ between its versions

@@ -25,6 +25,7 @@ from facegan.files import write_atomic
 from facegan.loop import total_images
 from facegan.presets import DEFAULT, ORIGINS, PRESETS
 from facegan.rundir import RunDir, create_run
+from facegan.strictjson import read_json
 from facegan.trainer import Trainer
 
 RESUMABLE = ("training.epochs", "training.images", "output.")
@@ -225,11 +226,12 @@ def _environment(plan: Plan, command: list[str]) -> dict[str, Any]:
 def read_provenance(run: RunDir) -> dict[str, Any]:
     """Raises: FaceganError: missing or damaged."""
     try:
-        provenance = json.loads(run.provenance.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise FaceganError(f"{run.provenance} cannot be read: {error}.") from None
-    if not isinstance(provenance, dict):
-        raise FaceganError(f"{run.provenance} is not a JSON object.")
+        provenance = read_json(run.provenance)
+    except OSError as error:
+        raise FaceganError(f"{run.provenance} cannot be read: {error.strerror}.") from None
+    for entry, kind in (("dataset", dict), ("resumed", list)):
+        if not isinstance(provenance.get(entry, kind()), kind):
+            raise FaceganError(f"{run.provenance} is damaged: its {entry!r} is not what facegan writes.")
     return provenance
 
 
@@ -243,9 +245,10 @@ def _fit(config: Config, dataset: Dataset) -> Config:
     networks = config.networks
     if networks.size != size:
         if not networks.any_size:
+            crop = ORIGINS[config.preset].crop if config.preset in ORIGINS else "square"  # a file may name any preset
             raise FaceganError(
                 f"Preset {config.preset!r} is for {networks.size} px, and {dataset.info.path} has {size} px.",
-                f"facegan preprocess SOURCE --size {networks.size} --crop {ORIGINS[config.preset].crop}",
+                f"facegan preprocess SOURCE --size {networks.size} --crop {crop}",
             )
         networks = replace(networks, size=size)
     training = config.training

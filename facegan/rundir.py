@@ -153,8 +153,8 @@ def create_run(name: str, root: Path = RUNS) -> RunDir:
         UsageError: a name that is no folder's name.
         FaceganError: the folder cannot be made.
     """
-    if not name or name != Path(name).name:
-        raise UsageError(f"{name!r} cannot be part of a folder's name.", "Choose a --name without slashes.")
+    if not name.strip() or name != Path(name).name or not name.isprintable():
+        raise UsageError(f"{name!r} cannot be part of a folder's name.", "Choose a --name of letters and digits.")
     try:
         root.mkdir(parents=True, exist_ok=True)
         number = 1 + max((int(m[1]) for p in root.iterdir() if (m := _RUN_NAME.fullmatch(p.name))), default=0)

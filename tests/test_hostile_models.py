@@ -213,3 +213,79 @@ def test_resume_is_a_door_too(lair, honest, workdir, name):
     code, _, err = cli("train", "--resume")
     assert code == 1 and "000000048.pt" in err and "bug" not in err, err
     assert not Path(TRAP).exists()
+
+
+RUN_FILES: dict[str, tuple[str, bytes]] = {
+    **{
+        f"{name.partition('.')[0]}-{kind}": (name, raw)
+        for name in ("config.json", "provenance.json")
+        for kind, raw in {
+            "empty": b"",
+            "no-text": b"\xff\xfe",
+            "nested-deeply": 100_000 * b"[",
+            "a-list": b"[]",
+            "nan": b'{"seed": NaN}',
+            "too-long": b'{"a": "' + 5_000_000 * b"a" + b'"}',
+        }.items()
+    },
+    "provenance-of-lists": ("provenance.json", b'{"dataset": [], "resumed": 3}'),
+    "provenance-of-no-dataset": ("provenance.json", b'{"dataset": {"path": "missing", "sha256": 3}}'),
+    "config-without-length": (
+        "config.json",
+        tiny("dcgan").to_json().replace('"images": 48', '"images": null').encode(),
+    ),
+    "config-of-another-run": ("config.json", tiny("human-faces").to_json().encode()),
+}
+
+
+@pytest.mark.parametrize("name", RUN_FILES)
+def test_hostile_runs_do_not_go_on(honest, workdir, name):
+    run = RunDir(workdir / "runs/00001-d")
+    (run.path / "checkpoints").mkdir(parents=True)
+    run.write_config(load_checkpoint(honest / "c.pt").config)
+    run.provenance.write_text("{}")
+    run.checkpoint(48).write_bytes((honest / "c.pt").read_bytes())
+    file, raw = RUN_FILES[name]
+    (run.path / file).write_bytes(raw)
+    for words in (["train", "--resume"], ["info", run.path]):
+        code, _, err = cli(*words)
+        assert "This is a bug" not in err and "Traceback" not in err, err
+        assert code == 1 or words[0] == "info", err
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        b'{"images_seen": 4}',
+        b'{"images_seen": "many"}',
+        b'{"images_seen": 4, "wasserstein": "a", "slope": {}}',
+        b'{"images_seen": 4, "slope": ' + 4000 * b"9" + b"}",
+        100_000 * b"[",
+        b"\xff\xfe",
+        b"null",
+    ],
+)
+def test_hostile_metrics_are_passed_over(honest, workdir, row):
+    run = RunDir(workdir / "runs/00001-d")
+    run.path.mkdir(parents=True)
+    run.write_config(load_checkpoint(honest / "c.pt").config)
+    run.metrics.write_bytes(row + b"\n")
+    code, _, err = cli("info")
+    assert code == 0, err
+    for found in run.read_metrics():
+        assert found["images_seen"] == 4
+
+
+def test_what_a_stranger_wrote_moves_no_cursor(honest, workdir):
+    """Escape sequences in a file's texts are spelled out, not obeyed."""
+    trick = {"licence": "\x1b[2J\x1b]0;owned\x07", "author": "[red]a[/red]\r\u202e"}
+    config = load_checkpoint(honest / "c.pt").config
+    network = load_generator(honest / "c.pt").module
+    save_generator(
+        Path("g.safetensors"), network, config, images_seen=0, weights="raw", provenance={"command": ["\x1b[31m"]},
+        notes=trick,
+    )  # fmt: skip
+    code, out, err = cli("info", "g.safetensors")
+    assert code == 0, err
+    assert not set("\x1b\x07\r\u202e") & set(out)
+    assert "[red]a[/red]" in out
