@@ -23,9 +23,9 @@ FORMATS = (
 )
 
 # Refused from the header, before any memory is taken: 120 million pixels are 480 MB once decoded. Transparent and
-# 16-bit pictures, and JPEG 2000, need two to six times as much on their way to RGB. So about a gigabyte is the most.
+# 16-bit pictures, and the decoders of some formats, need two to six times as much. So about a gigabyte is the most.
 MAX_PIXELS = 120_000_000
-MAX_WIDE_PIXELS = 40_000_000
+MAX_WIDE_PIXELS = 50_000_000
 
 # Each scan of a progressive JPEG is a pass over the whole picture and takes a few bytes of the file. Encoders make ten.
 MAX_SCANS = 100
@@ -38,6 +38,7 @@ LANCZOS = Image.Resampling.LANCZOS
 _INTEGER_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _NARROW_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr")
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
+_WIDE_FORMATS = ("AVIF", "JPEG2000", "WEBP")
 _ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
 
 
@@ -96,7 +97,7 @@ def decode_face(data: bytes, size: int, crop: Crop) -> Face:
 
 def _decode(data: bytes, size: int, crop: Crop) -> Face:
     with Image.open(io.BytesIO(data), formats=FORMATS) as photo:
-        wide = photo.mode not in _NARROW_MODES or "transparency" in photo.info or photo.format == "JPEG2000"
+        wide = photo.mode not in _NARROW_MODES or "transparency" in photo.info or photo.format in _WIDE_FORMATS
         most = MAX_WIDE_PIXELS if wide else MAX_PIXELS
         if photo.width * photo.height > most:
             raise PhotoError(f"more than {most:,} pixels: {photo.width} x {photo.height}")

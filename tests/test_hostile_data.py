@@ -333,14 +333,14 @@ def webp(width: int, height: int) -> bytes:
 BOMBS: dict[str, bytes] = {
     "png-50000": png(50_000, 50_000),
     "png-of-2-billion-rows": png(1, 2**31 - 1),
-    "png-grey-16": png(7000, 7000, 16, 0),
-    "png-transparent": png(7000, 7000, 8, 6),
+    "png-grey-16": png(8000, 8000, 16, 0),
+    "png-transparent": png(8000, 8000, 8, 6),
     "webp-16000": webp(16_000, 16_000),
     **{
         f"{suffix}-50000": resized(suffix, 50_000, 50_000)
         for suffix in ("gif", "jpg", "bmp", "tga", "ppm", "jp2", "tif")
     },
-    "jp2-7000": resized("jp2", 7000, 7000),
+    "jp2-8000": resized("jp2", 8000, 8000),
 }
 
 

@@ -79,7 +79,7 @@ def test_every_command_has_honest_words(place, monkeypatch):
         assert code == 0, err
 
 
-@pytest.mark.parametrize(("command", "parameter"), options())
+@pytest.mark.parametrize(("command", "parameter"), list(options()))
 def test_nonsense_is_answered_in_a_sentence(place, monkeypatch, command, parameter):
     monkeypatch.chdir(place)
     monkeypatch.setattr("facegan.cli.app.app", BUILT)
