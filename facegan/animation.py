@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
+from facegan.decode import FORMATS, MAX_PIXELS
 from facegan.errors import FaceganError
 from facegan.files import atomic_path
 
@@ -74,7 +75,9 @@ def read_pictures(paths: Iterable[Path]) -> Iterator[np.ndarray]:
     size: tuple[int, int] | None = None
     for path in paths:
         try:
-            with Image.open(path) as picture:
+            with Image.open(path, formats=FORMATS) as picture:
+                if picture.width * picture.height > MAX_PIXELS:
+                    raise ValueError("too large")
                 for page in ImageSequence.Iterator(picture):
                     upright = _on_white(ImageOps.exif_transpose(page))
                     size = size or upright.size

@@ -5,12 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from facegan.errors import FaceganError
+from facegan.zips import MAX_ZIP_TABLE, open_zip
+
+MAX_BYTES = 100_000_000
+"""Of a table; CelebA's has 27 million."""
+MAX_FIELD = 10_000
+"""Characters of one value."""
 
 
 @dataclass
@@ -59,18 +66,28 @@ def read_attributes(table: Path | str, archive: Path | None = None) -> Attribute
     """
     where = f"{table} in {archive}" if archive else str(table)
     try:
-        if archive is None:
-            raw = Path(table).read_bytes()
-        else:
-            with zipfile.ZipFile(archive) as file:
-                raw = file.read(str(table))
+        raw = _from_file(Path(table)) if archive is None else _from_zip(archive, str(table))
+        if len(raw) > MAX_BYTES:
+            raise FaceganError(f"{where} is longer than {MAX_BYTES:,} bytes.", "Name another table with --attributes")
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FaceganError(f"{where} is not text in UTF-8.", "Save the table again as CSV in UTF-8.") from error
-    except (OSError, RuntimeError, zipfile.BadZipFile, KeyError) as error:
+    except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
         raise FaceganError(f"The attribute table {where} cannot be read: {error}.", "Check --attributes") from error
     official = text.lstrip().partition("\n")[0].strip().isdigit()
     return _official(where, text) if official else _comma_separated(where, text)
+
+
+def _from_file(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise FaceganError(f"The attribute table {path} is not a file.", "Check --attributes")
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
+def _from_zip(archive: Path, name: str) -> bytes:
+    with open_zip(archive, MAX_ZIP_TABLE) as found, found.open(name) as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def _official(where: str, text: str) -> AttributeTable:
@@ -82,7 +99,7 @@ def _official(where: str, text: str) -> AttributeTable:
         fields = line.split()
         if fields:
             _check(where, number, fields, columns)
-            rows[fields[0]] = ",".join(fields[1:])
+            rows[fields[0]] = _line(fields[1:])
     return AttributeTable(where, columns, rows)
 
 
@@ -109,6 +126,11 @@ def _check(where: str, number: int, fields: Sequence[str], columns: Sequence[str
     if len(fields) != len(columns) + 1:
         raise FaceganError(
             f"{where} has {len(fields)} fields in line {number} where its header has {len(columns) + 1}.",
+            "Correct that line, or name another table with --attributes",
+        )
+    if max(map(len, fields)) > MAX_FIELD or any("\0" in field for field in fields):
+        raise FaceganError(
+            f"{where} has a field in line {number} that is no text or longer than {MAX_FIELD:,} characters.",
             "Correct that line, or name another table with --attributes",
         )
 

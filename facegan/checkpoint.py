@@ -1,13 +1,12 @@
 """Checkpoints (.pt) to go on training from, and generators (.safetensors) to keep and to share.
 
-A checkpoint holds tensors and primitives only and is read with `weights_only=True`: opening one runs no code.
-`docs/file-formats.md` lists every entry.
+A checkpoint holds tensors and primitives only; opening one runs no code, and whatever a file claims is checked against
+its own configuration before memory is taken for it. `docs/file-formats.md` lists every entry.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,8 +21,11 @@ from torch import Tensor, nn
 from facegan.config import Config
 from facegan.errors import FaceganError
 from facegan.files import atomic_path, write_atomic
+from facegan.fitting import MOST_IMAGES, MisfitError, blueprint, check_state, check_weights
 from facegan.networks import build_generator
 from facegan.rundir import RunDir, is_run
+from facegan.strictjson import parse_json
+from facegan.torchzip import DamagedError, ForeignError, read_torch_zip
 
 FORMAT_VERSION = 1
 GENERATOR_FORMAT = "facegan-generator"
@@ -44,6 +46,10 @@ _ENTRIES = {
 }
 _METADATA = {"format", "format_version", "config", "images_seen", "weights", "provenance"}
 
+_MAX_HEADER = 4 << 20
+"""Bytes of a .safetensors file's header; ours have some ten thousand."""
+
+_UPGRADE = "Upgrade: pip install --upgrade facegan"
 _WHAT_OPENS = "Name a .pt, a .safetensors, a run directory or 'pretrained'."
 _TRY_OLDER = (
     "If it belongs to a run, name an older checkpoint from the same folder, or delete this one to go on from that."
@@ -110,59 +116,62 @@ def save_checkpoint(path: Path, config: Config, provenance: Mapping[str, Any], s
     return path
 
 
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
-    """Read a checkpoint; nothing in it is run.
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint onto the CPU; nothing in it is run, and it fits its own configuration.
+
+    Memory and time grow with the file's size and no faster, whatever is in it.
 
     Raises:
-        FaceganError: missing, damaged, not a facegan checkpoint, or written by a newer version.
+        FaceganError: missing, damaged, not a facegan checkpoint, written by a newer version, of other shapes than its
+            configuration's, or with numbers that are not finite.
     """
     if not path.is_file():
         raise FaceganError(f"{path} does not exist or is not a file.", _WHAT_OPENS)
     if not zipfile.is_zipfile(path):
         raise FaceganError(f"{path} is not a facegan checkpoint, or is damaged.", _TRY_OLDER)
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except pickle.UnpicklingError:
+        content = _migrate(read_torch_zip(path), path)
+    except ForeignError as error:
         raise FaceganError(
-            f"{path} holds something other than tensors and plain values, and was not opened.",
+            f"{path} holds something other than tensors and plain values, and was not opened: {error}.",
             "facegan never runs code from a file.",
         ) from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (DamagedError, OSError) as error:
         raise FaceganError(
             f"{path} is not a facegan checkpoint, or is damaged: {_first_line(error)}", _TRY_OLDER
         ) from None
-    content = _migrate(content, path)
-    if unknown := content.keys() ^ _ENTRIES:
-        raise FaceganError(f"{path} is not a facegan checkpoint: {min(map(str, unknown))!r} is missing or unknown.")
+    if unknown := content.keys() - _ENTRIES:
+        name = str(min(map(str, unknown)))[:80]
+        raise FaceganError(f"{path} has an unknown entry {name!r}, perhaps of a newer facegan.", _UPGRADE)
+    if missing := _ENTRIES - content.keys():
+        raise FaceganError(f"{path} is not a facegan checkpoint: {min(missing)!r} is missing.")
     config = Config.from_json(content.pop("config"), str(path))
-    provenance = _provenance(content.pop("provenance"), path)
+    provenance = parse_json(content.pop("provenance"), f"{path}: its provenance")
     del content["format_version"]
+    try:
+        check_state(content, config)
+    except MisfitError as error:
+        raise FaceganError(f"{path} does not fit its own configuration: {error}.", _TRY_OLDER) from None
     return Checkpoint(path, config, provenance, content)
 
 
-def _provenance(text: object, path: Path) -> dict[str, Any]:
-    try:
-        provenance = json.loads(text) if isinstance(text, str) else None
-    except ValueError:
-        provenance = None
-    if not isinstance(provenance, dict):
-        raise FaceganError(f"{path}: its provenance is damaged.")
-    return provenance
-
-
 def _migrate(content: object, path: Path) -> dict[str, Any]:
-    if not isinstance(content, dict) or not isinstance(content.get("format_version"), int):
+    if not isinstance(content, dict) or type(content.get("format_version")) is not int:
         raise FaceganError(f"{path} is not a facegan checkpoint: it has no format version.")
     while (version := content["format_version"]) != FORMAT_VERSION:
-        if version > FORMAT_VERSION:
-            raise FaceganError(
-                f"{path} has format version {version}; this facegan reads up to {FORMAT_VERSION}.",
-                "Upgrade: pip install --upgrade facegan",
-            )
+        _refuse_newer(version, path)
         if version not in MIGRATIONS:
             raise FaceganError(f"{path} has the unknown format version {version}.")
         content = MIGRATIONS[version](content)
     return content
+
+
+def _refuse_newer(version: int, path: Path) -> None:
+    if version > FORMAT_VERSION:
+        raise FaceganError(
+            f"{path} was written by a newer facegan (format version {version}; this one reads up to {FORMAT_VERSION}).",
+            _UPGRADE,
+        )
 
 
 def save_generator(
@@ -221,7 +230,7 @@ def _from_checkpoint(path: Path) -> LoadedGenerator:
     checkpoint = load_checkpoint(path)
     averaged = checkpoint.state["averaged_generator"]
     weights = "raw" if averaged is None else "averaged"
-    module = _filled(checkpoint.config, averaged or checkpoint.state["generator"], path)
+    module = _filled(checkpoint.config, averaged or checkpoint.state["generator"])
     return LoadedGenerator(module, checkpoint.config, checkpoint.images_seen, weights, checkpoint.provenance, path)
 
 
@@ -229,39 +238,49 @@ def _from_safetensors(path: Path) -> LoadedGenerator:
     if not path.is_file():
         raise FaceganError(f"{path} does not exist or is not a file.", _WHAT_OPENS)
     try:
+        _check_header(path)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != GENERATOR_FORMAT:
                 raise FaceganError(f"{path} is a .safetensors file, but not a facegan generator.")
-            _refuse_newer(metadata, path)
+            _check_version(metadata.get("format_version", ""), path)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is not a dict
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, DamagedError) as error:
         raise FaceganError(f"{path} is not a generator, or is damaged: {_first_line(error)}", _WHAT_OPENS) from None
     try:
         config = Config.from_json(metadata["config"], str(path))
         images_seen, weights = int(metadata["images_seen"]), metadata["weights"]
-        origin = _provenance(metadata["provenance"], path)
+        origin = parse_json(metadata["provenance"], f"{path}: its provenance")
+        if not 0 <= images_seen <= MOST_IMAGES or weights not in ("averaged", "raw"):
+            raise ValueError("images_seen or weights")
+        check_weights(tensors, blueprint(config, "Generator"), "generator")
+    except MisfitError as error:
+        raise FaceganError(f"{path} does not fit its own configuration: {error}.", _WHAT_OPENS) from None
     except (KeyError, ValueError) as error:
-        raise FaceganError(f"{path}: the metadata are damaged: {error}.") from None
+        raise FaceganError(f"{path}: the metadata are damaged: {_first_line(error)}") from None
     notes = {name: text for name, text in metadata.items() if name not in _METADATA}
-    return LoadedGenerator(_filled(config, tensors, path), config, images_seen, weights, origin, path, notes)
+    return LoadedGenerator(_filled(config, tensors), config, images_seen, weights, origin, path, notes)
 
 
-def _refuse_newer(metadata: Mapping[str, str], path: Path) -> None:
-    version = metadata.get("format_version", "")
-    if not version.isdecimal() or int(version) > FORMAT_VERSION:
-        raise FaceganError(
-            f"{path} has format version {version or 'none'}; this facegan reads up to {FORMAT_VERSION}.",
-            "Upgrade: pip install --upgrade facegan",
-        )
+def _check_header(path: Path) -> None:
+    """The library takes a header of up to 100 MB, which becomes many times that in memory."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > _MAX_HEADER:
+        raise DamagedError(f"its header claims {length:,} bytes")
 
 
-def _filled(config: Config, tensors: Mapping[str, Tensor], path: Path) -> nn.Module:
+def _check_version(text: str, path: Path) -> None:
+    version = int(text) if text.isdecimal() and len(text) < 10 else 0
+    _refuse_newer(version, path)
+    if version != FORMAT_VERSION:
+        raise FaceganError(f"{path} has the unknown format version {text[:80]!r}.")
+
+
+def _filled(config: Config, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The network of `config` with these tensors, which fit it."""
     module = build_generator(config)
-    try:
-        module.load_state_dict({name: _full(tensor) for name, tensor in tensors.items()}, strict=True)
-    except (RuntimeError, AttributeError) as error:
-        raise FaceganError(f"{path} does not fit its own configuration: {_first_line(error)}") from None
+    module.load_state_dict({name: _full(tensor) for name, tensor in tensors.items()}, strict=True)
     return module
 
 

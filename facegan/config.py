@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeVar, cast
 
 from facegan.errors import FaceganError, UsageError
+from facegan.strictjson import parse_json
 
 SIZES = (32, 64, 128, 256)
 """Image sizes (pixels on a side) that a network can be built for."""
@@ -48,21 +49,30 @@ def _check(name: str, value: object, kind: str, rule: Mapping[str, Any]) -> None
     if kind.startswith("tuple["):
         items = value if isinstance(value, tuple) else ()
         if not items or len(items) > 16:
-            raise FaceganError(f"{name} must be a short list of numbers, not {value!r}.")
+            raise FaceganError(f"{name} must be a short list of numbers, not {_shown(value)}.")
         for item in items:
             _check(name, item, kind.removeprefix("tuple[").split(",")[0], rule)
         return
     if kind not in _TYPES:  # a nested configuration, which has checked itself
         return
     if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "bool"):
-        raise FaceganError(f"{name} must be of type {kind}, not {value!r}.")
+        raise FaceganError(f"{name} must be of type {kind}, not {_shown(value)}.")
     if "choices" in rule and value not in rule["choices"]:
-        raise FaceganError(f"{name} must be one of {', '.join(map(str, rule['choices']))}, not {value!r}.")
+        raise FaceganError(f"{name} must be one of {', '.join(map(str, rule['choices']))}, not {_shown(value)}.")
     if "low" in rule:
         number, low, high = cast(float, value), rule["low"], rule["high"]
-        if not (math.isfinite(number) and low <= number <= high) or (rule["above"] and number == low):
+        if not low <= number <= high or (rule["above"] and number == low):  # nor is NaN between any two numbers
             bound = "above" if rule["above"] else "at least"
-            raise FaceganError(f"{name} must be {bound} {low:g} and at most {high:g}, not {number!r}.")
+            raise FaceganError(f"{name} must be {bound} {low:g} and at most {high:g}, not {_shown(number)}.")
+
+
+def _shown(value: object) -> str:
+    """A value as a sentence quotes it, cut short if it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write numbers of more than 4300 digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 _BEFORE: dict[str, dict[str, Any]] = {"training": {"penalty": "textbook"}}
@@ -173,6 +183,11 @@ class Config(_Checked):
     training: Training
     output: Output
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch(r"[\w.+-]{1,64}", self.preset):  # it becomes part of a folder's name
+            raise FaceganError(f"preset must be a name of letters, digits and hyphens, not {_shown(self.preset)}.")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; the networks carry the name of their family."""
         data = dataclasses.asdict(self)
@@ -189,10 +204,15 @@ class Config(_Checked):
         data = _mapping(data, where)
         networks = dict(_mapping(data.get("networks"), f"{where}: networks"))
         family = networks.pop("family", None)
-        if family not in NETWORKS:
-            raise FaceganError(f"{where}: unknown network family {family!r}.", f"Known: {', '.join(NETWORKS)}.")
+        if not isinstance(family, str) or family not in NETWORKS:
+            raise FaceganError(
+                f"{where}: unknown network family {_shown(family)}, perhaps of a newer facegan.",
+                f"Known: {', '.join(NETWORKS)}.",
+            )
         training = dict(_mapping(data.get("training"), f"{where}: training"))
         training = {**_BEFORE["training"], **training}
+        if training.get("epochs", 0) is training.get("images", 0) is None:
+            raise FaceganError(f"{where}: training must have epochs or images, and both are null.")
         for net in ("generator", "critic"):
             training[net] = _build(Adam, training.get(net), f"{where}: training.{net}")
         return _build(
@@ -207,12 +227,9 @@ class Config(_Checked):
         )
 
     @classmethod
-    def from_json(cls, text: str, where: str = "configuration") -> Config:
-        try:
-            data = json.loads(text)
-        except (ValueError, TypeError, RecursionError) as error:
-            raise FaceganError(f"{where} is not valid JSON: {error}.") from None
-        return cls.from_dict(data, where)
+    def from_json(cls, text: object, where: str = "configuration") -> Config:
+        """The inverse of `to_json`, as strict as `from_dict`."""
+        return cls.from_dict(parse_json(text, where), where)
 
     def override(self, values: Mapping[str, Any]) -> Config:
         """A copy with some fields replaced, named by dotted paths such as `training.critic.lr`.
@@ -247,7 +264,10 @@ def _build(cls: type[T], data: object, where: str) -> T:
     values = dict(_mapping(data, where))
     names = {f.name for f in fields(cls)}
     if unknown := sorted(set(values) - names):
-        raise FaceganError(f"{where} has an unknown entry {unknown[0]!r}.", "It may come from a newer facegan.")
+        raise FaceganError(
+            f"{where} has an unknown entry {_shown(unknown[0])}, perhaps of a newer facegan.",
+            "Upgrade: pip install --upgrade facegan",
+        )
     if missing := sorted(names - set(values)):
         raise FaceganError(f"{where} lacks the entry {missing[0]!r}.")
     for name, value in values.items():

@@ -15,59 +15,23 @@ import contextlib
 import csv
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
 
-from facegan import __version__
+from facegan.datasetinfo import HEADER_BYTES, DatasetInfo, from_json, npy_header, to_json
 from facegan.errors import FaceganError
 from facegan.newfolder import NewFolder, disk_errors
+from facegan.strictjson import read_json
 
-FORMAT_VERSION = 1
 FILES = ("images.npy", "dataset.json", "attributes.csv", "skipped.csv", "duplicates.csv", "preview.png")
 PREVIEW_IMAGES = 64
 
-# Magic string, version 1.0 and length take 10 bytes; a fixed total leaves room for any count, known only at the end.
-_HEADER_BYTES = 128
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What `dataset.json` says, checked.
-
-    Attributes:
-        path: the dataset directory.
-        size: S, the side of the square images in pixels.
-        count: N, the number of images.
-        source: where the photos came from: at least `name`.
-        crop: how they were cut: at least `name`.
-        filter: how they were resized, such as "lanczos".
-        skipped, duplicates: how many photos were left out; how many images occur more than once.
-        attributes: names of the columns of `attributes.csv` after the first.
-        pixels_sha256: of the N*S*S*3 bytes that follow the header of images.npy. The identity of a dataset.
-        settings: what was asked for, to tell whether an existing dataset is the one wanted.
-    """
-
-    path: Path
-    size: int
-    count: int
-    source: Mapping[str, Any]
-    crop: Mapping[str, Any]
-    filter: str
-    pixels_sha256: str
-    skipped: int = 0
-    duplicates: int = 0
-    attributes: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def images(self) -> Path:
-        """The file `images.npy`."""
-        return self.path / "images.npy"
+_BLOCK_BYTES = 4 << 20
+_MAX_LINE = 1 << 20
 
 
 class DatasetWriter:
@@ -103,7 +67,7 @@ class DatasetWriter:
             undo.callback(self._close)
             with disk_errors(self.out):
                 self._pixels: IO[bytes] = self._files.enter_context((self._folder.path / "images.npy").open("wb"))
-                self._pixels.write(_npy_header(0, self.size))
+                self._pixels.write(npy_header(0, self.size))
                 self._attributes = self._csv("attributes.csv", ("name", *self.columns))
                 self._skipped = self._csv("skipped.csv", ("name", "reason"))
             self._undo = undo.pop_all()
@@ -158,7 +122,7 @@ class DatasetWriter:
             if self._same:
                 self._csv("duplicates.csv", ("name", "same_as")).writerows(self._same)
             self._pixels.seek(0)
-            self._pixels.write(_npy_header(self.count, self.size))
+            self._pixels.write(npy_header(self.count, self.size))
             self._files.close()
             _write_preview(folder / "images.npy", folder / "preview.png")
             info = DatasetInfo(
@@ -174,7 +138,7 @@ class DatasetWriter:
                 attributes=self.columns,
                 settings=dict(settings or {}),
             )
-            text = json.dumps(_to_json(info), indent=2, ensure_ascii=False) + "\n"
+            text = json.dumps(to_json(info), indent=2, ensure_ascii=False) + "\n"
             (folder / "dataset.json").write_text(text, encoding="utf-8", errors="backslashreplace")
         self._folder.publish()
         return info
@@ -197,25 +161,73 @@ def read_dataset_json(path: Path) -> DatasetInfo:
     if not (folder / "dataset.json").is_file():
         hint = f"If it holds photos: facegan preprocess {folder}" if folder.exists() else "facegan preprocess SOURCE"
         raise FaceganError(f"There is no dataset at {folder}: no dataset.json.", hint)
-    again = f"Make it again with: facegan preprocess SOURCE --out {folder} --overwrite"
+    again = _again(folder)
     try:
-        facts = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-        version = facts["format_version"]
-        if isinstance(version, int) and version > FORMAT_VERSION:
-            raise FaceganError(
-                f"{folder} was written by a newer facegan (format {version}; this one reads {FORMAT_VERSION}).",
-                "Upgrade: pip install --upgrade facegan",
-            )
-        info = _from_json(folder, facts)
-        expected = _HEADER_BYTES + info.count * info.size * info.size * 3
+        facts = read_json(folder / "dataset.json", again)
+        info = from_json(folder, facts)
+        expected = HEADER_BYTES + info.count * info.size * info.size * 3
         found = info.images.stat().st_size
+        header = _first_bytes(info.images) if found == expected else b""
     except FileNotFoundError as error:
         raise FaceganError(f"{folder} is damaged: it has no {Path(error.filename).name}.", again) from error
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise FaceganError(f"{folder / 'dataset.json'} is broken: {_one_line(error)}.", again) from error
     if found != expected:
         raise FaceganError(f"{info.images} has {found:,} bytes where dataset.json promises {expected:,}.", again)
+    if header != npy_header(info.count, info.size):
+        raise FaceganError(
+            f"{info.images} is not what dataset.json promises: uint8 ({info.count}, {info.size}, {info.size}, 3), "
+            "row by row.",
+            again,
+        )
     return info
+
+
+def verify_pixels(info: DatasetInfo, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+    """Read all pixels and compare them with their SHA-256, and `attributes.csv` with `dataset.json`.
+
+    Args:
+        info: from `read_dataset_json`.
+        on_progress: called with (bytes read, bytes in all).
+
+    Raises:
+        FaceganError: they are not what they were when the dataset was made, or cannot be read.
+    """
+    again = _again(info.path)
+    total = info.count * info.size * info.size * 3
+    sha256, done = hashlib.sha256(), 0
+    try:
+        with info.images.open("rb") as file:
+            file.seek(HEADER_BYTES)
+            while block := file.read(min(_BLOCK_BYTES, total - done)):
+                sha256.update(block)
+                done += len(block)
+                on_progress(done, total)
+    except OSError as error:
+        raise FaceganError(f"{info.images} cannot be read: {error.strerror or error}.", again) from error
+    if sha256.hexdigest() != info.pixels_sha256.lower():
+        raise FaceganError(
+            f"{info.images} has changed: its pixels are not those of the SHA-256 in dataset.json.", again
+        )
+    if fault := _table_fault(info):
+        raise FaceganError(f"{info.path / 'attributes.csv'} {fault}.", again)
+
+
+def _table_fault(info: DatasetInfo) -> str:
+    """What is wrong with `attributes.csv`, or nothing: a header, and a row of as many fields for every image."""
+    columns, rows = ["name", *info.attributes], 0
+    try:
+        with (info.path / "attributes.csv").open(encoding="utf-8", newline="") as file:
+            table = csv.reader(iter(lambda: file.readline(_MAX_LINE), ""))
+            if next(table, None) != columns:
+                return f"does not begin with the columns {', '.join(columns)}"[:300]
+            for row in table:
+                rows += 1
+                if len(row) != len(columns):
+                    return f"has {len(row)} fields in line {table.line_num} where its header has {len(columns)}"
+    except (OSError, ValueError, csv.Error) as error:
+        return f"cannot be read: {_one_line(error)}"
+    return "" if rows == info.count else f"has {rows:,} rows, and there are {info.count:,} images"
 
 
 def find_dataset(root: Path = Path("data")) -> DatasetInfo:
@@ -236,57 +248,19 @@ def find_dataset(root: Path = Path("data")) -> DatasetInfo:
     return read_dataset_json(found[0])
 
 
-def _to_json(info: DatasetInfo) -> dict[str, Any]:
-    return {
-        "format_version": FORMAT_VERSION,
-        "facegan": __version__,
-        "count": info.count,
-        "size": info.size,
-        "source": dict(info.source),
-        "crop": dict(info.crop),
-        "filter": info.filter,
-        "skipped": info.skipped,
-        "duplicates": info.duplicates,
-        "attributes": list(info.attributes),
-        "pixels_sha256": info.pixels_sha256,
-        "settings": dict(info.settings),
-    }
+def _again(folder: Path) -> str:
+    return f"Make it again with: facegan preprocess SOURCE --out {folder} --overwrite"
 
 
-def _from_json(folder: Path, facts: Mapping[str, Any]) -> DatasetInfo:
-    """Check the kinds of the values; ValueError, KeyError or TypeError where one is wrong."""
-    for key, kind in {"count": int, "size": int, "skipped": int, "duplicates": int, "filter": str}.items():
-        if not isinstance(facts[key], kind) or isinstance(facts[key], bool):
-            raise ValueError(f'"{key}" is not {"a number" if kind is int else "text"}')
-    if facts["count"] < 1 or facts["size"] < 1:
-        raise ValueError("it holds no images")
-    if len(bytes.fromhex(facts["pixels_sha256"])) != hashlib.sha256().digest_size:
-        raise ValueError('"pixels_sha256" is no SHA-256')
-    return DatasetInfo(
-        path=folder,
-        size=facts["size"],
-        count=facts["count"],
-        source=dict(facts["source"]),
-        crop=dict(facts["crop"]),
-        filter=facts["filter"],
-        pixels_sha256=facts["pixels_sha256"],
-        skipped=facts["skipped"],
-        duplicates=facts["duplicates"],
-        attributes=tuple(facts["attributes"]),
-        settings=dict(facts["settings"]),
-    )
-
-
-def _npy_header(count: int, size: int) -> bytes:
-    shape = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({count}, {size}, {size}, 3), }}"
-    text = shape.ljust(_HEADER_BYTES - 11) + "\n"
-    return b"\x93NUMPY\x01\x00" + (_HEADER_BYTES - 10).to_bytes(2, "little") + text.encode("ascii")
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEADER_BYTES)
 
 
 def _write_preview(images: Path, out: Path) -> None:
     from facegan.images import grid, save_png
 
-    pixels = np.load(images, mmap_mode="r")
+    pixels = np.load(images, mmap_mode="r", allow_pickle=False)
     chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), PREVIEW_IMAGES)).round().astype(int)
     sheet = pixels[chosen]
     pixels._mmap.close()  # Windows renames no folder with a mapped file in it

@@ -6,15 +6,29 @@ import io
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from facegan.crops import Crop, CropError
 
 if TYPE_CHECKING:
     import numpy as np
 
-# Refused from the header, before any memory is taken: 120 million pixels are 480 MB once decoded.
+# Nothing else is opened, whatever a file's name is: for some formats Pillow would start another program, such as
+# Ghostscript for EPS. In this order, so that plugins for rare formats are loaded when one is met; TGA has no mark of
+# its own, so it comes last.
+FORMATS = (
+    *("JPEG", "PNG", "BMP", "DIB", "GIF", "PPM", "WEBP", "TIFF", "JPEG2000"),
+    *(("AVIF",) if "avif" in features.modules else ()),
+    "TGA",
+)
+
+# Refused from the header, before any memory is taken: 120 million pixels are 480 MB once decoded. Transparent and
+# 16-bit pictures, and the decoders of some formats, need two to six times as much. So about a gigabyte is the most.
 MAX_PIXELS = 120_000_000
+MAX_WIDE_PIXELS = 50_000_000
+
+# Each scan of a progressive JPEG is a pass over the whole picture and takes a few bytes of the file. Encoders make ten.
+MAX_SCANS = 100
 
 # Transparent parts show what a browser would show.
 BACKGROUND = (255, 255, 255, 255)
@@ -22,7 +36,9 @@ BACKGROUND = (255, 255, 255, 255)
 LANCZOS = Image.Resampling.LANCZOS
 
 _INTEGER_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_NARROW_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr")
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
+_WIDE_FORMATS = ("AVIF", "JPEG2000", "WEBP")
 _ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
 
 
@@ -66,7 +82,7 @@ def decode_face(data: bytes, size: int, crop: Crop) -> Face:
             raise PhotoError("HEIC, or another format that Pillow does not read: save it as JPEG") from error
         raise PhotoError("not a picture in any format that can be read") from error
     except Image.DecompressionBombError as error:
-        raise PhotoError(f"more than {MAX_PIXELS:,} pixels") from error
+        raise PhotoError(f"more than {MAX_PIXELS:,} pixels") from error  # Pillow's own limit lies above
     except MemoryError as error:
         raise PhotoError("too large for the memory of this machine") from error
     except (EOFError, zlib.error) as error:
@@ -80,17 +96,20 @@ def decode_face(data: bytes, size: int, crop: Crop) -> Face:
 
 
 def _decode(data: bytes, size: int, crop: Crop) -> Face:
-    with Image.open(io.BytesIO(data)) as photo:
-        if photo.width * photo.height > MAX_PIXELS:
-            raise PhotoError(f"more than {MAX_PIXELS:,} pixels: {photo.width} x {photo.height}")
+    with Image.open(io.BytesIO(data), formats=FORMATS) as photo:
+        wide = photo.mode not in _NARROW_MODES or "transparency" in photo.info or photo.format in _WIDE_FORMATS
+        most = MAX_WIDE_PIXELS if wide else MAX_PIXELS
+        if photo.width * photo.height > most:
+            raise PhotoError(f"more than {most:,} pixels: {photo.width} x {photo.height}")
+        if photo.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > MAX_SCANS:
+            raise PhotoError(f"a JPEG of more than {MAX_SCANS} scans")
         animated = photo.format in _ANIMATED_FORMATS and bool(getattr(photo, "is_animated", False))
         photo.load()
-        image: Image.Image = photo
         if photo.format != "JPEG" or "exif" in photo.info or "xmp" in photo.info:  # looking is slow
-            image = ImageOps.exif_transpose(photo)
-        box = crop.box(image.width, image.height)
+            ImageOps.exif_transpose(photo, in_place=True)
+        box = crop.box(photo.width, photo.height)
         enlarged = min(box[2] - box[0], box[3] - box[1]) < size
-        return Face(_resized(image, size, box), enlarged, animated)
+        return Face(_resized(photo, size, box), enlarged, animated)
 
 
 def _resized(image: Image.Image, size: int, box: tuple[float, float, float, float]) -> bytes:

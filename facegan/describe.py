@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from facegan.config import Config
 from facegan.errors import FaceganError
 from facegan.quantities import size as in_bytes
 from facegan.rundir import RunDir, is_run
+from facegan.strictjson import read_json
 
 Facts = list[tuple[str, str]]
 """(name, value) pairs in the order in which they are shown."""
@@ -60,12 +60,14 @@ def _run(run: RunDir) -> Facts:
     facts.append(("images seen", f"{seen:,} of {config.training.images or 0:,}"))
     if rows:
         last = rows[-1]
-        facts.append(("last row", f"Wasserstein estimate {last['wasserstein']:.3f}, slope {last['slope']:.3f}"))
+        facts.append(
+            ("last row", f"Wasserstein estimate {_number(last, 'wasserstein')}, slope {_number(last, 'slope')}")
+        )
     facts.append(("sample grids", f"{len(run.samples()):,}"))
     facts.append(("checkpoints", ", ".join(path.name for _, path in checkpoints) or "none yet"))
     try:
-        facts += _origin(json.loads(run.provenance.read_text("utf-8")))
-    except (OSError, ValueError):
+        facts += _origin(read_json(run.provenance))
+    except (OSError, FaceganError):
         facts.append(("provenance", "missing or damaged"))
     return facts
 
@@ -124,11 +126,21 @@ def _origin(provenance: dict[str, Any]) -> Facts:
         ("dataset", f"{dataset.get('path', '?')} ({dataset.get('count', '?')} images, {digest}…)"),
         ("trained with", f"{versions}, {provenance.get('device', '?')}, {provenance.get('precision', '?')}"),
     ]
-    if command := provenance.get("command"):
+    if isinstance(command := provenance.get("command"), list):
         facts.append(("command", " ".join(map(str, command))))
-    if resumed := provenance.get("resumed"):
-        facts.append(("resumed", ", ".join(f"at {each.get('at_images', 0):,} images" for each in resumed)))
+    if isinstance(resumed := provenance.get("resumed"), list):
+        seen = [each.get("at_images", "?") for each in resumed if isinstance(each, dict)]
+        facts.append(("resumed", ", ".join(f"at {_count(images)} images" for images in seen)))
     return facts
+
+
+def _count(number: object) -> str:
+    return f"{number:,}" if isinstance(number, int) else str(number)
+
+
+def _number(row: dict[str, Any], name: str) -> str:
+    value = row.get(name)
+    return "?" if value is None else f"{value:.3f}"
 
 
 def _in_words(facts: Any) -> str:

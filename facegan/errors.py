@@ -1,6 +1,13 @@
 """What goes wrong for users, said in one sentence. A broken assumption of ours is an `assert` instead."""
 
 
+def visible(text: str) -> str:
+    """A text that a stranger may have chosen, with what would move a terminal's cursor or colours spelled out."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 class FaceganError(Exception):
     """Bad input or a failed operation: one sentence that says what and where, and one hint that says what to do.
 
@@ -10,9 +17,9 @@ class FaceganError(Exception):
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        super().__init__(visible(message))
+        self.message = visible(message)
+        self.hint = visible(hint)
 
 
 class UsageError(FaceganError):

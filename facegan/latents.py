@@ -22,6 +22,10 @@ from facegan.streams import Stream, rng
 Latents = NDArray[np.float32]
 
 MAX_INDEX = 2**31 - 1
+MAX_LATENTS = 2500
+"""Most latents in one file: each is drawn as a face of its own."""
+MAX_VALUE = 1e6
+"""Largest number of a latent; those of the prior stay below ten."""
 
 
 def draw(seed: int, indices: Sequence[int] | range, latent_dim: int) -> Latents:
@@ -180,22 +184,39 @@ def parse_spec(spec: str, seed: int, latent_dim: int) -> Operand:
 
 def load_latents(path: Path, latent_dim: int) -> Latents:
     """A .npy file of (latent_dim,) or (K, latent_dim) finite numbers as (K, latent_dim); never unpickles anything."""
+    if not path.is_file():  # a device or a pipe could be read for ever
+        raise FaceganError(f"{path} is not a file." if path.exists() else f"{path} does not exist.")
     try:
-        z = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise FaceganError(f"{path} does not exist.") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise FaceganError(f"{path} is not a .npy file of plain numbers: {error}.") from None
-    if not isinstance(z, np.ndarray) or z.dtype.kind not in "fiu" or z.ndim not in (1, 2):
+        # Mapped, a header that promises more than the file holds is an error before it is memory.
+        with np.errstate(over="ignore"):
+            z = np.lib.format.open_memmap(path, mode="r")
+    except OSError as error:
+        raise FaceganError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except Exception as error:  # a damaged header ends in nearly every exception there is
+        detail = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+        raise FaceganError(f"{path} is not a .npy file of plain numbers: {detail}.") from None
+    try:
+        return _checked(z, latent_dim, path)
+    finally:
+        z._mmap.close()  # type: ignore[attr-defined]  # Windows replaces no mapped file
+
+
+def _checked(z: NDArray[np.generic], latent_dim: int, path: Path) -> Latents:
+    """A copy as float32 (K, latent_dim), or the reason why there is none."""
+    if z.dtype.kind not in "fiu" or z.ndim not in (1, 2):
         raise FaceganError(f"{path} does not hold one latent or a list of them.")
     if z.size == 0:
         raise FaceganError(f"{path} is empty.")
     if z.shape[-1] != latent_dim:
         raise FaceganError(f"{path} holds latents of width {z.shape[-1]}; this generator takes {latent_dim}.")
-    z = np.atleast_2d(z).astype(np.float32)
-    if not np.isfinite(z).all():
+    if len(z) > MAX_LATENTS and z.ndim == 2:
+        raise FaceganError(f"{path} holds {len(z):,} latents; {MAX_LATENTS:,} are the most.")
+    wide = np.atleast_2d(z).astype(np.float64)
+    if not np.isfinite(wide).all():
         raise FaceganError(f"{path} holds values that are not finite.")
-    return z
+    if np.abs(wide).max() > MAX_VALUE:
+        raise FaceganError(f"{path} holds values beyond {MAX_VALUE:,.0f}, which no latent has.")
+    return wide.astype(np.float32)
 
 
 def save_latent(z: Latents, path: Path) -> Path:

@@ -247,9 +247,10 @@ def _fit(config: Config, dataset: Dataset) -> Config:
     networks = config.networks
     if networks.size != size:
         if not networks.any_size:
+            crop = ORIGINS[config.preset].crop if config.preset in ORIGINS else "square"  # a file may name any preset
             raise FaceganError(
                 f"Preset {config.preset!r} is for {networks.size} px, and {dataset.info.path} has {size} px.",
-                f"facegan preprocess SOURCE --size {networks.size} --crop {ORIGINS[config.preset].crop}",
+                f"facegan preprocess SOURCE --size {networks.size} --crop {crop}",
             )
         networks = replace(networks, size=size)
     training = config.training

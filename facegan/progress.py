@@ -35,8 +35,11 @@ def write_progress(run: RunDir, path: Path, fps: float) -> Path:
 def _frames(samples: list[tuple[float, Path]]) -> Iterator[np.ndarray]:
     frame = None
     for epoch, path in samples:
-        with Image.open(path) as picture:
-            frame = with_caption(np.asarray(picture.convert("RGB")), f"epoch {epoch:g}")
+        try:
+            with Image.open(path, formats=["PNG"]) as picture:
+                frame = with_caption(np.asarray(picture.convert("RGB")), f"epoch {epoch:g}")
+        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+            raise FaceganError(f"{path} cannot be read as a picture.", "Delete it: the others will do.") from error
         yield frame
     for _ in range(_HOLD):
         assert frame is not None

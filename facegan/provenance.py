@@ -17,17 +17,19 @@ from facegan.device import choose_precision, describe_device
 from facegan.errors import FaceganError
 from facegan.files import write_atomic
 from facegan.rundir import RunDir
+from facegan.strictjson import read_json
 from facegan.world import World
 
 
 def read_provenance(run: RunDir) -> dict[str, Any]:
     """Raises: FaceganError: missing or damaged."""
     try:
-        provenance = json.loads(run.provenance.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise FaceganError(f"{run.provenance} cannot be read: {error}.") from None
-    if not isinstance(provenance, dict):
-        raise FaceganError(f"{run.provenance} is not a JSON object.")
+        provenance = read_json(run.provenance)
+    except OSError as error:
+        raise FaceganError(f"{run.provenance} cannot be read: {error.strerror}.") from None
+    for entry, kind in (("dataset", dict), ("resumed", list)):
+        if not isinstance(provenance.get(entry, kind()), kind):
+            raise FaceganError(f"{run.provenance} is damaged: its {entry!r} is not what facegan writes.")
     return provenance
 
 

@@ -78,7 +78,7 @@ def _plain_pillow(paths: Sequence[Path]) -> None:
     width, height = _PHOTO_SIZE
     top = (height - width) // 2
     for path in paths:
-        with Image.open(path) as photo:
+        with Image.open(path, formats=["JPEG"]) as photo:
             square = photo.convert("RGB").resize((64, 64), Image.Resampling.LANCZOS, (0, top, width, top + width))
             np.asarray(square)
 

@@ -12,8 +12,11 @@ from typing import Any
 from facegan.config import Config
 from facegan.errors import FaceganError, UsageError
 from facegan.files import write_atomic
+from facegan.strictjson import read_json
 
 RUNS = Path("runs")
+_MAX_LINE = 100_000
+"""Characters of a row of metrics; ours have some 300."""
 _RUN_NAME = re.compile(r"(\d{5,})-.+")
 _CHECKPOINT_NAME = re.compile(r"\d{1,15}\.pt")
 
@@ -95,10 +98,13 @@ class RunDir:
     def read_config(self) -> Config:
         """Raises: FaceganError: missing or damaged."""
         try:
-            text = self.config.read_text("utf-8")
+            facts = read_json(self.config)
         except (FileNotFoundError, NotADirectoryError):
             raise FaceganError(f"{self.path} is not a run: it has no config.json.") from None
-        return Config.from_json(text, str(self.config))
+        config = Config.from_dict(facts, str(self.config))
+        if config.training.images is None:
+            raise FaceganError(f"{self.config}: training.images must be a number, as in every run.")
+        return config
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """One line of JSON at the end of metrics.jsonl."""
@@ -106,19 +112,19 @@ class RunDir:
             file.write(json.dumps(row) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All whole rows; a line that a crash cut short is left out."""
+        """All whole rows of numbers; a line that a crash cut short, or that is nothing of ours, is left out."""
         return list(self._rows())
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         if not self.metrics.exists():
             return
-        with self.metrics.open(encoding="utf-8") as file:
-            for line in file:
+        with self.metrics.open(encoding="utf-8", errors="replace") as file:
+            while line := file.readline(_MAX_LINE):
                 try:
                     row = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
-                if isinstance(row, dict) and isinstance(row.get("images_seen"), int):
+                if isinstance(row, dict) and isinstance(row.get("images_seen"), int) and _all_numbers(row):
                     yield row
 
     def drop_beyond(self, images_seen: int) -> None:
@@ -132,6 +138,10 @@ class RunDir:
         write_atomic(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
 
 
+def _all_numbers(row: dict[str, Any]) -> bool:
+    return all(value is None or (isinstance(value, (int, float)) and not abs(value) > 1e300) for value in row.values())
+
+
 def is_run(path: Path) -> bool:
     return path.is_dir() and RunDir(path).config.is_file()
 
@@ -143,8 +153,8 @@ def create_run(name: str, root: Path = RUNS) -> RunDir:
         UsageError: a name that is no folder's name.
         FaceganError: the folder cannot be made.
     """
-    if not name or name != Path(name).name:
-        raise UsageError(f"{name!r} cannot be part of a folder's name.", "Choose a --name without slashes.")
+    if not name.strip() or name != Path(name).name or not name.isprintable():
+        raise UsageError(f"{name!r} cannot be part of a folder's name.", "Choose a --name of letters and digits.")
     try:
         root.mkdir(parents=True, exist_ok=True)
         number = 1 + max((int(m[1]) for p in root.iterdir() if (m := _RUN_NAME.fullmatch(p.name))), default=0)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from facegan.errors import FaceganError
 from facegan.photos import DEFLATED, MAX_FILE_BYTES, STORED, Photo
+from facegan.zips import MAX_ZIP_TABLE, open_zip
 
 # fmt: off
 PICTURES = frozenset((
@@ -137,9 +138,13 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
             for entry in entries:
                 if _hidden(entry.name):
                     continue
-                if entry.is_file():
+                try:
+                    is_file, is_folder = entry.is_file(), entry.is_dir()
+                except OSError:  # a link to itself
+                    is_file = is_folder = False
+                if is_file:
                     yield folder + entry.name, ""
-                elif entry.is_dir():
+                elif is_folder:
                     folders.append(f"{folder}{entry.name}/")
                 else:
                     yield folder + entry.name, _NOT_A_FILE
@@ -163,18 +168,22 @@ def _zip(path: Path) -> Source:
     zips: list[str] = []
     ignored = 0
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path, MAX_ZIP_TABLE) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise FaceganError(f"{path} is a damaged zip: {error}.", "Download or pack it again.") from error
+    except (zipfile.BadZipFile, OSError) as error:
+        raise FaceganError(
+            f"{path} is damaged, or not a zip to be read in place: {str(error).rstrip('.')}.",
+            "Download or pack it again, or unpack it and name the folder.",
+        ) from error
+    last = {_slashed(member): member for member in members}  # of two with one name, unpacking would leave the last
     for member in members:
-        name = member.filename.replace("\\", "/")  # as some Windows tools pack
+        name = _slashed(member)
         parts = name.split("/")
         suffix = _suffix(name)
         if member.is_dir() or any(_hidden(part) and part not in (".", "..") for part in parts):
             continue
         if suffix in PICTURES:
-            fault = _fault(member, parts)
+            fault = _fault(member, parts) or (_TWICE if last[name] is not member else "")
             if fault:
                 unusable.append((name, fault))
             else:
@@ -199,7 +208,12 @@ def _zip(path: Path) -> Source:
     )
 
 
+def _slashed(member: zipfile.ZipInfo) -> str:
+    return member.filename.replace("\\", "/")  # as some Windows tools pack
+
+
 _ENCRYPTED = "encrypted in the zip"
+_TWICE = "replaced by a later photo of the same name in the zip"
 
 
 def _fault(member: zipfile.ZipInfo, parts: Sequence[str]) -> str:
@@ -212,8 +226,8 @@ def _fault(member: zipfile.ZipInfo, parts: Sequence[str]) -> str:
         return "a link, not a photo"
     if member.compress_type not in (STORED, DEFLATED):
         return f"packed with method {member.compress_type}, which is not read in place: unpack the zip first"
-    if member.file_size > MAX_FILE_BYTES:
-        return f"too large for a photo: {member.file_size:,} bytes"
+    if max(member.file_size, member.compress_size) > MAX_FILE_BYTES:
+        return f"too large for a photo: {max(member.file_size, member.compress_size):,} bytes"
     return ""
 
 

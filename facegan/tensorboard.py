@@ -36,9 +36,9 @@ def open_log(folder: Path, images_seen: int) -> Callable[[Event], None]:
             for name, value in event.row.items():
                 if name != "images_seen":
                     writer.add_scalar(name, value, seen)
-        else:
+        elif isinstance(event, Wrote):
             if event.path.parent.name == "samples":
-                with Image.open(event.path) as picture:
+                with Image.open(event.path, formats=["PNG"]) as picture:
                     writer.add_image("samples", np.asarray(picture), seen, dataformats="HWC")
             writer.flush()
 

@@ -112,7 +112,7 @@ class _Helpers:
         with self._lock:
             if self._closed:
                 raise EOFError
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603, this Python, with nothing in its arguments that a file brought
                 [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **own_group
             )
             self._processes.append(process)
@@ -126,7 +126,7 @@ class _Helpers:
             assert process.stdout is not None
             pickle.dump(task, process.stdin, pickle.HIGHEST_PROTOCOL)
             process.stdin.flush()
-            result = pickle.load(process.stdout)
+            result = pickle.load(process.stdout)  # noqa: S301, a pipe from a process of our own
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             raise FaceganError(
                 "A worker process ended before its work was done.", "If memory ran out, use fewer: --workers 1"
@@ -153,7 +153,7 @@ def serve(work: str) -> None:
 def _serve(function: Callable[[Any], Any], tasks: IO[bytes], answers: IO[bytes]) -> None:
     while True:
         try:
-            task = pickle.load(tasks)
+            task = pickle.load(tasks)  # noqa: S301, a pipe from the process that started this one
         except EOFError:
             return
         try:

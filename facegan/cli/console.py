@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
-from rich.markup import escape
+from rich.markup import escape as without_markup
 from rich.text import Text
 
-from facegan.errors import FaceganError, Interrupted
+from facegan.errors import FaceganError, Interrupted, visible
 from facegan.world import ALONE, World
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ def speak_for(world: World) -> None:
     global _world
     _world = world
     out.quiet = err.quiet = not world.first
+
+
+def escape(text: str) -> str:
+    """Text to be shown as it is: its brackets are no markup, and control characters but line feeds are spelled out."""
+    return without_markup("\n".join(map(visible, text.split("\n"))))
 
 
 def say(text: str) -> None:

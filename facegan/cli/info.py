@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from facegan.cli import console
 from facegan.cli.options import OptionalPath
+from facegan.errors import UsageError
 
 
 def info(
@@ -20,6 +22,9 @@ def info(
             show_default=False,
         ),
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Of a dataset: also read all pixels and compare them with their SHA-256.")
+    ] = False,
 ) -> None:
     """Say what a dataset, run, checkpoint or generator is."""
     from facegan.describe import describe
@@ -31,3 +36,17 @@ def info(
     path = PATH if str(path) == NAME else path
     kind, facts = describe(path)
     console.table(f"{kind} {path}", facts)
+    if verify:
+        if kind != "dataset":
+            raise UsageError(f"--verify is for datasets, and {path} is a {kind}.", "Others are checked when opened.")
+        _verify(path)
+
+
+def _verify(path: Path) -> None:
+    from facegan.datasetdir import read_dataset_json, verify_pixels
+
+    dataset = read_dataset_json(path)
+    with console.progress("bytes") as bar:
+        task = bar.add_task("verifying", total=None, rate="")
+        verify_pixels(dataset, lambda done, total: bar.update(task, completed=done, total=total))
+    console.say("verified: the pixels are those that were written")
