@@ -30,6 +30,7 @@ from facegan.networks.subpixel import transposed_convolution
 
 _FLAT = 1e-12
 """A slope below this has no direction: the penalty's gradient is taken as zero there, as autograd takes it."""
+_ALL = slice(None)
 _SMALL_MAP = 4
 """Maps of up to so many pixels a side leave direct convolutions on a CPU at half of their speed; matrices do not."""
 
@@ -129,7 +130,7 @@ def critic_gradients(
         deltas.insert(0, delta)
         if layer is not layers[0]:
             delta = layer.to_inputs(delta)
-    gradients = layers[0].to_inputs(delta[mixed]).to(scores.dtype)
+    gradients = layers[0].to_inputs(delta[mixed], mixed).to(scores.dtype)
     norms = gradients.flatten(1).norm(dim=1)
     penalty = losses.gradient_penalty(norms)
     pull = (norms > _FLAT) * (1 - 1 / norms.clamp_min(_FLAT)) * (2 * penalty_weight / batch)
@@ -167,10 +168,11 @@ class _Convolution:
         self.inputs = x
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
 
-    def to_inputs(self, delta: Tensor) -> Tensor:
-        if self.weight.shape[1] == 3 and self.stride == 2:
+    def to_inputs(self, delta: Tensor, rows: slice = _ALL) -> Tensor:
+        kernel, few = self.weight.shape[-1], self.weight.shape[1] <= 3
+        if few and self.stride == 2 and 3 <= kernel <= 5 and self.padding == (kernel - 1) // 2:
             return transposed_convolution(delta, self.weight, self.padding)
-        return self._backward(delta, self.inputs, (True, False, False))[0]
+        return self._backward(delta, self.inputs[rows], (True, False, False))[0]
 
     def tangent(self, t: Tensor, rows: slice) -> Tensor:
         self.inputs[rows] = t

@@ -69,6 +69,35 @@ def test_both_kinds_of_convolution(small, monkeypatch):
     test_equals_double_backward("keras-faces-64", False)
 
 
+class Chain(nn.Module):
+    """Two convolutions, of any kernel, padding and stride."""
+
+    def __init__(self, kernel: int, padding: int, stride: int) -> None:
+        super().__init__()
+        first = nn.Conv2d(3, 4, kernel, padding=padding, stride=stride)
+        side = (16 + 2 * padding - kernel) // stride + 1
+        self.chain = nn.Sequential(first, nn.LeakyReLU(0.1), nn.Conv2d(4, 5, 3, padding=1), nn.LeakyReLU(0.3))
+        self.score = nn.Linear(5 * side * side, 1)
+
+    def layers(self) -> list[nn.Module]:
+        return [*self.chain, self.score]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.score(self.chain(x).flatten(1)).squeeze(1)
+
+
+@pytest.mark.parametrize("geometry", [(7, 3, 2), (5, 0, 2), (3, 1, 1), (4, 1, 2), (2, 0, 2)])
+def test_any_kernel_padding_and_stride(geometry):
+    critic = with_biases(Chain(*geometry))
+    assert why_not(critic) is None
+    images = batch(16)
+    critic_gradients(critic, *images, penalty_weight=10, dtype=torch.float64)
+    ours = [p.grad.clone() for p in critic.parameters()]
+    double_backward(critic, *images)
+    for gradient, parameter in zip(ours, critic.parameters(), strict=True):
+        assert_close(gradient, parameter.grad, rtol=1e-9, atol=1e-13)
+
+
 def test_a_critic_without_slope_is_pulled_nowhere():
     """Where the slope is zero its direction is not defined: the gradient is zero, not NaN."""
     critic = with_biases(build_critic(tiny("dcgan")))
