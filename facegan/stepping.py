@@ -133,7 +133,6 @@ class DeviceSteps:
         with torch.no_grad():
             for tensor, value in zip(_tensors(trainer), before, strict=True):
                 tensor.copy_(value)
-        trainer.generator_optimiser.zero_grad()
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._random)
         try:
