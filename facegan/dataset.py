@@ -24,6 +24,16 @@ class Batches(Protocol):
         """The `size` images that follow `images_seen`: uint8 (size, S, S, 3)."""
 
 
+class NoiseImages:
+    """Random pixels in memory instead of a dataset: a step's speed does not depend on what its images show."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self.images: Pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+
+    def batch(self, images_seen: int, size: int) -> Pixels:
+        return self.images[np.arange(images_seen, images_seen + size) % len(self.images)]
+
+
 class Dataset:
     """The memory-mapped images of a dataset directory.
 

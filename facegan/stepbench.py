@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facegan.config import Config
-from facegan.dataset import Batches, Pixels, to_images
+from facegan.dataset import Batches, NoiseImages, to_images
 from facegan.device import keep_memory, use_tf32
 from facegan.loop import step_inputs
 from facegan.noise import StepNoise, ends_cycle
@@ -30,16 +30,6 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-class NoiseImages:
-    """Random pixels in memory instead of a dataset: a step's speed does not depend on what its images show."""
-
-    def __init__(self, count: int, size: int) -> None:
-        self.images: Pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
-
-    def batch(self, images_seen: int, size: int) -> Pixels:
-        return self.images[np.arange(images_seen, images_seen + size) % len(self.images)]
 
 
 class Stepper(Protocol):
