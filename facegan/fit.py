@@ -104,11 +104,11 @@ def fit_batch(config: Config, device: torch.device, world: World = ALONE) -> tup
     """
     wanted = config.training.batch_size
     if fits(config, device, world):
-        return config, f"batch size: {wanted}, as the preset has it; it fits the memory of {_name(device)}"
+        return config, f"batch size: {wanted}, which fits the memory of {_name(device)}"
     found = largest_batch(config, device, world)
     if found is None:
         raise _nothing_fits(device, world)
-    note = f"batch size: {found}, as the preset's {wanted} does not fit the memory of {_name(device)}. {_SMALLER}"
+    note = f"batch size: {found}, as {wanted} does not fit the memory of {_name(device)}. {_SMALLER}"
     return config.override({_BATCH: found}), note
 
 

@@ -141,11 +141,11 @@ def test_auto(dataset, memory_for):
     memory_for(own)
     code, _, err = cli(*TRAIN, "--batch-size", "auto")
     assert code == 0, err
-    assert f"batch size: {own}, as the preset has it" in err
+    assert f"batch size: {own}, which fits the memory" in err
     memory_for(own // 2 + 1)
     code, _, err = cli(*TRAIN, "--batch-size", "auto", "--name", "less")
     assert code == 0, err
-    assert f"batch size: {own // 2}, as the preset's {own} does not fit" in err
+    assert f"batch size: {own // 2}, as {own} does not fit" in err
     written = [json.loads(next(Path("runs").glob(f"*{name}/config.json")).read_text()) for name in ("dcgan", "less")]
     assert [config["training"]["batch_size"] for config in written] == [own, own // 2]
 
