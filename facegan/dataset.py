@@ -31,6 +31,22 @@ class Batches(Protocol):
         """The indices of all images in the order of one epoch."""
 
 
+class NoiseImages:
+    """Random pixels in memory instead of a dataset: a step's speed does not depend on what its images show."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self.images: Pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def order_of(self, epoch: int) -> NDArray[np.int64]:
+        return np.arange(len(self))
+
+    def batch(self, images_seen: int, size: int) -> Pixels:
+        return self.images[np.arange(images_seen, images_seen + size) % len(self.images)]
+
+
 class Dataset:
     """The memory-mapped images of a dataset directory.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import platform
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 
@@ -94,12 +96,25 @@ def keep_memory(keep: bool = True) -> bool:
     Returns:
         Whether the C library could be told; only glibc can.
     """
-    if not sys.platform.startswith("linux"):
+    mallopt = _of_glibc("mallopt")
+    if mallopt is None:
         return False
     options = _MALLOC_OPTIONS if keep else _MALLOC_DEFAULTS
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library
-        return False
     told = [mallopt(number, value) for number, value in options.values()]
     return told == [1] * len(told)
+
+
+def release_memory(device: torch.device) -> None:
+    """Give memory that no tensor uses any more back to the device or to the system, so that something else fits."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+    if malloc_trim := _of_glibc("malloc_trim"):
+        malloc_trim(0)
+
+
+def _of_glibc(name: str) -> Any:
+    """A function that glibc alone has; None elsewhere."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None

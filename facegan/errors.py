@@ -32,3 +32,22 @@ class Interrupted(FaceganError):
     def __init__(self, message: str, hint: str = "", *, signum: int) -> None:
         super().__init__(message, hint)
         self.signum = signum
+
+
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "alloc_failed",  # cuDNN and cuBLAS
+    "could not create a primitive",  # oneDNN, which says no more
+)
+"""How torch and the libraries below it say it, on GPU and CPU, in small letters."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of whatever type says that memory ran out: told by its text, which needs no torch."""
+    if isinstance(error, FaceganError):
+        return False
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _OUT_OF_MEMORY)

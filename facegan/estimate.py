@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from facegan.fit import memory_watched
 from facegan.launch import Plan
 from facegan.loop import total_images
 from facegan.quantities import duration
@@ -41,7 +42,15 @@ def estimate(plan: Plan) -> Estimate:
     """Time a few cycles of the real step on the real data, and add up what will be written. Writes nothing.
 
     A cycle is n_critic critic updates and one of the generator. The figures are rough: a busy machine is slower.
+
+    Raises:
+        FaceganError: the batch does not fit the memory; it names one that does.
     """
+    with memory_watched(plan.config, plan.device, plan.world, going_on=plan.run is not None):
+        return _measured(plan)
+
+
+def _measured(plan: Plan) -> Estimate:
     trainer = plan.trainer()
     steps = steps_of(trainer, plan.dataset)
     batch, n_critic = plan.config.training.batch_size, plan.config.training.n_critic

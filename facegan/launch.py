@@ -17,6 +17,7 @@ from facegan.config import Config
 from facegan.dataset import Dataset
 from facegan.device import choose_device, choose_precision, keep_memory, use_tf32
 from facegan.errors import FaceganError, UsageError
+from facegan.fit import fit_batch
 from facegan.loop import total_images
 from facegan.presets import DEFAULT, ORIGINS, PRESETS
 from facegan.provenance import broken_promises, environment, read_provenance, write_provenance
@@ -80,6 +81,7 @@ def plan_new(
     device: str,
     start: Path | None = None,
     world: World = ALONE,
+    auto_batch: bool = False,
 ) -> Plan:
     """A new run on a dataset.
 
@@ -87,6 +89,7 @@ def plan_new(
         preset: a name in PRESETS; None takes the default, or with `start` the configuration that comes with it.
         overrides: dotted configuration paths and their values.
         start: a generator or checkpoint whose weights the run starts from.
+        auto_batch: make the batch smaller where it does not fit the memory.
 
     Raises:
         UsageError: an unknown preset, or a value out of range.
@@ -118,7 +121,12 @@ def plan_new(
     if len(dataset) < FEW_IMAGES:
         notes.append(f"{len(dataset):,} images are few: expect rough faces, much like those; a thousand is a start")
     where = world.take_device(choose_device(device))
-    return _checked(Plan(config, dataset, where, start=source, notes=tuple(notes), world=world))
+    plan = Plan(config, dataset, where, start=source, notes=tuple(notes), world=world)
+    if not auto_batch:
+        return _checked(plan)
+    shared = config.override({"training.batch_size": max(config.training.batch_size // world.size, 1) * world.size})
+    config, note = fit_batch(_checked(replace(plan, config=shared), "auto").config, where, world)
+    return replace(plan, config=config, notes=(*notes, note))
 
 
 def plan_resume(
@@ -180,11 +188,11 @@ def plan_resume(
     return _checked(Plan(config, dataset, where, run, checkpoint, notes=tuple(notes), world=world))
 
 
-def _checked(plan: Plan) -> Plan:
-    """The plan, if its batches can be shared by all processes and all of them have the same one."""
+def _checked(plan: Plan, batch: str = "") -> Plan:
+    """The plan, if its batches can be shared by all processes and all of them have the same one, and find it alike."""
     plan.world.check_batch(plan.config.training.batch_size)
     facts = {
-        "configuration": plan.config.to_json(),
+        "configuration": plan.config.to_json() + batch,
         "dataset": plan.dataset.info.pixels_sha256,
         "checkpoint to go on from": str(plan.checkpoint.images_seen if plan.checkpoint else 0),
     }

@@ -12,11 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from facegan.config import Config
-from facegan.dataset import Batches, Pixels, to_images
+from facegan.dataset import Batches, NoiseImages, to_images
 from facegan.device import keep_memory, use_tf32
 from facegan.noise import StepNoise, ends_cycle
 from facegan.rounds import SHORTEST
@@ -31,22 +30,6 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-class NoiseImages:
-    """Random pixels in memory instead of a dataset: a step's speed does not depend on what its images show."""
-
-    def __init__(self, count: int, size: int) -> None:
-        self.images: Pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def order_of(self, epoch: int) -> NDArray[np.int64]:
-        return np.arange(len(self))
-
-    def batch(self, images_seen: int, size: int) -> Pixels:
-        return self.images[np.arange(images_seen, images_seen + size) % len(self.images)]
 
 
 class Stepper(Protocol):

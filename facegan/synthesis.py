@@ -10,6 +10,8 @@ from torch import nn
 
 from facegan.config import Networks
 from facegan.dataset import Pixels, to_pixels
+from facegan.device import release_memory
+from facegan.errors import FaceganError, is_out_of_memory
 from facegan.latents import Latents
 
 _PIXELS_PER_BATCH = 64 * 64 * 64
@@ -21,19 +23,45 @@ def batches(generator: nn.Module, networks: Networks, latents: Latents) -> Itera
     """Faces of `latents` (N, latent_dim), a few at a time: uint8 (n, size, size, 3).
 
     Computed in float32 with the generator in eval mode, which is restored afterwards. A face depends on its latent
-    alone; another batch size or device changes it by at most the last bit or two of a pixel.
+    alone; another batch size or device changes it by at most the last bit or two of a pixel. Where memory runs out they
+    are drawn fewer at a time, down to one.
+
+    Raises:
+        FaceganError: there is no memory for a single face.
     """
-    low, high = networks.pixel_range
-    step = max(1, _PIXELS_PER_BATCH // networks.size**2)
     device = next(generator.parameters()).device
     was_training = generator.training
     generator.eval()
+    step = min(len(latents), max(1, _PIXELS_PER_BATCH // networks.size**2))
+    start = 0
     try:
-        for start in range(0, len(latents), step):
-            z = torch.from_numpy(np.ascontiguousarray(latents[start : start + step])).to(device)
-            yield to_pixels((generator(z) - low) * (2 / (high - low)) - 1)
+        while start < len(latents):
+            faces = _drawn(generator, networks, latents[start : start + step])
+            if faces is not None:
+                yield faces
+                start += len(faces)
+            elif step > 1:
+                release_memory(device)
+                step //= 2
+            else:
+                raise FaceganError(
+                    f"There is not enough memory to draw a single face of {networks.size} px.",
+                    "End other programs that use it" + (", or use --device cpu." if device.type != "cpu" else "."),
+                )
     finally:
         generator.train(was_training)
+
+
+def _drawn(generator: nn.Module, networks: Networks, latents: Latents) -> Pixels | None:
+    """Faces of all `latents` in one batch; None where memory runs out."""
+    low, high = networks.pixel_range
+    try:
+        z = torch.from_numpy(np.ascontiguousarray(latents)).to(next(generator.parameters()).device)
+        return to_pixels((generator(z) - low) * (2 / (high - low)) - 1)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
 
 
 def draw_faces(generator: nn.Module, networks: Networks, latents: Latents) -> Pixels:

@@ -66,6 +66,25 @@ def in_order(work: Callable[[Task], Result], tasks: Iterable[Task], workers: int
             yield pending.popleft().result()
 
 
+class WorkerEnded(FaceganError):
+    """A helper process ended before its work was done."""
+
+
+def apart(work: Callable[[Task], Result], task: Task) -> Result:
+    """work(task) in a helper process of its own, so that whatever goes wrong there leaves this one alone.
+
+    What the helper prints, such as a library's last words, is not shown.
+
+    Args:
+        work: a function at the top of an importable module. Task and result are pickled.
+
+    Raises:
+        WorkerEnded: it crashed or was killed. An exception in `work` comes through as it is.
+    """
+    with _Helpers(work, 1, quiet=True) as helpers:
+        return helpers.submit(task).result()
+
+
 def _done(result: Result) -> Future[Result]:
     future: Future[Result] = Future()
     future.set_result(result)
@@ -75,7 +94,8 @@ def _done(result: Result) -> Future[Result]:
 class _Helpers:
     """A thread per helper process hands it tasks and waits for the results."""
 
-    def __init__(self, work: Callable[[Any], Any], count: int) -> None:
+    def __init__(self, work: Callable[[Any], Any], count: int, *, quiet: bool = False) -> None:
+        self._errors = subprocess.DEVNULL if quiet else None
         self._work = f"{work.__module__}:{work.__qualname__}"
         self._threads = ThreadPoolExecutor(count, "facegan-helper")
         self._mine = threading.local()
@@ -113,7 +133,11 @@ class _Helpers:
             if self._closed:
                 raise EOFError
             process = subprocess.Popen(  # noqa: S603, this Python, with nothing in its arguments that a file brought
-                [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **own_group
+                [sys.executable, "-c", code],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                **own_group,
             )
             self._processes.append(process)
         self._mine.process = process
@@ -128,7 +152,7 @@ class _Helpers:
             process.stdin.flush()
             result = pickle.load(process.stdout)  # noqa: S301, a pipe from a process of our own
         except (EOFError, OSError, pickle.UnpicklingError) as error:
-            raise FaceganError(
+            raise WorkerEnded(
                 "A worker process ended before its work was done.", "If memory ran out, use fewer: --workers 1"
             ) from error
         self.ready = True

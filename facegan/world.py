@@ -15,7 +15,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from facegan.errors import FaceganError
+from facegan.errors import FaceganError, is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -254,6 +254,8 @@ def _others_alive() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         raise FaceganError(
             "another process of this run has ended, and so this one stops.",
             "Its own message, or torchrun's, says why. Then go on from the last checkpoint with --resume.",

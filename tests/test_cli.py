@@ -78,13 +78,11 @@ def test_python_dash_m_and_version():
 def test_every_flag_arrives(flag):
     """Each flag of `train` that sets the configuration changes exactly its field, and no flag has a default."""
     assert inspect.signature(train).parameters[flag].default is None
-    overrides = to_overrides({flag: "1.5k" if flag == "images" else 3 if flag == "seed" else 1})
-    assert FIELDS[flag] in overrides
-    value = {"precision": "bf16", "penalty": "textbook", "images": "1.5k", "flip": False, "tensorboard": True}.get(
-        flag, 0
-    )
-    if flag not in ("precision", "penalty", "images", "flip", "tensorboard"):
-        value = 0.125 if flag.endswith(("lr", "beta1", "beta2", "decay")) else 7
+    value = {
+        "precision": "bf16", "penalty": "textbook", "images": "1.5k", "flip": False, "tensorboard": True,
+        "batch_size": "7",
+    }.get(flag, 0.125 if flag.endswith(("lr", "beta1", "beta2", "decay")) else 7)  # fmt: skip
+    assert FIELDS[flag] in to_overrides({flag: value})
     before = PRESETS["dcgan"]
     after = before.override(to_overrides({flag: value}))
     changed = {path for path, old in _leaves(before.to_dict()).items() if _leaves(after.to_dict())[path] != old}
@@ -232,7 +230,10 @@ BAD = [
     ("train --run text.pt", 1, "not a run"),
     (f"sample ckpt.safetensors --out {'a' * 300}.png", 1, "File name too long"),
     ("train --resume --preset dcgan", 2, "--preset belongs to a new run"),
-    ("train --data data --images none", 2, "'none' is not a count"),
+    ("train --data data --images none", 2, "--images: 'none' is not a count"),
+    ("train --batch-size many", 2, "--batch-size: 'many' is neither a whole number nor 'auto'"),
+    ("train --batch-size 0", 2, "--batch-size: batch_size must be at least 1"),
+    ("train --resume --batch-size auto", 2, "--batch-size auto belongs to a new run"),
     ("train --preset nonsense --data folder", 2, "no preset 'nonsense'"),
     ("preprocess none", 1, "none"),
     ("preprocess folder --size 63", 2, "63"),

@@ -32,3 +32,11 @@ def test_a_worker_that_dies_is_an_error_in_a_sentence(monkeypatch: pytest.Monkey
     # The first is worked here; the one that kills comes early enough to be sent to a helper.
     with pytest.raises(FaceganError, match="worker process ended"):
         list(workers.in_order(slowly, [1, 1007, 2, 3], 2))
+
+
+def test_work_apart_may_crash():
+    assert workers.apart(abs, -3) == 3
+    with pytest.raises(ZeroDivisionError):
+        workers.apart(eval, "1/0")
+    with pytest.raises(workers.WorkerEnded):
+        workers.apart(os._exit, 0)

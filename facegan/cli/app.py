@@ -18,7 +18,7 @@ from facegan.cli.interpolate import interpolate
 from facegan.cli.preprocess import preprocess
 from facegan.cli.sample import sample
 from facegan.cli.train import train
-from facegan.errors import FaceganError, Interrupted, UsageError
+from facegan.errors import FaceganError, Interrupted, UsageError, is_out_of_memory
 
 app = typer.Typer(
     name="facegan",
@@ -29,9 +29,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
-"""How torch's allocators on GPU and CPU say it; the exception's type would need torch to be imported."""
 
 
 def _version(wanted: bool) -> None:
@@ -83,7 +80,7 @@ def main() -> None:
 
 def _in_words(error: Exception) -> FaceganError:
     """What nobody foresaw, as a sentence all the same."""
-    if isinstance(error, MemoryError) or any(sign in str(error) for sign in _OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         return FaceganError(
             "There is not enough memory for this.", "Use a smaller --batch-size, --width or --count, or --device cpu."
         )

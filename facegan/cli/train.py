@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from facegan.loop import Event
 
 DEMO = "demo"
+AUTO = "auto"
 
 _RUN, _NETWORK, _OPTIMISER, _OUTPUT = "Which run", "Networks", "Training", "What is written"
 
@@ -84,7 +85,14 @@ def train(
     ] = False,
     epochs: Annotated[Real, _flag(_OPTIMISER, "How long: times that the critic sees every image.")] = None,
     images: Annotated[Text, _flag(_OPTIMISER, "How long: images seen, such as 200k or 1.5M.", metavar="COUNT")] = None,
-    batch_size: Annotated[Whole, _flag(_OPTIMISER, "Images per step, of all processes together.")] = None,
+    batch_size: Annotated[
+        Text,
+        _flag(
+            _OPTIMISER,
+            "Images per step, of all processes together; auto: the preset's, or what fits the memory.",
+            metavar="COUNT",
+        ),
+    ] = None,
     n_critic: Annotated[Whole, _flag(_OPTIMISER, "Critic updates per generator update.")] = None,
     device: Annotated[Text, _flag(_OPTIMISER, "auto, cpu, cuda, cuda:1 or mps.", metavar="DEVICE")] = None,
     precision: Annotated[Text, _flag(_OPTIMISER, "auto, fp32 or bf16.")] = None,
@@ -119,11 +127,11 @@ def train(
 ) -> None:
     """Train a face generator on a dataset, or go on with a run."""
     given = {flag: value for flag, value in locals().items() if flag in FIELDS and value is not None}
-    overrides = to_overrides(given)
     check_flags(given, PRESETS.get(preset or DEFAULT, PRESETS[DEFAULT]))
+    overrides = to_overrides(given)
     with joined() as world:
         console.speak_for(world)
-        plan = _plan(data, preset, start, resume, run, name, overrides, device, world)
+        plan = _plan(data, preset, start, resume, run, name, overrides, device, world, batch_size == AUTO)
         for text in plan.notes:
             console.note(text)
         if dry_run:
@@ -139,16 +147,26 @@ def to_overrides(given: dict[str, Any]) -> dict[str, Any]:
     """Flags and their values -> configuration paths and values; the one place where flags meet the configuration.
 
     Raises:
-        UsageError: both --epochs and --images.
+        UsageError: both --epochs and --images, or a text that is not a number.
     """
     if "epochs" in given and "images" in given:
         raise UsageError("--epochs and --images both say how long to train.", "Give one of them.")
     overrides = {FIELDS[flag]: value for flag, value in given.items()}
+    if given.get("batch_size") == AUTO:
+        del overrides[FIELDS["batch_size"]]  # found when the device is known
+    elif "batch_size" in given:
+        overrides[FIELDS["batch_size"]] = _whole(given["batch_size"])
     if "epochs" in given:
         overrides["training.images"] = None
     if "images" in given:
         overrides |= {"training.images": parse_count(given["images"]), "training.epochs": None}
     return overrides
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise UsageError(f"{text!r} is neither a whole number nor {AUTO!r}.", "Write it as 64.")
+    return int(text)
 
 
 def check_flags(given: dict[str, Any], config: Config) -> None:
@@ -170,11 +188,12 @@ def _plan(
     overrides: dict[str, Any],
     device: str | None,
     world: World,
+    auto_batch: bool,
 ) -> Plan:
     from facegan.rundir import RunDir, newest_run
 
     if resume or run:
-        given = {"--preset": preset, "--from": start, "--name": name}
+        given = {"--preset": preset, "--from": start, "--name": name, f"--batch-size {AUTO}": auto_batch or None}
         if clash := [flag for flag, value in given.items() if value is not None]:
             raise UsageError(f"{clash[0]} belongs to a new run, not to one that goes on.", "Leave it out.")
         directory = RunDir(run) if run else newest_run()
@@ -204,11 +223,12 @@ def _plan(
         path = find_dataset().path
     from facegan.launch import plan_new
 
-    return plan_new(path, preset, overrides, device or "auto", origin, world)
+    return plan_new(path, preset, overrides, device or "auto", origin, world, auto_batch)
 
 
 def _train(plan: Plan, name: str | None) -> None:
     from facegan.device import choose_precision, describe_device
+    from facegan.fit import memory_watched
     from facegan.launch import open_run, this_command
     from facegan.loop import Loop, Wrote
 
@@ -217,7 +237,8 @@ def _train(plan: Plan, name: str | None) -> None:
     console.note(f"device: {describe_device(plan.device)}, {precision}")
     console.say(f"run: {directory.path}")
     written: dict[Path, None] = {}
-    with signals(plan.world) as stopped, _Display(plan) as display:
+    watched = memory_watched(plan.config, plan.device, plan.world, going_on=plan.run is not None)
+    with watched, signals(plan.world) as stopped, _Display(plan) as display:
         sinks: list[Callable[[Event], None]] = [display.show]
         if plan.config.output.tensorboard and plan.world.first:
             from facegan.tensorboard import open_log

@@ -1,0 +1,165 @@
+"""Which batch size fits the memory, found by trying."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from facegan.config import Config
+from facegan.dataset import NoiseImages
+from facegan.device import describe_device, keep_memory, release_memory
+from facegan.errors import FaceganError, is_out_of_memory
+from facegan.stepping import steps_of
+from facegan.trainer import Trainer
+from facegan.workers import WorkerEnded, apart
+from facegan.world import ALONE, World
+
+SMALLEST = 2
+"""Images that batch norm needs, which every generator has."""
+
+_BATCH = "training.batch_size"
+_SMALLER = "A smaller batch changes the training: its gradients are noisier, and an epoch has more steps."
+
+
+def fits(config: Config, device: torch.device, world: World = ALONE) -> bool:
+    """Whether a whole cycle of training, the critic's update and the generator's, fits the memory of every process.
+
+    Each process of `world` tries its share of the batch by itself, on new networks and random images. Memory that the
+    caller still holds counts against it.
+    """
+    share = max(SMALLEST, config.training.batch_size // world.size)
+    fit = _tried(config.override({_BATCH: share}), device)
+    return not world.agree(int(not fit))
+
+
+def _tried(config: Config, device: torch.device) -> bool:
+    """On a CPU in a process of its own: where memory runs out there, libraries crash and systems kill."""
+    if device.type != "cpu":
+        return try_cycle((config, device))
+    try:
+        return apart(try_cycle_and_die_first, (config, device))
+    except WorkerEnded:
+        return False
+
+
+def try_cycle_and_die_first(trial: tuple[Config, torch.device]) -> bool:
+    """`try_cycle` in a process that Linux kills before any other where memory runs out."""
+    with suppress(OSError):  # another system
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    return try_cycle(trial)
+
+
+def try_cycle(trial: tuple[Config, torch.device]) -> bool:
+    """Whether this process, as it is, can train with a configuration on a device."""
+    config, device = trial
+    try:
+        _train_a_little(config, device)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        fit = False
+    else:
+        fit = True
+    release_memory(device)  # here, where the exception holds the tensors of the trial no longer
+    return fit
+
+
+def _train_a_little(config: Config, device: torch.device) -> None:
+    """The last step of two cycles, in which both networks are updated: from the second on Adam has its moments."""
+    batch, n_critic = config.training.batch_size, config.training.n_critic
+    trainer = Trainer(config, device)
+    steps = steps_of(trainer, NoiseImages(batch, config.networks.size))
+    for cycle in (1, 2):
+        trainer.images_seen = (cycle * n_critic - 1) * batch
+        metrics = steps.step()
+    float(metrics["critic_loss"])  # waits for the device
+
+
+def largest_batch(config: Config, device: torch.device, world: World = ALONE) -> int | None:
+    """The largest half, quarter, ... of the configuration's batch that fits; None where not even SMALLEST images do.
+
+    With several processes it is a multiple of their number, the same in all of them.
+    """
+    share = config.training.batch_size // world.size
+    while (share := share // 2) and (batch := share * world.size) >= SMALLEST:
+        if fits(config.override({_BATCH: batch}), device, world):
+            return batch
+    return None
+
+
+def fit_batch(config: Config, device: torch.device, world: World = ALONE) -> tuple[Config, str]:
+    """The configuration with its own batch where that fits, else with the largest half, quarter, ... that does.
+
+    It is never made larger: that would be another training.
+
+    Returns:
+        The configuration, and a note for the user on what was chosen and why.
+
+    Raises:
+        FaceganError: nothing fits.
+    """
+    wanted = config.training.batch_size
+    if fits(config, device, world):
+        return config, f"batch size: {wanted}, which fits the memory of {_name(device)}"
+    found = largest_batch(config, device, world)
+    if found is None:
+        raise _nothing_fits(device, world)
+    note = f"batch size: {found}, as {wanted} does not fit the memory of {_name(device)}. {_SMALLER}"
+    return config.override({_BATCH: found}), note
+
+
+@contextmanager
+def memory_watched(
+    config: Config, device: torch.device, world: World = ALONE, *, going_on: bool = False
+) -> Iterator[None]:
+    """Training inside. Where its memory runs out, the error becomes a sentence that names a batch size that fits.
+
+    No variable of the caller may hold the trainer: the tensors of all frames that the error has left are dropped
+    before something smaller is tried. Of several processes one alone comes here, and tries its own share.
+
+    Args:
+        going_on: whether the run has begun before, so that its batch size is fixed.
+
+    Raises:
+        FaceganError: instead of an error of memory; all others go through.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+        keep_memory(False)
+        release_memory(device)
+        raise _too_large(config, device, world, going_on) from error
+
+
+def _too_large(config: Config, device: torch.device, world: World, going_on: bool) -> FaceganError:
+    batch = config.training.batch_size
+    found = largest_batch(config.override({_BATCH: batch // world.size}), device)
+    if found is None:
+        return _nothing_fits(device, world)
+    option = f"--batch-size {found * world.size}"
+    return FaceganError(
+        f"A batch of {batch} images does not fit the memory of {_name(device)}; one of {found * world.size} does, as a "
+        "trial has just shown.",
+        f"A run cannot change its batch size: free memory, or start a new run from this one with --from and {option}."
+        if going_on
+        else f"Use {option}, or --batch-size auto, which finds it. {_SMALLER}",
+    )
+
+
+def _nothing_fits(device: torch.device, world: World) -> FaceganError:
+    elsewhere = "" if device.type == "cpu" else ", or --device cpu"
+    return FaceganError(
+        f"Not even a batch of {max(SMALLEST, world.size)} images fits the memory of {_name(device)}.",
+        f"Use narrower networks, with --width and --critic-width{elsewhere}.",
+    )
+
+
+def _name(device: torch.device) -> str:
+    return describe_device(device) if device.type == "cuda" else "this machine"
