@@ -80,11 +80,9 @@ def test_every_flag_arrives(flag):
     assert inspect.signature(train).parameters[flag].default is None
     overrides = to_overrides({flag: "1.5k" if flag == "images" else 3 if flag == "seed" else 1})
     assert FIELDS[flag] in overrides
-    value = {"precision": "bf16", "penalty": "textbook", "images": "1.5k", "flip": False, "tensorboard": True}.get(
-        flag, 0
-    )
-    if flag not in ("precision", "penalty", "images", "flip", "tensorboard"):
-        value = 0.125 if flag.endswith(("lr", "beta1", "beta2", "decay")) else 7
+    special = {"precision": "bf16", "penalty": "textbook", "images": "1.5k", "flip": False, "tensorboard": True}
+    special["on_nan"] = "rollback"
+    value = special.get(flag, 0.125 if flag.endswith(("lr", "beta1", "beta2", "decay")) else 7)
     before = PRESETS["dcgan"]
     after = before.override(to_overrides({flag: value}))
     changed = {path for path, old in _leaves(before.to_dict()).items() if _leaves(after.to_dict())[path] != old}
