@@ -22,8 +22,8 @@ from facegan.files import atomic_path
 _PALETTE_SAMPLE = 8192  # pixels of a frame that its palette is made from: more than twice as many measure hardly better
 _PAPER = "white"
 MAX_HELD = 2_000_000_000
-"""Most pixels of all frames of a GIF or WebP together: Pillow holds them in memory until the file is written, at the
-bytes per pixel that docs/reliability.md gives."""
+"""Most pixels of all frames of a GIF or WebP together: Pillow holds them in memory until the file is written, a byte
+for each pixel of a GIF."""
 
 
 def write_animation(
