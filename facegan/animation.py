@@ -21,9 +21,14 @@ from facegan.files import atomic_path
 
 _PALETTE_SAMPLE = 8192  # pixels of a frame that its palette is made from: more than twice as many measure hardly better
 _PAPER = "white"
+MAX_HELD = 2_000_000_000
+"""Most pixels of all frames of a GIF or WebP together: Pillow holds them in memory until the file is written, a byte
+for each pixel of a GIF."""
 
 
-def write_animation(frames: Iterable[np.ndarray], path: Path, *, fps: float = 12, loop: bool = True) -> Path:
+def write_animation(
+    frames: Iterable[np.ndarray], path: Path, *, fps: float = 12, loop: bool = True, expected: int = 0
+) -> Path:
     """Write frames (H, W, 3) of uint8 as an animation, whole or not at all. The path's suffix chooses its type.
 
     `.gif`: a frame lasts a whole number of hundredths of a second, at least two (viewers slow down anything faster), so
@@ -40,13 +45,15 @@ def write_animation(frames: Iterable[np.ndarray], path: Path, *, fps: float = 12
         path: ends in .gif, .webp or .mp4; missing folders are made.
         fps: frames a second, above 0.
         loop: repeat for ever, or play once.
+        expected: how many frames will come, if it is known: too many are then refused after the first.
 
     Returns:
         `path`.
 
     Raises:
         FaceganError: another suffix, no frames, frames of different sizes, an `fps` that is no positive number, the
-            extra is missing, or the system refuses to write. What stood at `path` is then untouched.
+            extra is missing, more frames than a GIF or WebP can be made of in memory, or the system refuses to write.
+            What stood at `path` is then untouched.
     """
     path = Path(path)
     writers: dict[str, Callable[[Iterator[np.ndarray], Path, float, bool], None]]
@@ -59,7 +66,8 @@ def write_animation(frames: Iterable[np.ndarray], path: Path, *, fps: float = 12
     if write is _write_mp4:
         _require_ffmpeg(path)
     with atomic_path(path) as temporary:
-        write(_of_one_size(frames, path), temporary, fps, loop)
+        even = _of_one_size(frames, path)
+        write(even if write is _write_mp4 else _in_memory(even, path, expected), temporary, fps, loop)
     return path
 
 
@@ -100,6 +108,19 @@ def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarra
         yield frame
     if shape is None:
         raise FaceganError(f"There are no frames to write to {path}.", "Give at least one picture.")
+
+
+def _in_memory(frames: Iterator[np.ndarray], path: Path, expected: int) -> Iterator[np.ndarray]:
+    """The same frames, refused when they are more than MAX_HELD pixels, or will be."""
+    for n, frame in enumerate(frames, 1):
+        most = MAX_HELD // (frame.shape[0] * frame.shape[1])
+        if max(n, expected) > most:
+            raise FaceganError(
+                f"{path} can have at most {most:,} frames of {frame.shape[1]}x{frame.shape[0]}, as they are held in "
+                "memory.",
+                "End its name in .mp4, whose memory does not grow.",
+            )
+        yield frame
 
 
 def _write_gif(frames: Iterator[np.ndarray], path: Path, fps: float, loop: bool) -> None:

@@ -27,10 +27,13 @@ from facegan.rundir import RunDir, is_run
 from facegan.strictjson import parse_json
 from facegan.torchzip import DamagedError, ForeignError, read_torch_zip
 
-FORMAT_VERSION = 1
-GENERATOR_FORMAT = "facegan-generator"
+FORMAT_VERSION = 2
+"""Of checkpoints."""
+GENERATOR_FORMAT, GENERATOR_VERSION = "facegan-generator", 1
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: lambda content: {**content, "format_version": 2, "rollbacks": 0},
+}
 """Format version -> a function that turns a checkpoint of that version into one of the next."""
 
 _ENTRIES = {
@@ -38,6 +41,7 @@ _ENTRIES = {
     "config",
     "provenance",
     "images_seen",
+    "rollbacks",
     "generator",
     "critic",
     "averaged_generator",
@@ -159,17 +163,17 @@ def _migrate(content: object, path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or type(content.get("format_version")) is not int:
         raise FaceganError(f"{path} is not a facegan checkpoint: it has no format version.")
     while (version := content["format_version"]) != FORMAT_VERSION:
-        _refuse_newer(version, path)
+        _refuse_newer(version, FORMAT_VERSION, path)
         if version not in MIGRATIONS:
             raise FaceganError(f"{path} has the unknown format version {version}.")
         content = MIGRATIONS[version](content)
     return content
 
 
-def _refuse_newer(version: int, path: Path) -> None:
-    if version > FORMAT_VERSION:
+def _refuse_newer(version: int, known: int, path: Path) -> None:
+    if version > known:
         raise FaceganError(
-            f"{path} was written by a newer facegan (format version {version}; this one reads up to {FORMAT_VERSION}).",
+            f"{path} was written by a newer facegan (format version {version}; this one reads up to {known}).",
             _UPGRADE,
         )
 
@@ -195,7 +199,7 @@ def save_generator(
     tensors = {name: _stored(tensor, half) for name, tensor in module.state_dict().items()}
     metadata = {
         "format": GENERATOR_FORMAT,
-        "format_version": str(FORMAT_VERSION),
+        "format_version": str(GENERATOR_VERSION),
         "config": config.to_json(),
         "images_seen": str(images_seen),
         "weights": weights,
@@ -272,8 +276,8 @@ def _check_header(path: Path) -> None:
 
 def _check_version(text: str, path: Path) -> None:
     version = int(text) if text.isdecimal() and len(text) < 10 else 0
-    _refuse_newer(version, path)
-    if version != FORMAT_VERSION:
+    _refuse_newer(version, GENERATOR_VERSION, path)
+    if version != GENERATOR_VERSION:
         raise FaceganError(f"{path} has the unknown format version {text[:80]!r}.")
 
 

@@ -75,7 +75,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
-_BEFORE: dict[str, dict[str, Any]] = {"training": {"penalty": "textbook"}}
+_BEFORE: dict[str, dict[str, Any]] = {"training": {"penalty": "textbook", "on_nan": "stop"}}
 """Entries that came later than the first files, and what those files did without saying so."""
 
 
@@ -155,6 +155,7 @@ class Training(_Checked):
     decay: float = _in(0, 1)
     flip: bool = _one_of(True, False)
     precision: str = _one_of("auto", "fp32", "bf16")
+    on_nan: str = _one_of("stop", "rollback")
 
     def __post_init__(self) -> None:
         super().__post_init__()

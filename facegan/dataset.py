@@ -100,9 +100,9 @@ def _open(info: DatasetInfo) -> Pixels:
     return images
 
 
-def flip_mask(seed: int, step: int, batch_size: int) -> NDArray[np.bool_]:
+def flip_mask(seed: int, step: int, batch_size: int, rollbacks: int = 0) -> NDArray[np.bool_]:
     """Which images of a step are mirrored: (batch_size,), each with probability one half."""
-    return rng(seed, Stream.FLIP, step).random(batch_size) < 0.5
+    return rng(seed, Stream.FLIP, step, rollbacks).random(batch_size) < 0.5
 
 
 def to_images(pixels: Pixels, device: torch.device, mirrored: NDArray[np.bool_] | None = None) -> Tensor:

@@ -172,11 +172,14 @@ def walk(loaded: LoadedGenerator, *, faces: int, stops: int, steps: int, seed: i
 
 
 def _walk(loaded: LoadedGenerator, faces: int, stops: int, steps: int, seed: int) -> Iterator[Pixels]:
-    width = loaded.config.networks.latent_dim
-    points = [latents.draw(seed, range(n * stops, (n + 1) * stops), width) for n in range(faces)]
-    paths = np.stack([latents.path(p, steps + 1, "slerp", loop=True)[0] for p in points], axis=1)
-    for z in paths:  # one frame at a time: a walk may have thousands
-        yield grid(enlarged(_faces(loaded, z), columns_for(faces)), gap=4)
+    def point(face: int, stop: int) -> Latents:
+        return latents.draw(seed, [face * stops + stop % stops], loaded.config.networks.latent_dim)[0]
+
+    for stop in range(stops):  # one stretch at a time, and its frames one by one: a walk may have thousands
+        ends = [np.stack([point(n, stop), point(n, stop + 1)]) for n in range(faces)]
+        stretch = np.stack([latents.path(pair, steps + 1, "slerp")[0][:steps] for pair in ends], axis=1)
+        for z in stretch:
+            yield grid(enlarged(_faces(loaded, z), columns_for(faces)), gap=4)
 
 
 def enlarged(faces: Pixels, columns: int) -> Pixels:

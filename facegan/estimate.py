@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from facegan.fit import memory_watched
 from facegan.launch import Plan
 from facegan.loop import total_images
+from facegan.networks import count_parameters
 from facegan.quantities import duration
 from facegan.quantities import size as in_bytes
 from facegan.stepping import steps_of
+from facegan.trainer import Trainer
 
 _WARM_UP, _TIMED = 1, 3
 
@@ -64,7 +68,7 @@ def _measured(plan: Plan) -> Estimate:
             metrics = steps.step()
         float(metrics["critic_loss"])  # waits for the device
     rate = _TIMED * n_critic * batch / (time.perf_counter() - started)
-    return Estimate(to_go, rate, to_go / rate, _peak_memory(plan.device), _disk(plan, trainer.state(), to_go))
+    return Estimate(to_go, rate, to_go / rate, _peak_memory(plan.device), disk_needed(plan, trainer))
 
 
 def _peak_memory(device: torch.device) -> int | None:
@@ -78,16 +82,24 @@ def _peak_memory(device: torch.device) -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _disk(plan: Plan, state: dict[str, object], to_go: int) -> int:
-    output, interval = plan.config.output, plan.config.output.checkpoint_every * len(plan.dataset)
+def disk_needed(plan: Plan, trainer: Trainer) -> int:
+    """Bytes that the rest of the run will write and keep: checkpoints, sample grids, the generator."""
+    output, to_go = plan.config.output, total_images(plan.config) - trainer.images_seen
+    interval = output.checkpoint_every * len(plan.dataset)
     kept = min(math.ceil(to_go / interval), output.keep) + int(to_go / (10 * interval))
     grids = math.ceil(to_go / (output.sample_every * len(plan.dataset)))
-    return kept * _tensor_bytes(state) + grids * 25 * 3 * plan.config.networks.size**2
+    generator, critic = (4 * count_parameters(network) for network in (trainer.generator, trainer.critic))
+    checkpoint = 3 * (generator + critic) + (generator if trainer.average else 0)  # weights and Adam's two moments
+    one_more = checkpoint + generator  # a checkpoint is whole before an older one goes
+    return kept * checkpoint + one_more + grids * 25 * 3 * plan.config.networks.size**2
 
 
-def _tensor_bytes(node: object) -> int:
-    if isinstance(node, torch.Tensor):
-        return node.numel() * node.element_size()
-    if isinstance(node, dict):
-        return sum(map(_tensor_bytes, node.values()))
-    return 0
+def disk_note(plan: Plan, trainer: Trainer, folder: Path) -> str:
+    """A sentence if the disk of `folder` has less room than the run needs, else ""."""
+    needed, free = disk_needed(plan, trainer), shutil.disk_usage(folder).free
+    if needed <= free:
+        return ""
+    return (
+        f"the disk has {in_bytes(free)} free, and this run will need about {in_bytes(needed)}: it will stop when the "
+        "disk is full, its last checkpoint whole; lower --keep or raise --checkpoint-every"
+    )

@@ -42,6 +42,8 @@ def check_state(state: Mapping[str, Any], config: Config) -> None:
     seen, training = state["images_seen"], config.training
     if type(seen) is not int or not 0 <= seen <= MOST_IMAGES:
         raise MisfitError("its images_seen is not a number of images")
+    if type(state["rollbacks"]) is not int or not 0 <= state["rollbacks"] <= MOST_IMAGES:
+        raise MisfitError("its rollbacks are not a number")
     generator, critic = blueprint(config, "Generator"), blueprint(config, "Critic")
     check_weights(state["generator"], generator, "generator")
     check_weights(state["critic"], critic, "critic")

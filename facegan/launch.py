@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ from facegan.loop import total_images
 from facegan.presets import DEFAULT, ORIGINS, PRESETS
 from facegan.provenance import broken_promises, environment, read_provenance, write_provenance
 from facegan.rundir import RunDir, create_run
+from facegan.runlock import locked
 from facegan.trainer import Trainer
 from facegan.world import ALONE, World
 
-RESUMABLE = ("training.epochs", "training.images", "output.")
+RESUMABLE = ("training.epochs", "training.images", "training.on_nan", "output.")
 """What may change when a run goes on; anything else would make another run of it."""
 
 FEW_IMAGES = 1000
@@ -204,35 +206,52 @@ def _bytes(network: nn.Module) -> bytes:
     return b"".join(tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values())
 
 
-def open_run(plan: Plan, name: str | None, command: list[str]) -> tuple[RunDir, dict[str, Any]]:
-    """The run's directory, ready for the loop: created or rolled back to the checkpoint, and what describes it.
+@dataclass(frozen=True)
+class OpenRun:
+    """A run directory that is ready for the loop.
+
+    Attributes:
+        provenance: what goes into its checkpoints; empty in all processes but the first.
+        alone: whether no other process can open it meanwhile; the file system may know no locks.
+    """
+
+    run: RunDir
+    provenance: dict[str, Any]
+    alone: bool = True
+
+
+@contextmanager
+def open_run(plan: Plan, name: str | None, command: list[str]) -> Iterator[OpenRun]:
+    """The run's directory, held for this run alone: created, or rolled back to the checkpoint.
+
+    Of several processes the first alone holds it and writes, and tells the others which directory it is.
 
     Args:
         name: of a new run; None makes one from dataset and preset.
         command: the command line, for provenance.json.
 
-    Returns:
-        The directory, and the provenance that goes into its checkpoints. Of several processes the first alone writes,
-        and tells the others which directory it is.
+    Raises:
+        FaceganError: another process trains it, or has trained it since it was planned.
     """
     if not plan.world.first:
-        return RunDir(Path(plan.world.tell(""))), {}
-    if plan.run is None:
-        run = create_run(name or f"{plan.dataset.info.path.name}-{plan.config.preset}")
-        provenance = describe(plan, command)
-    else:
-        run = plan.run
-        run.drop_beyond(plan.checkpoint.images_seen if plan.checkpoint else 0)
-        provenance = read_provenance(run)
-        going_on = {
-            "at_images": plan.checkpoint.images_seen if plan.checkpoint else 0,
-            **environment(plan.config, plan.device, plan.world, command),
-        }
-        provenance["resumed"] = [*provenance.get("resumed", []), going_on]
-    run.write_config(plan.config)
-    write_provenance(run, provenance)
-    plan.world.tell(str(run.path))
-    return run, provenance
+        yield OpenRun(RunDir(Path(plan.world.tell(""))), {})
+        return
+    run = plan.run or create_run(name or f"{plan.dataset.info.path.name}-{plan.config.preset}")
+    with locked(run) as alone:
+        seen = plan.checkpoint.images_seen if plan.checkpoint else 0
+        if plan.run is None:
+            provenance = describe(plan, command)
+        else:
+            if any(newer > seen for newer, _ in run.checkpoints()):
+                raise FaceganError(f"{run.path} was trained further by another process just now.", "Try again.")
+            run.drop_beyond(seen)
+            provenance = read_provenance(run)
+            going_on = {"at_images": seen, **environment(plan.config, plan.device, plan.world, command)}
+            provenance["resumed"] = [*provenance.get("resumed", []), going_on]
+        write_provenance(run, provenance)
+        run.write_config(plan.config)  # last: it is what makes the folder a run
+        plan.world.tell(str(run.path))
+        yield OpenRun(run, provenance, alone)
 
 
 def describe(plan: Plan, command: list[str]) -> dict[str, Any]:

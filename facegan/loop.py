@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from facegan import latents
-from facegan.checkpoint import save_checkpoint, save_generator
+from facegan.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_generator
 from facegan.config import Config
 from facegan.dataset import Dataset
 from facegan.errors import FaceganError, Interrupted
+from facegan.health import Health
 from facegan.images import grid, save_png
 from facegan.plots import plot_curves
 from facegan.progress import write_progress
@@ -29,6 +30,8 @@ from facegan.trainer import Metrics, Trainer
 SHEET = 25
 """Faces on a sample grid: latents 0 to 24 of the run's seed."""
 PROGRESS_FPS = 8
+MOST_ROLLBACKS = 3
+"""In a row, from one checkpoint."""
 _CURVES_EVERY_SECONDS = 60
 
 
@@ -94,6 +97,7 @@ class Loop:
         self.on_event, self.stopped = on_event, stopped
         self.config, self.world = trainer.config, trainer.world
         self.steps = steps_of(trainer, dataset)
+        self.health = Health(run.read_metrics())
         self._sheet = latents.draw(self.config.seed, range(SHEET), self.config.networks.latent_dim)
         self._clock = time.perf_counter()
         self._curves_at = self._clock
@@ -120,12 +124,21 @@ class Loop:
                 self._tell(Noted(f"steps run one by one, not as CUDA graphs, which is slower: {self.steps.uncaptured}"))
             row_due = (step + 1) % (output.log_every * self.config.training.n_critic) == 0 or seen >= total
             signum = self._signal(row_due)
-            if row_due:
-                self._log(metrics)
-            if epoch := self._due(output.sample_every, batch):
+            epoch = self._due(output.sample_every, batch)
+            save_due = bool(self._due(output.checkpoint_every, batch) or signum or seen >= total)
+            if row_due or epoch or save_due:
+                values = self._means(metrics)
+                if fault := self._fault(values, weights=bool(epoch) or save_due):
+                    self._roll_back_or_stop(fault)
+                    continue
+                if self.world.first:
+                    self.run.check_there()
+                if row_due:
+                    self._log(values)
+            if epoch:
                 self._save_sample(epoch)
-            if self._due(output.checkpoint_every, batch) or signum or seen >= total:
-                self._save(metrics)
+            if save_due and self.world.first:
+                self._save()
             if signum and seen < total:
                 self.world.barrier()  # the others leave when everything is saved, or torchrun would end the saving
                 raise Interrupted(
@@ -151,15 +164,21 @@ class Loop:
         if self.world.first:
             self.on_event(event)
 
-    def _due(self, every: float, batch: int) -> float:
+    def _due(self, every: float, batch: int, seen: int | None = None) -> float:
         """The epoch whose turn came with the last batch, a multiple of `every`; 0 where none did."""
         interval = every * len(self.dataset)
-        turns = math.floor(self.trainer.images_seen / interval)
-        return turns * every if turns > math.floor((self.trainer.images_seen - batch) / interval) else 0.0
+        seen = self.trainer.images_seen if seen is None else seen
+        turns = math.floor(seen / interval)
+        return turns * every if turns > math.floor((seen - batch) / interval) else 0.0
 
-    def _log(self, metrics: Metrics) -> None:
-        values = self._means(metrics)
-        self._check_finite(values)
+    def _to_go_back_to(self) -> Checkpoint | None:
+        """The newest checkpoint whose turn it was: one more, written when a run is stopped, must change nothing."""
+        every, batch = self.config.output.checkpoint_every, self.config.training.batch_size
+        kept = self.run.checkpoints()
+        in_turn = [path for seen, path in kept if self._due(every, batch, seen)] or [path for _, path in kept]
+        return load_checkpoint(in_turn[-1]) if in_turn else None
+
+    def _log(self, values: dict[str, float]) -> None:
         if not self.world.first:
             return
         seen, now = self.trainer.images_seen, time.perf_counter()
@@ -169,34 +188,74 @@ class Loop:
         row["images_per_second"] = round(rate, 1)
         self.run.append_metrics(row)
         self._tell(Logged(row))
+        for text in self.health.after_row(row):
+            self._tell(Noted(text))
 
     def _means(self, metrics: Metrics) -> dict[str, float]:
         """All are means over images, and every process has as many: their means are those of the global batch."""
         return self.world.mean_of({name: float(value) for name, value in metrics.items()})
 
-    def _check_finite(self, values: dict[str, float]) -> None:
+    def _fault(self, values: dict[str, float], weights: bool) -> str:
+        """The first number that is not finite, in words; "" where all is well. The same in all processes.
+
+        Args:
+            weights: look at all weights, averages and optimisers too: before anything that is made of them is saved.
+        """
         for name, value in values.items():
             if not math.isfinite(value):
-                kept = self.run.checkpoints()
-                raise FaceganError(
-                    f"{name} is {value} at {self.trainer.images_seen:,} images: training has diverged and was stopped; "
-                    f"{f'the last good checkpoint is {kept[-1][1]}' if kept else 'nothing was saved'}.",
-                    "Lower --critic-lr and --generator-lr, or use --precision fp32.",
-                )
+                return f"{name} is {value}"
+        found = self.trainer.first_not_finite() if weights else None
+        if not weights or not self.world.agree(int(found is not None)):
+            return ""
+        return f"{found or 'a weight'} holds values that are not finite"
+
+    def _roll_back_or_stop(self, fault: str) -> None:
+        """Go back to the last checkpoint, where that was asked for and may help.
+
+        How often a checkpoint has been gone back to since it was written is the count here less the count in it, so a
+        run that is killed in between comes to the same.
+
+        Raises:
+            FaceganError: it was not asked for, there is no checkpoint, or it has not helped.
+        """
+        trainer, checkpoint = self.trainer, self._to_go_back_to()
+        cause, remedy = self.health.why_not_finite(trainer.precision)
+        where = f"{fault} at step {trainer.step_number:,} ({trainer.images_seen:,} images)"
+        tried = trainer.rollbacks - checkpoint.state["rollbacks"] if checkpoint else 0
+        wanted = self.config.training.on_nan == "rollback"
+        if checkpoint is None or not wanted or tried >= MOST_ROLLBACKS:
+            again = f", as after each of {tried} rollbacks" if tried else ""
+            start = f" --from {checkpoint.path}" if checkpoint else ""
+            raise FaceganError(
+                f"{where}{again}: training has diverged and was stopped; {cause}; "
+                f"{f'the last good checkpoint is {checkpoint.path}' if checkpoint else 'nothing was saved'}.",
+                f"Start a new run{start} with {remedy}"
+                + ("." if wanted or not checkpoint else ", or go on with --resume --on-nan rollback."),
+            )
+        rollbacks = trainer.rollbacks + 1
+        trainer.load_state({**checkpoint.state, "rollbacks": rollbacks})
+        if self.world.first:
+            self.run.drop_beyond(trainer.images_seen, checkpoints=True)
+        del self.steps  # its captured graphs write to the optimiser's old tensors
+        self.steps = steps_of(trainer, self.dataset)
+        self._tell(
+            Noted(
+                f"{where}: back to {checkpoint.path} with other noise, {tried + 1} of at most {MOST_ROLLBACKS} times "
+                f"({cause})"
+            )
+        )
+        self._restart_clock()
 
     def _save_sample(self, epoch: float) -> None:
         if not self.world.first:
             return
         faces = draw_faces(self.trainer.sampling_generator, self.config.networks, self._sheet)
         self._tell(Wrote(save_png(grid(faces), self.run.sample(epoch))))
+        for text in self.health.after_sheet(self.trainer.images_seen, faces):
+            self._tell(Noted(text))
         self._restart_clock()
 
-    def _save(self, metrics: Metrics) -> None:
-        self._check_finite({**self._means(metrics), "the sum of all weights": self.trainer.weight_sum()})
-        if self.world.first:
-            self._write()
-
-    def _write(self) -> None:
+    def _save(self) -> None:
         output, training, seen = self.config.output, self.config.training, self.trainer.images_seen
         path = save_checkpoint(self.run.checkpoint(seen), self.config, self.provenance, self.trainer.state())
         self.run.thin_checkpoints(output.keep, output.checkpoint_every * len(self.dataset), training.batch_size)

@@ -42,9 +42,14 @@ def ends_cycle(config: Config, step: int) -> bool:
 
 
 def draw_noise(
-    config: Config, step: int, mask_shapes: Sequence[tuple[int, ...]], device: torch.device, world: World = ALONE
+    config: Config,
+    step: int,
+    mask_shapes: Sequence[tuple[int, ...]],
+    device: torch.device,
+    world: World = ALONE,
+    rollbacks: int = 0,
 ) -> StepNoise:
-    """The noise of step number `step` (from 0), the same whatever was drawn before.
+    """The noise of step number `step` (from 0), the same whatever was drawn before; another after each rollback.
 
     It is drawn for the global batch, and each process of `world` takes its rows: their number changes nothing.
     """
@@ -52,15 +57,16 @@ def draw_noise(
     mine = world.part(batch)
 
     def normal(stream: Stream) -> Tensor:
-        drawn = rng(seed, stream, step).standard_normal((batch, latent_dim), np.float32)
+        drawn = rng(seed, stream, step, rollbacks).standard_normal((batch, latent_dim), np.float32)
         return torch.from_numpy(drawn[mine]).to(device)
 
+    mix = rng(seed, Stream.MIX, step, rollbacks).random((batch, 1, 1, 1), np.float32)
     own_latents = config.training.update == "alternating" and ends_cycle(config, step)
     return StepNoise(
         critic_latents=normal(Stream.CRITIC_LATENT),
-        mix=torch.from_numpy(rng(seed, Stream.MIX, step).random((batch, 1, 1, 1), np.float32)[mine]).to(device),
+        mix=torch.from_numpy(mix[mine]).to(device),
         generator_latents=normal(Stream.GENERATOR_LATENT) if own_latents else None,
-        keep=_keep_masks(config, step, mask_shapes, device, mine),
+        keep=_keep_masks(config, rng(seed, Stream.DROPOUT, step, rollbacks), mask_shapes, device, mine),
         updates_generator=ends_cycle(config, step),
     )
 
@@ -104,7 +110,7 @@ def _threshold(config: Config) -> int:
 
 
 def _keep_masks(
-    config: Config, step: int, shapes: Sequence[tuple[int, ...]], device: torch.device, mine: slice
+    config: Config, generator: np.random.Generator, shapes: Sequence[tuple[int, ...]], device: torch.device, mine: slice
 ) -> tuple[Masks, ...]:
     """Masks from random bytes, one byte per unit: a unit stays where its byte is at least 256·dropout.
 
@@ -114,7 +120,6 @@ def _keep_masks(
         return ()
     batch = config.training.batch_size
     threshold = _threshold(config)
-    generator = rng(config.seed, Stream.DROPOUT, step)
 
     def mask(shape: tuple[int, ...]) -> Tensor:
         size = batch * int(np.prod(shape))

@@ -28,6 +28,7 @@ _KERAS_FACES_TRAINING = Training(
     decay=0,
     flip=False,
     precision="fp32",
+    on_nan="stop",
 )
 
 PRESETS: dict[str, Config] = {
@@ -51,6 +52,7 @@ PRESETS: dict[str, Config] = {
                 decay=0.4,
                 flip=True,
                 precision="auto",
+                on_nan="stop",
             ),
             output=_OUTPUT,
         ),
@@ -83,6 +85,7 @@ PRESETS: dict[str, Config] = {
                 decay=0,
                 flip=False,
                 precision="fp32",
+                on_nan="stop",
             ),
             output=_OUTPUT,
         ),

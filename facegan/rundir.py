@@ -107,9 +107,24 @@ class RunDir:
         return config
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        """One line of JSON at the end of metrics.jsonl."""
-        with self.metrics.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(json.dumps(row) + "\n")
+        """One line of JSON at the end of metrics.jsonl.
+
+        Raises:
+            FaceganError: the system refuses; what was in the file before is still there.
+        """
+        try:
+            with self.metrics.open("a", encoding="utf-8", newline="\n") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise FaceganError(
+                f"{self.metrics} could not be written: {error.strerror}.",
+                "Check its folder and the room on the disk, then go on with --resume.",
+            ) from error
+
+    def check_there(self) -> None:
+        """Raises: FaceganError: the folder has vanished: what is written now would be no run."""
+        if not self.config.is_file():
+            raise FaceganError(f"{self.path} has vanished, or its config.json has: nothing more can be saved there.")
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All whole rows of numbers; a line that a crash cut short, or that is nothing of ours, is left out."""
@@ -127,13 +142,19 @@ class RunDir:
                 if isinstance(row, dict) and isinstance(row.get("images_seen"), int) and _all_numbers(row):
                     yield row
 
-    def drop_beyond(self, images_seen: int) -> None:
-        """Forget the metrics of steps that a resumed run is about to do again, and files that a crash left behind.
+    def drop_beyond(self, images_seen: int, *, checkpoints: bool = False) -> None:
+        """Forget the metrics of steps that a run is about to do again, and files that a crash left behind.
 
-        Sample grids stay: drawn again, they are the same.
+        Sample grids stay: they are drawn again.
+
+        Args:
+            checkpoints: also those of such steps, which will not be done again as they were.
         """
         for leftover in [*self.path.glob(".*"), *self.path.glob("*/.*")]:
             leftover.unlink(missing_ok=True)
+        for seen, path in self.checkpoints() if checkpoints else []:
+            if seen > images_seen:
+                path.unlink(missing_ok=True)
         rows = [row for row in self._rows() if row["images_seen"] <= images_seen]
         write_atomic(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
 

@@ -48,8 +48,9 @@ def step_inputs(trainer: Trainer, dataset: Batches) -> tuple[Tensor, StepNoise]:
     config, step, batch = trainer.config, trainer.step_number, trainer.config.training.batch_size
     mine = trainer.world.part(batch)
     pixels = dataset.batch(trainer.images_seen + mine.start, mine.stop - mine.start)
-    mirrored = flip_mask(config.seed, step, batch)[mine] if config.training.flip else None
-    noise = draw_noise(config, step, trainer.critic.mask_shapes, trainer.device, trainer.world)  # type: ignore[arg-type]
+    mirrored = flip_mask(config.seed, step, batch, trainer.rollbacks)[mine] if config.training.flip else None
+    shapes: list[tuple[int, ...]] = trainer.critic.mask_shapes  # type: ignore[assignment]
+    noise = draw_noise(config, step, shapes, trainer.device, trainer.world, trainer.rollbacks)
     return to_images(pixels, trainer.device, mirrored), noise
 
 
@@ -103,7 +104,7 @@ class DeviceSteps:
     def _aim(self, both: bool) -> None:
         """Write what this step needs to the places where `_compute` reads it."""
         trainer = self.trainer
-        seed = rng(trainer.config.seed, Stream.DEVICE, trainer.step_number).integers(2**63)
+        seed = rng(trainer.config.seed, Stream.DEVICE, trainer.step_number, trainer.rollbacks).integers(2**63)
         self._random.manual_seed(int(seed))
         self._pixels.aim()
         trainer.aim(both)

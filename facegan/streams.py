@@ -23,7 +23,7 @@ class Stream(IntEnum):
     CRITIC_LATENT = 4
     GENERATOR_LATENT = 5
     DROPOUT = 6
-    """Training noise, counter = step."""
+    """Training noise, counter = step; another stream after each rollback."""
     INIT_GENERATOR = 7
     INIT_CRITIC = 8
     """Initial weights, counter = 0."""
@@ -31,10 +31,14 @@ class Stream(IntEnum):
     """Seeds a CUDA device's own generator, which draws all noise of a step there; counter = step."""
 
 
-def rng(seed: int, stream: Stream, counter: int) -> np.random.Generator:
+def rng(seed: int, stream: Stream, counter: int, rollbacks: int = 0) -> np.random.Generator:
     """The generator of one (seed, stream, counter), independent of all others.
+
+    A run that went back to a checkpoint `rollbacks` times draws other numbers from there on than those that led it
+    astray: the count is the spawn key.
 
     The key is hashed by `numpy.random.SeedSequence`, never packed into one integer: packed bits overlap, and some
     generators ignore the high ones.
     """
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, int(stream), counter])))
+    key = (rollbacks,) if rollbacks else ()
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, int(stream), counter], spawn_key=key)))

@@ -6,7 +6,7 @@ critic; elsewhere, and on request, it comes from autograd's double backward, whi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -36,8 +36,9 @@ class Trainer:
         generator, critic: the networks, in training mode.
         uncovered: why the critic's gradient is autograd's, in words; None where it is the explicit one.
         average: the averaged generator, or None where the configuration has no `ema_half_life`.
-        images_seen: real images shown to the critic so far, by all processes. With `config` and the tensors it is the
-            whole state.
+        images_seen: real images shown to the critic so far, by all processes.
+        rollbacks: how often the run went back to a checkpoint; it chooses the noise of the steps from there on. With
+            `config`, `images_seen` and the tensors it is the whole state.
     """
 
     def __init__(self, config: Config, device: torch.device, world: World = ALONE) -> None:
@@ -56,6 +57,7 @@ class Trainer:
         for network in (self.generator, self.critic):
             synchronise_batch_norm(network, world)
         self.images_seen = 0
+        self.rollbacks = 0
 
     @property
     def step_number(self) -> int:
@@ -195,15 +197,17 @@ class Trainer:
         self.world.average_(p.grad for p in parameters if p.grad is not None)
         optimiser.step()
 
-    def weight_sum(self) -> float:
-        """The sum of both networks' weights: finite unless one of them is not."""
-        with torch.no_grad():
-            return float(sum(p.sum() for net in (self.generator, self.critic) for p in net.parameters()))
+    def first_not_finite(self) -> str | None:
+        """The first tensor of `state` with a NaN or an infinity in it, such as "critic: score.weight"; None is well."""
+        tensors = dict(_named_tensors(self.state()))
+        finite = torch.stack([tensor.isfinite().all().to(self.device) for tensor in tensors.values()])
+        return next((name for name, well in zip(tensors, finite.tolist(), strict=True) if not well), None)
 
     def state(self) -> dict[str, Any]:
         """All tensors of the run by name, for a checkpoint; shared with the trainer, not copied."""
         return {
             "images_seen": self.images_seen,
+            "rollbacks": self.rollbacks,
             "generator": self.generator.state_dict(),
             "critic": self.critic.state_dict(),
             "averaged_generator": self.average.module.state_dict() if self.average else None,
@@ -213,13 +217,22 @@ class Trainer:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of `state`, strict."""
-        self.images_seen = state["images_seen"]
+        self.images_seen, self.rollbacks = state["images_seen"], state["rollbacks"]
         self.generator.load_state_dict(state["generator"])
         self.critic.load_state_dict(state["critic"])
         if self.average:
             self.average.module.load_state_dict(state["averaged_generator"])
         _load_optimiser(self.generator_optimiser, state["generator_optimiser"])
         _load_optimiser(self.critic_optimiser, state["critic_optimiser"])
+
+
+def _named_tensors(node: object, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """All tensors of a state, each with the way to it."""
+    if isinstance(node, Tensor):
+        yield path, node
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            yield from _named_tensors(value, f"{path}: {key}" if path else str(key))
 
 
 _NO_MASKS: tuple[Masks | None, ...] = (None, None, None)

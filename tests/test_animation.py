@@ -145,3 +145,24 @@ def test_pictures_that_are_none(tmp_path: Path) -> None:
         list(read_pictures([broken]))
     with pytest.raises(FaceganError, match=r"no picture .*gone\.png"):
         list(read_pictures([tmp_path / "gone.png"]))
+
+
+@pytest.mark.parametrize("expected", [0, 6])
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_more_frames_than_memory_should_hold_are_refused(tmp_path, monkeypatch, suffix, expected):
+    """As soon as it is known: after the first frame if their number is."""
+    monkeypatch.setattr("facegan.animation.MAX_HELD", 5 * 8 * 8)
+    drawn = []
+
+    def frames(count):
+        for n in range(count):
+            drawn.append(n)
+            yield np.full((8, 8, 3), 40 * n, np.uint8)
+
+    write_animation(frames(5), tmp_path / f"five{suffix}")
+    drawn.clear()
+    with pytest.raises(FaceganError, match="at most 5 frames of 8x8") as caught:
+        write_animation(frames(6), tmp_path / f"six{suffix}", expected=expected)
+    assert ".mp4" in caught.value.hint
+    assert len(drawn) == (1 if expected else 6)
+    assert [path.name for path in tmp_path.iterdir()] == [f"five{suffix}"]

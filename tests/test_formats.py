@@ -59,6 +59,7 @@ CONFIGS: dict[int, dict[str, Any]] = {
     }
 }
 """Format version -> a configuration as that version wrote it."""
+CONFIGS[2] = {**CONFIGS[1], "training": {**CONFIGS[1]["training"], "penalty": "auto", "on_nan": "rollback"}}
 
 SHAPES_1 = {
     "generator": {
@@ -170,7 +171,15 @@ def dataset_1(folder: Path, **changes: object) -> Path:
     return folder
 
 
-CHECKPOINTS: dict[int, Callable[[dict[str, Any]], bytes]] = {1: checkpoint_1}
+def checkpoint_2(config: dict[str, Any]) -> bytes:
+    """With the number of rollbacks."""
+    content = torch.load(io.BytesIO(checkpoint_1(config)), weights_only=True)
+    file = io.BytesIO()
+    torch.save({**content, "format_version": 2, "rollbacks": 3}, file)
+    return file.getvalue()
+
+
+CHECKPOINTS: dict[int, Callable[[dict[str, Any]], bytes]] = {1: checkpoint_1, 2: checkpoint_2}
 GENERATORS: dict[int, Callable[[dict[str, Any]], bytes]] = {1: generator_1}
 DATASETS: dict[int, Callable[[Path], Path]] = {1: dataset_1}
 
@@ -182,10 +191,11 @@ def test_checkpoints_of_every_version_open_and_go_on(tmp_path, version):
     assert found.images_seen == 12
     trainer = Trainer(found.config, torch.device("cpu"))
     trainer.load_state(found.state)
+    assert trainer.rollbacks == {1: 0, 2: 3}[version]
     assert float(trainer.generator.state_dict()["project.weight"].sum()) == 0.25 * 256 * 8
 
 
-@pytest.mark.parametrize("version", range(1, checkpoint.FORMAT_VERSION + 1))
+@pytest.mark.parametrize("version", range(1, checkpoint.GENERATOR_VERSION + 1))
 def test_generators_of_every_version_open(tmp_path, version):
     (tmp_path / "g.safetensors").write_bytes(GENERATORS[version](CONFIGS[version]))
     found = load_generator(tmp_path / "g.safetensors")

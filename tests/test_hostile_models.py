@@ -110,7 +110,7 @@ def test_what_is_no_file_is_not_read(tmp_path, suffix):
         ("nan-in-the-generator", "generator: project.weight holds values that are not finite"),
         ("inf-in-the-critic", "critic: downsample.0.weight holds values that are not finite"),
         ("huge-networks", "does not fit its own configuration: generator: project.weight has the shape"),
-        ("version-2", "newer facegan"),
+        ("version-3", "newer facegan"),
         ("an-unknown-entry", "newer facegan"),
         ("an-unknown-setting", "newer facegan"),
         ("another-family", "unknown network family 'stylegan'"),

@@ -30,21 +30,21 @@ def _tiny_presets(monkeypatch):
 
 def train(plan, stop_after=None):
     """Run a plan; with `stop_after`, a signal arrives during that step."""
-    run, provenance = open_run(plan, None, ["facegan", "train"])
-    trainer = plan.trainer()
-    first = trainer.step_number
-    events = []
+    with open_run(plan, None, ["facegan", "train"]) as opened:
+        trainer = plan.trainer()
+        first = trainer.step_number
+        events = []
 
-    def stopped():
-        return signal.SIGTERM if stop_after is not None and trainer.step_number - first >= stop_after else None
+        def stopped():
+            return signal.SIGTERM if stop_after is not None and trainer.step_number - first >= stop_after else None
 
-    loop = Loop(trainer, plan.dataset, run, provenance, events.append, stopped)
-    if stop_after is None:
-        loop.train()
-    else:
-        with pytest.raises(Interrupted, match="everything is saved"):
+        loop = Loop(trainer, plan.dataset, opened.run, opened.provenance, events.append, stopped)
+        if stop_after is None:
             loop.train()
-    return run, events
+        else:
+            with pytest.raises(Interrupted, match="everything is saved"):
+                loop.train()
+    return opened.run, events
 
 
 def rows(run):
@@ -181,14 +181,14 @@ def test_a_preset_for_another_size_says_how_to_preprocess(workdir):
 def test_divergence_is_said_and_nothing_bad_is_saved(workdir):
     write_dataset(workdir / "data/d", 10)
     plan = plan_new(workdir / "data/d", "dcgan", {"training.epochs": 3, **OUTPUT}, "cpu")
-    run, provenance = open_run(plan, None, [])
-    trainer = plan.trainer()
-    loop = Loop(trainer, plan.dataset, run, provenance)
-    with torch.no_grad():
-        trainer.critic.score.weight.fill_(float("nan"))
-    with pytest.raises(FaceganError, match="training has diverged"):
-        loop.train()
-    assert run.checkpoints() == []
+    with open_run(plan, None, []) as opened:
+        trainer = plan.trainer()
+        loop = Loop(trainer, plan.dataset, opened.run, opened.provenance)
+        with torch.no_grad():
+            trainer.critic.score.weight.fill_(float("nan"))
+        with pytest.raises(FaceganError, match="training has diverged"):
+            loop.train()
+    assert opened.run.checkpoints() == []
 
 
 def test_the_order_is_a_permutation_per_epoch_and_batches_cross_its_end(workdir):

@@ -54,7 +54,7 @@ def gif(
         frames = walk(loaded, faces=faces, stops=stops, steps=steps, seed=seed)
         with console.progress("frames") as bar:
             task = bar.add_task("drawing", total=stops * steps, rate="")
-            write_animation(bar.track(frames, stops * steps, task), path, fps=fps)
+            write_animation(bar.track(frames, stops * steps, task), path, fps=fps, expected=stops * steps)
         console.wrote([path])
 
 

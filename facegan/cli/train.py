@@ -19,7 +19,7 @@ from facegan.world import World, joined
 
 if TYPE_CHECKING:
     from facegan.config import Config
-    from facegan.launch import Plan
+    from facegan.launch import OpenRun, Plan
     from facegan.loop import Event
 
 DEMO = "demo"
@@ -38,6 +38,7 @@ FIELDS: dict[str, str] = {
     "batch_size": "training.batch_size",
     "n_critic": "training.n_critic",
     "precision": "training.precision",
+    "on_nan": "training.on_nan",
     "seed": "seed",
     "flip": "training.flip",
     "latent_dim": "networks.latent_dim",
@@ -96,6 +97,9 @@ def train(
     n_critic: Annotated[Whole, _flag(_OPTIMISER, "Critic updates per generator update.")] = None,
     device: Annotated[Text, _flag(_OPTIMISER, "auto, cpu, cuda, cuda:1 or mps.", metavar="DEVICE")] = None,
     precision: Annotated[Text, _flag(_OPTIMISER, "auto, fp32 or bf16.")] = None,
+    on_nan: Annotated[
+        Text, _flag(_OPTIMISER, "When numbers are no longer finite: stop, or rollback to the last checkpoint.")
+    ] = None,
     flip: Annotated[Switch, _flag(_OPTIMISER, "Mirror half of the images.", "--flip/--no-flip")] = None,
     generator_lr: Annotated[Real, _flag(_OPTIMISER, "Generator's learning rate.")] = None,
     critic_lr: Annotated[Real, _flag(_OPTIMISER, "Critic's learning rate.")] = None,
@@ -191,6 +195,7 @@ def _plan(
     auto_batch: bool,
 ) -> Plan:
     from facegan.rundir import RunDir, newest_run
+    from facegan.runlock import check_free
 
     if resume or run:
         given = {"--preset": preset, "--from": start, "--name": name, f"--batch-size {AUTO}": auto_batch or None}
@@ -198,6 +203,7 @@ def _plan(
             raise UsageError(f"{clash[0]} belongs to a new run, not to one that goes on.", "Leave it out.")
         directory = RunDir(run) if run else newest_run()
         directory.read_config()  # says what is wrong with the path before torch is imported
+        check_free(directory, world)
         from facegan.launch import plan_resume
 
         return plan_resume(directory, overrides, device, Path(data) if data else None, world)
@@ -227,12 +233,31 @@ def _plan(
 
 
 def _train(plan: Plan, name: str | None) -> None:
+    from facegan.launch import open_run, this_command
+
+    with open_run(plan, name, this_command()) as opened:
+        if not opened.alone:
+            console.note("this file system knows no locks: nothing keeps a second process from training the same run")
+        _train_in(opened, plan)
+
+
+def _loop(opened: OpenRun, plan: Plan, on_event: Callable[[Event], None], stopped: Callable[[], int | None]) -> None:
+    """A function of its own, so that its tensors go with it before smaller batches are tried."""
+    from facegan.estimate import disk_note
+    from facegan.loop import Loop
+
+    trainer = plan.trainer()
+    if note := disk_note(plan, trainer, opened.run.path):
+        console.note(note)
+    Loop(trainer, plan.dataset, opened.run, opened.provenance, on_event, stopped).train()
+
+
+def _train_in(opened: OpenRun, plan: Plan) -> None:
     from facegan.device import choose_precision, describe_device
     from facegan.fit import memory_watched
-    from facegan.launch import open_run, this_command
-    from facegan.loop import Loop, Wrote
+    from facegan.loop import Wrote
 
-    directory, provenance = open_run(plan, name, this_command())
+    directory = opened.run
     precision = choose_precision(plan.config.training.precision, plan.device)
     console.note(f"device: {describe_device(plan.device)}, {precision}")
     console.say(f"run: {directory.path}")
@@ -251,7 +276,7 @@ def _train(plan: Plan, name: str | None) -> None:
             for sink in sinks:
                 sink(event)
 
-        Loop(plan.trainer(), plan.dataset, directory, provenance, on_event, stopped).train()
+        _loop(opened, plan, on_event, stopped)
     last_grid = [path for path in written if path.parent.name == "samples"][-1:]
     last_checkpoint = [path for path in written if path.suffix == ".pt"][-1:]
     console.wrote([*last_grid, *last_checkpoint, directory.curves, directory.progress, directory.generator])

@@ -1,0 +1,131 @@
+"""Is a training going well? Rows of metrics and sheets of faces in, sentences out; knows no network and no file."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+Row = Mapping[str, float]
+
+WINDOW = 50
+"""Rows in a row that must show a sign before it is believed: one bad step is nothing."""
+STEEP, FLAT = 5.0, 0.05
+"""Mean slopes above and below which the penalty does not hold the critic, or the critic says nothing; 1 is wanted."""
+LOUD = 1000.0
+"""Scores beyond this that still double within the window run away. Pixels of a 64 px image differ by 222 at most."""
+ALIKE = 3.0
+"""Grey levels, of 255: faces of a sheet that differ less than this on average are one face."""
+_READ = ("critic_real", "critic_fake", "wasserstein", "slope", "critic_loss")
+_BORN = 20_000
+"""Images seen before a generator can be blamed for faces all alike: at the beginning every one is grey."""
+
+
+def spread(faces: NDArray[np.uint8]) -> float:
+    """How much the faces of a sheet (N, H, W, 3) differ: the standard deviation over them, in levels of 255, averaged
+    over pixels. CelebA has 60 to 70, the smooth colours of an untrained generator less than 2."""
+    return float(faces.astype(np.float32).std(axis=0).mean())
+
+
+def _loudness(row: Row) -> float:
+    return max(abs(row["critic_real"]), abs(row["critic_fake"]))
+
+
+def _runs_away(rows: Sequence[Row]) -> bool:
+    loud = [_loudness(row) for row in rows]
+    return min(loud[-10:]) > LOUD and median(loud[-10:]) >= 2 * median(loud[:10])
+
+
+def _stands_still(rows: Sequence[Row]) -> bool:
+    """No difference between real and fake, or losses that never move: nothing is left to learn from."""
+    losses = [row["critic_loss"] for row in rows]
+    scale = 1e-6 * max(1.0, *(map(abs, losses)))
+    return all(abs(row["wasserstein"]) <= 1e-6 * max(1.0, _loudness(row)) for row in rows) or (
+        max(losses) - min(losses) <= scale
+    )
+
+
+_SIGNS: tuple[tuple[Callable[[Sequence[Row]], bool], str], ...] = (
+    (
+        _runs_away,
+        "the critic's scores grow without bound: the critic runs away from the generator; "
+        "lower --critic-lr or --n-critic, or raise --penalty-weight",
+    ),
+    (
+        lambda rows: all(row["slope"] > STEEP for row in rows),
+        f"the critic's mean slope has stayed above {STEEP:g}, and 1 is wanted: the penalty does not hold the critic; "
+        "raise --penalty-weight or lower --critic-lr",
+    ),
+    (
+        lambda rows: all(row["slope"] < FLAT for row in rows),
+        f"the critic's mean slope has stayed below {FLAT:g}, and 1 is wanted: the critic tells the generator next to "
+        "nothing; raise --critic-lr or --n-critic",
+    ),
+    (
+        _stands_still,
+        "the losses do not move any more: the generator has nothing to learn from; "
+        "start anew with other learning rates, --from an older checkpoint",
+    ),
+)
+_COLLAPSED = (
+    "the faces of the sample sheet are all alike: the generator has collapsed; go back to an older checkpoint with "
+    "--from, and lower --generator-lr or raise --n-critic"
+)
+
+
+class Health:
+    """Watches one run, and says each thing once.
+
+    Args:
+        rows: those that the run has logged before, if it goes on.
+    """
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self._rows: deque[Row] = deque((row for row in rows if _whole(row)), WINDOW)
+        self._said = {text for sign, text in _SIGNS if self._shows(sign)}
+        self._alike = 0
+        self._widest = 0.0
+
+    def _shows(self, sign: Callable[[Sequence[Row]], bool]) -> bool:
+        return len(self._rows) == WINDOW and sign(list(self._rows))
+
+    def after_row(self, row: Row) -> list[str]:
+        """What a row of finite metrics adds."""
+        self._rows.append(row)
+        return self._once(text for sign, text in _SIGNS if self._shows(sign))
+
+    def after_sheet(self, images_seen: int, faces: NDArray[np.uint8]) -> list[str]:
+        """What the sheet of (N, H, W, 3) faces adds that was drawn at `images_seen`.
+
+        Two in a row must be alike: by themselves, or beside the most varied sheet so far.
+        """
+        now = spread(faces)
+        self._widest = max(self._widest, now)
+        collapsed = now < ALIKE and (images_seen >= _BORN or self._widest > 4 * ALIKE)
+        self._alike = self._alike + 1 if collapsed else 0
+        return self._once([_COLLAPSED] if self._alike >= 2 else [])
+
+    def _once(self, texts: Iterable[str]) -> list[str]:
+        new = [text for text in texts if text not in self._said]
+        self._said.update(new)
+        return new
+
+    def why_not_finite(self, precision: str) -> tuple[str, str]:
+        """The likely cause of a NaN or an infinity, from the rows before it, and what to change."""
+        last = self._rows[-1] if self._rows else None
+        if last and last["slope"] > STEEP:
+            return f"the penalty no longer held the critic, whose slope was {last['slope']:.3g}", (
+                "a higher --penalty-weight or a lower --critic-lr"
+            )
+        if last and _loudness(last) > LOUD:
+            return f"the critic's scores had run away to {_loudness(last):.3g}", "a lower --critic-lr"
+        if precision == "bf16":
+            return "numbers in bf16 have few digits", "--precision fp32"
+        return "the learning rates are probably too high", "a lower --critic-lr and --generator-lr"
+
+
+def _whole(row: Row) -> bool:
+    return all(isinstance(row.get(name), float) for name in _READ)

@@ -1,0 +1,46 @@
+"""A few kills in the suite, many on request: python -m pytest -m slow tests/test_killing.py"""
+
+import signal
+import sys
+import time
+
+import pytest
+from conftest import cli, write_dataset
+from killing import kill_preprocessing, kill_training
+from test_world import RUN, TRAIN, ended, posix, start, wait_for_rows
+
+from facegan.checkpoint import load_checkpoint
+from facegan.rundir import RunDir
+
+
+def test_training_killed_and_resumed_equals_training_in_peace(tmp_path):
+    kill_training(tmp_path, kills=2, seed=1)
+
+
+def test_a_dataset_is_whole_or_absent_whenever_the_process_dies(tmp_path):
+    kill_preprocessing(tmp_path, kills=4, seed=1)
+
+
+@posix
+def test_a_second_ctrl_c_stops_at_once_without_harm(workdir):
+    write_dataset(workdir / "data/d", 10)
+    words = [*TRAIN, "--images", "100k", "--sample-every", "1000", "--checkpoint-every", "0.4"]
+    process = start([sys.executable, "-m", "facegan", *words])
+    wait_for_rows([process], beyond=8)  # a checkpoint is there
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.003)
+    process.send_signal(signal.SIGINT)
+    code, said = ended(process)
+    assert code == 130, said
+    assert "Traceback" not in said
+    seen = load_checkpoint(RunDir(RUN).newest_checkpoint()).images_seen
+    code, _, err = cli("train", "--resume", "--images", seen + 8, "--device", "cpu")
+    assert code == 0, err
+    rows = [row["images_seen"] for row in RunDir(RUN).read_metrics()]
+    assert rows == list(range(4, seen + 12, 4))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", [kill_training, kill_preprocessing])
+def test_fifty_kills(tmp_path, work):
+    print(work(tmp_path, kills=50, seed=0), file=sys.stderr)

@@ -1,0 +1,134 @@
+"""Two at once: each new run has a directory of its own, and a run has one process at a time."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import cli, write_dataset
+from test_world import RUN, SECONDS, TRAIN, ended, start, start_two, wait_for_rows
+
+from facegan import runlock
+from facegan.errors import FaceganError
+from facegan.rundir import RunDir, create_run
+from facegan.runlock import locked
+
+LONG = [sys.executable, "-m", "facegan", *TRAIN, "--images", "100k", "--sample-every", "1000"]
+GO_ON = ["train", "--resume", "--images", "100k", "--device", "cpu"]
+
+
+def test_runs_that_start_together_get_directories_of_their_own(workdir):
+    code = (
+        "import sys, time\nfrom facegan.rundir import create_run\n"
+        "while time.time() < float(sys.argv[1]): pass\n"
+        "for _ in range(20): print(create_run('d').path)"
+    )
+    at = str(time.time() + 1.5)
+    processes = [start([sys.executable, "-c", code, at]) for _ in range(4)]
+    found = [path for process in processes for path in ended(process)[1].split()]
+    assert len(found) == len(set(found)) == 80
+    assert len({Path(path).name[:5] for path in found}) == 80, "nor do two of them share a number"
+
+
+def test_two_trainings_at_once_do_not_meet(workdir):
+    write_dataset(workdir / "data/d", 10)
+    both = [start([sys.executable, "-m", "facegan", *TRAIN, "--images", "16"]) for _ in range(2)]
+    for process in both:
+        code, said = ended(process)
+        assert code == 0, said
+    one, two = (RunDir(path) for path in sorted(Path("runs").iterdir()))
+    strip = [[{**row, "images_per_second": 0} for row in run.read_metrics()] for run in (one, two)]
+    assert strip[0] == strip[1] and len(strip[0]) == 4
+    assert not (one.path / "lock").exists()
+
+
+def test_the_second_to_resume_is_refused_with_the_number_of_the_first(workdir):
+    """And a killed one leaves no lock behind, whatever the file says."""
+    write_dataset(workdir / "data/d", 10)
+    first = start(LONG)
+    wait_for_rows([first])
+    code, _, err = cli(*GO_ON)
+    assert code == 1
+    assert f"is being trained by process {first.pid} on " in err
+    both = list(map(ended, start_two(GO_ON)))
+    assert [code for code, _ in both] == [1, 1]
+    assert "is being trained by process" in "".join(said for _, said in both)
+    assert "has ended" not in "".join(said for _, said in both), "the refusal reaches all processes"
+    assert first.poll() is None
+    first.kill()
+    ended(first)
+    assert json.loads((RUN / "lock").read_text())["process"] == first.pid
+    code, _, err = cli("train", "--resume", "--images", RunDir(RUN).checkpoints()[-1][0] + 8, "--device", "cpu")
+    assert code == 0, err
+    assert not (RUN / "lock").exists()
+
+
+@pytest.mark.parametrize(
+    "left", [b"", b"{", b'{"process": 1, "host": "elsewhere", "since": "2020-01-01"}', b"\xff" * 99]
+)
+def test_what_a_dead_process_left_is_taken_over(workdir, left):
+    """Process 1 lives on every machine: the number says nothing."""
+    run = create_run("d")
+    (run.path / "lock").write_bytes(left)
+    with locked(run) as held:
+        assert held
+        assert json.loads((run.path / "lock").read_text())["process"] == os.getpid()
+        with pytest.raises(FaceganError, match=f"process {os.getpid()} on "), locked(run):
+            pass
+    with locked(run):
+        pass
+    assert list(run.path.iterdir()) == []
+
+
+def test_nobody_holds_a_lock_that_another_has_removed(workdir):
+    """Processes that take it and give it back all the time are never two inside."""
+    run = create_run("d")
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom facegan.errors import FaceganError\n"
+        "from facegan.rundir import RunDir\nfrom facegan.runlock import locked\n"
+        "run, got = RunDir(Path(sys.argv[1])), 0\nend = time.time() + 1.5\n"
+        "while time.time() < end:\n"
+        "    try:\n"
+        "        with locked(run):\n"
+        "            (run.path / 'inside').mkdir(); got += 1; (run.path / 'inside').rmdir()\n"
+        "    except FaceganError: pass\n"
+        "print(got)"
+    )
+    for process in [start([sys.executable, "-c", code, str(run.path)]) for _ in range(3)]:
+        exit_code, said = ended(process)
+        assert exit_code == 0 and int(said) > 0, said
+
+
+def test_a_file_system_without_locks_is_said(workdir, monkeypatch):
+    def refuse(file):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(runlock, "_lock", refuse)
+    write_dataset(workdir / "data/d", 10)
+    code, _, err = cli(*TRAIN, "--images", "8")
+    assert code == 0, err
+    assert "knows no locks" in err
+
+
+def test_a_lock_does_not_outlive_its_process(workdir):
+    run = create_run("d")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom facegan.rundir import RunDir\nfrom facegan.runlock import locked\n"
+        "with locked(RunDir(Path(sys.argv[1]))):\n    print('held', flush=True)\n    sys.stdin.read()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(run.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout and process.stdout.readline() == "held\n"
+    with pytest.raises(FaceganError, match=f"process {process.pid} on "), locked(run):
+        pass
+    process.kill()
+    process.communicate(timeout=SECONDS)
+    with locked(run) as held:
+        assert held
