@@ -26,7 +26,7 @@ _BORN = 20_000
 
 def spread(faces: NDArray[np.uint8]) -> float:
     """How much the faces of a sheet (N, H, W, 3) differ: the standard deviation over them, in levels of 255, averaged
-    over pixels. CelebA has 60 to 70, the smooth colours of an untrained generator less than 2."""
+    over pixels."""
     return float(faces.astype(np.float32).std(axis=0).mean())
 
 

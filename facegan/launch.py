@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -297,7 +296,3 @@ def _computed(config: Config) -> dict[str, Any]:
 def _networks_in_words(config: Config) -> str:
     facts = config.to_dict()["networks"]
     return ", ".join(f"{key} {facts[key]}" for key in ("family", "size", "width", "latent_dim") if key in facts)
-
-
-def this_command() -> list[str]:
-    return ["facegan", *sys.argv[1:]]

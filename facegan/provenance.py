@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -74,3 +75,8 @@ def broken_promises(before: Mapping[str, Any], config: Config, device: torch.dev
     if changed:
         return [f"{'; '.join(changed)}: the run goes on, but not bit for bit as it would have"]
     return [] if device.type == "cpu" else ["on a GPU a resumed run is not equal bit for bit"]
+
+
+def this_command() -> list[str]:
+    """The command line that this process runs."""
+    return ["facegan", *sys.argv[1:]]

@@ -18,7 +18,8 @@ from PIL import Image
 from facegan import latents
 from facegan.checkpoint import load_generator, save_generator
 from facegan.cli.arithmetic import terms_in_order
-from facegan.cli.train import FIELDS, to_overrides, train
+from facegan.cli.flags import FIELDS, to_overrides
+from facegan.cli.train import train
 from facegan.errors import UsageError
 from facegan.networks import build_generator
 from facegan.presets import PRESETS

@@ -84,7 +84,7 @@ def test_stop_with_two_go_on_with_one(workdir):
     two.send_signal(signal.SIGINT)
     _, said = ended(two)
     assert said.count("everything is saved") == said.count("run: ") == said.count("preset: ") == 1
-    assert "process 1" not in said and 'File "' not in said.split("stopped:")[0]
+    assert "process 1 of 2" not in said and 'File "' not in said.split("stopped:")[0]
     (run,) = Path("runs").iterdir()
     (checkpoint,) = (run / "checkpoints").iterdir()
     assert json.loads(RunDir(run).provenance.read_text())["processes"] == 2

@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from facegan.cli import console
+from facegan.cli.flags import AUTO, FIELDS, check_flags, to_overrides
 from facegan.cli.signals import signals
 from facegan.errors import UsageError
 from facegan.presets import DEFAULT, PRESETS
-from facegan.quantities import duration, parse_count
+from facegan.quantities import duration
 from facegan.world import World, joined
 
 if TYPE_CHECKING:
-    from facegan.config import Config
     from facegan.launch import OpenRun, Plan
     from facegan.loop import Event
 
 DEMO = "demo"
-AUTO = "auto"
 
 _RUN, _NETWORK, _OPTIMISER, _OUTPUT = "Which run", "Networks", "Training", "What is written"
 
@@ -31,37 +30,6 @@ Text = Optional[str]  # noqa: UP045, typer reads these at run time
 Whole = Optional[int]  # noqa: UP045
 Real = Optional[float]  # noqa: UP045
 Switch = Optional[bool]  # noqa: UP045
-
-FIELDS: dict[str, str] = {
-    "epochs": "training.epochs",
-    "images": "training.images",
-    "batch_size": "training.batch_size",
-    "n_critic": "training.n_critic",
-    "precision": "training.precision",
-    "on_nan": "training.on_nan",
-    "seed": "seed",
-    "flip": "training.flip",
-    "latent_dim": "networks.latent_dim",
-    "width": "networks.width",
-    "critic_width": "networks.critic_width",
-    "max_width": "networks.max_width",
-    "generator_lr": "training.generator.lr",
-    "critic_lr": "training.critic.lr",
-    "generator_beta1": "training.generator.beta1",
-    "generator_beta2": "training.generator.beta2",
-    "critic_beta1": "training.critic.beta1",
-    "critic_beta2": "training.critic.beta2",
-    "penalty": "training.penalty",
-    "penalty_weight": "training.penalty_weight",
-    "ema_half_life": "training.ema_half_life",
-    "decay": "training.decay",
-    "sample_every": "output.sample_every",
-    "checkpoint_every": "output.checkpoint_every",
-    "log_every": "output.log_every",
-    "keep": "output.keep",
-    "tensorboard": "output.tensorboard",
-}
-"""Flag -> the configuration field it sets. Flags have no defaults: those are the preset's."""
 
 
 def _flag(panel: str, text: str, *names: str, metavar: str | None = None) -> Any:
@@ -147,41 +115,6 @@ def train(
             _train(plan, name)
 
 
-def to_overrides(given: dict[str, Any]) -> dict[str, Any]:
-    """Flags and their values -> configuration paths and values; the one place where flags meet the configuration.
-
-    Raises:
-        UsageError: both --epochs and --images, or a text that is not a number.
-    """
-    if "epochs" in given and "images" in given:
-        raise UsageError("--epochs and --images both say how long to train.", "Give one of them.")
-    overrides = {FIELDS[flag]: value for flag, value in given.items()}
-    if given.get("batch_size") == AUTO:
-        del overrides[FIELDS["batch_size"]]  # found when the device is known
-    elif "batch_size" in given:
-        overrides[FIELDS["batch_size"]] = _whole(given["batch_size"])
-    if "epochs" in given:
-        overrides["training.images"] = None
-    if "images" in given:
-        overrides |= {"training.images": parse_count(given["images"]), "training.epochs": None}
-    return overrides
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal():
-        raise UsageError(f"{text!r} is neither a whole number nor {AUTO!r}.", "Write it as 64.")
-    return int(text)
-
-
-def check_flags(given: dict[str, Any], config: Config) -> None:
-    """Raises: UsageError: a value that is out of range, said with its flag's name."""
-    for flag, value in given.items():
-        try:
-            config.override(to_overrides({flag: value}))
-        except UsageError as error:
-            raise UsageError(f"--{flag.replace('_', '-')}: {error.message}", error.hint) from None
-
-
 def _plan(
     data: str | None,
     preset: str | None,
@@ -233,7 +166,8 @@ def _plan(
 
 
 def _train(plan: Plan, name: str | None) -> None:
-    from facegan.launch import open_run, this_command
+    from facegan.launch import open_run
+    from facegan.provenance import this_command
 
     with open_run(plan, name, this_command()) as opened:
         if not opened.alone:
