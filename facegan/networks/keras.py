@@ -147,8 +147,8 @@ class Critic(nn.Module):
             if config.critic_dropout
             else []
         )
-        self.to(memory_format=_layout(config))
         """Shapes (C, H, W) of the dropout masks that `forward` wants per image while training."""
+        self.to(memory_format=_layout(config))
 
     def layers(self) -> list[nn.Module]:
         """All layers in the order in which they act."""
