@@ -10,15 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import PIL
 import torch
 
-from facegan import __version__
 from facegan.config import Config
-from facegan.device import choose_device, computes_bf16, describe_device
+from facegan.device import choose_device, computes_bf16
 from facegan.errors import UsageError
 from facegan.presets import PRESETS
+from facegan.provenance import machine
 from facegan.ratebench import PHOTOS, RateTask, decoding, drawing
 from facegan.rounds import Event, Spread, Task, interleave
 from facegan.stepbench import TEXTBOOK, VARIANTS, PeakTask, StepTask
@@ -66,7 +65,7 @@ class Report:
     """All that was measured; what was not asked for is empty.
 
     Attributes:
-        machine: versions, processor, device.
+        machine: versions, processor, device: what a figure means nothing without.
         rounds: done of each.
         gflops_per_image: what each preset's step needs, generator's share included.
         peak_gflops: of convolutions, per precision.
@@ -137,7 +136,7 @@ def bench(
     flops = {name: needed_flops(config) / batch_size / config.training.n_critic for name, config in configs.items()}
     peak = {task.precision: Spread.of(task.rounds) for task in peaks}
     return Report(
-        machine=machine(where),
+        machine={**machine(where), "pillow": PIL.__version__, "processor": _processor()},
         batch_size=batch_size,
         rounds=done,
         gflops_per_image={name: count / 1e9 for name, count in flops.items()} if steps else {},
@@ -197,22 +196,6 @@ def _spread(values: Iterable[float | None]) -> Spread | None:
 
 def _rate_rows(tasks: Sequence[RateTask]) -> tuple[RateRow, ...]:
     return tuple(RateRow(task.name, Spread.of(task.rounds), _ratio(task.rounds, tasks[0].rounds)) for task in tasks)
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """Where this was measured: what a figure means nothing without."""
-    return {
-        "facegan": __version__,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "pillow": PIL.__version__,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "processor": _processor(),
-        "device": str(device),
-        "device_name": describe_device(device),
-        "threads": torch.get_num_threads(),
-    }
 
 
 def _processor() -> str:

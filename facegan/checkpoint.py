@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from facegan.config import Config
-from facegan.errors import FaceganError
+from facegan.errors import FaceganError, first_line
 from facegan.files import atomic_path, write_atomic
 from facegan.fitting import MOST_IMAGES, MisfitError, blueprint, check_state, check_weights
 from facegan.networks import build_generator
@@ -82,6 +82,7 @@ class LoadedGenerator:
         module: in eval mode, float32.
         weights: "averaged" or "raw".
         source: the file it came from.
+        critic: the weights of its critic, where the file has them.
         notes: what else its metadata say, such as a licence.
     """
 
@@ -91,6 +92,7 @@ class LoadedGenerator:
     weights: str
     provenance: dict[str, Any]
     source: Path
+    critic: Mapping[str, Tensor] | None = None
     notes: dict[str, str] = field(default_factory=dict)
 
 
@@ -115,7 +117,7 @@ def save_checkpoint(path: Path, config: Config, provenance: Mapping[str, Any], s
             torch.save(content, temporary)
         except RuntimeError as error:  # torch's writer hides the system's reason behind its own exception
             raise FaceganError(
-                f"{path} could not be written: {_first_line(error)}", "Is the disk full, or the folder gone?"
+                f"{path} could not be written: {first_line(error)}.", "Is the disk full, or the folder gone?"
             ) from None
     return path
 
@@ -142,7 +144,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         ) from None
     except (DamagedError, OSError) as error:
         raise FaceganError(
-            f"{path} is not a facegan checkpoint, or is damaged: {_first_line(error)}", _TRY_OLDER
+            f"{path} is not a facegan checkpoint, or is damaged: {first_line(error)}.", _TRY_OLDER
         ) from None
     if unknown := content.keys() - _ENTRIES:
         name = str(min(map(str, unknown)))[:80]
@@ -234,8 +236,9 @@ def _from_checkpoint(path: Path) -> LoadedGenerator:
     checkpoint = load_checkpoint(path)
     averaged = checkpoint.state["averaged_generator"]
     weights = "raw" if averaged is None else "averaged"
-    module = _filled(checkpoint.config, averaged or checkpoint.state["generator"])
-    return LoadedGenerator(module, checkpoint.config, checkpoint.images_seen, weights, checkpoint.provenance, path)
+    config, critic = checkpoint.config, checkpoint.state["critic"]
+    module = _filled(config, averaged or checkpoint.state["generator"])
+    return LoadedGenerator(module, config, checkpoint.images_seen, weights, checkpoint.provenance, path, critic)
 
 
 def _from_safetensors(path: Path) -> LoadedGenerator:
@@ -250,7 +253,7 @@ def _from_safetensors(path: Path) -> LoadedGenerator:
             _check_version(metadata.get("format_version", ""), path)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is not a dict
     except (SafetensorError, OSError, DamagedError) as error:
-        raise FaceganError(f"{path} is not a generator, or is damaged: {_first_line(error)}", _WHAT_OPENS) from None
+        raise FaceganError(f"{path} is not a generator, or is damaged: {first_line(error)}.", _WHAT_OPENS) from None
     try:
         config = Config.from_json(metadata["config"], str(path))
         images_seen, weights = int(metadata["images_seen"]), metadata["weights"]
@@ -261,9 +264,9 @@ def _from_safetensors(path: Path) -> LoadedGenerator:
     except MisfitError as error:
         raise FaceganError(f"{path} does not fit its own configuration: {error}.", _WHAT_OPENS) from None
     except (KeyError, ValueError) as error:
-        raise FaceganError(f"{path}: the metadata are damaged: {_first_line(error)}") from None
+        raise FaceganError(f"{path}: the metadata are damaged: {first_line(error)}.") from None
     notes = {name: text for name, text in metadata.items() if name not in _METADATA}
-    return LoadedGenerator(_filled(config, tensors), config, images_seen, weights, origin, path, notes)
+    return LoadedGenerator(_filled(config, tensors), config, images_seen, weights, origin, path, notes=notes)
 
 
 def _check_header(path: Path) -> None:
@@ -290,7 +293,3 @@ def _filled(config: Config, tensors: Mapping[str, Tensor]) -> nn.Module:
 
 def _full(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".") + "."

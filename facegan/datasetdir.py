@@ -23,7 +23,7 @@ from typing import IO, Any
 import numpy as np
 
 from facegan.datasetinfo import HEADER_BYTES, DatasetInfo, from_json, npy_header, to_json
-from facegan.errors import FaceganError
+from facegan.errors import FaceganError, one_line
 from facegan.newfolder import NewFolder, disk_errors
 from facegan.strictjson import read_json
 
@@ -270,4 +270,4 @@ def _write_preview(images: Path, out: Path) -> None:
 def _one_line(error: BaseException) -> str:
     if isinstance(error, KeyError):
         return f"it has no {error}".replace("'", '"')
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return one_line(error)

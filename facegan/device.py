@@ -82,9 +82,12 @@ def use_tf32(allowed: bool) -> None:
     torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
-_MALLOC_OPTIONS = {"trim threshold": (-1, 2**31 - 1), "top pad": (-2, 64 << 20), "mmap maximum": (-4, 0)}
-_MALLOC_DEFAULTS = {"trim threshold": (-1, 128 << 10), "top pad": (-2, 128 << 10), "mmap maximum": (-4, 65536)}
-"""mallopt(3)'s numbers of its options, and their values."""
+_MALLOC_OPTIONS = {
+    "trim threshold": (-1, 2**31 - 1, 128 << 10),
+    "top pad": (-2, 64 << 20, 128 << 10),
+    "mmap maximum": (-4, 0, 65536),
+}
+"""mallopt(3)'s numbers of its options, their values that keep memory, and the C library's own."""
 
 
 def keep_memory(keep: bool = True) -> bool:
@@ -99,8 +102,7 @@ def keep_memory(keep: bool = True) -> bool:
     mallopt = _of_glibc("mallopt")
     if mallopt is None:
         return False
-    options = _MALLOC_OPTIONS if keep else _MALLOC_DEFAULTS
-    told = [mallopt(number, value) for number, value in options.values()]
+    told = [mallopt(number, kept if keep else usual) for number, kept, usual in _MALLOC_OPTIONS.values()]
     return told == [1] * len(told)
 
 

@@ -34,6 +34,16 @@ class Interrupted(FaceganError):
         self.signum = signum
 
 
+def first_line(error: BaseException) -> str:
+    """What another library says, without the lines that follow; the name of its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def one_line(error: BaseException) -> str:
+    """All that another library says, as one line; the name of its type where it says nothing."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
 _OUT_OF_MEMORY = (
     "out of memory",
     "can't allocate memory",

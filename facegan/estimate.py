@@ -13,7 +13,7 @@ import torch
 
 from facegan.fit import memory_watched
 from facegan.launch import Plan
-from facegan.loop import total_images
+from facegan.loop import SHEET, total_images
 from facegan.networks import count_parameters
 from facegan.quantities import duration
 from facegan.quantities import size as in_bytes
@@ -91,7 +91,7 @@ def disk_needed(plan: Plan, trainer: Trainer) -> int:
     generator, critic = (4 * count_parameters(network) for network in (trainer.generator, trainer.critic))
     checkpoint = 3 * (generator + critic) + (generator if trainer.average else 0)  # weights and Adam's two moments
     one_more = checkpoint + generator  # a checkpoint is whole before an older one goes
-    return kept * checkpoint + one_more + grids * 25 * 3 * plan.config.networks.size**2
+    return kept * checkpoint + one_more + grids * SHEET * 3 * plan.config.networks.size**2
 
 
 def disk_note(plan: Plan, trainer: Trainer, folder: Path) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facegan.errors import FaceganError, UsageError
+from facegan.errors import FaceganError, UsageError, one_line
 from facegan.files import atomic_path
 from facegan.streams import Stream, rng
 
@@ -193,8 +193,7 @@ def load_latents(path: Path, latent_dim: int) -> Latents:
     except OSError as error:
         raise FaceganError(f"{path} cannot be read: {error.strerror or error}.") from None
     except Exception as error:  # a damaged header ends in nearly every exception there is
-        detail = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-        raise FaceganError(f"{path} is not a .npy file of plain numbers: {detail}.") from None
+        raise FaceganError(f"{path} is not a .npy file of plain numbers: {one_line(error)[:200]}.") from None
     try:
         return _checked(z, latent_dim, path)
     finally:

@@ -68,8 +68,8 @@ class Plan:
             trainer.generator.load_state_dict(weights)
             if trainer.average:
                 trainer.average.module.load_state_dict(weights)
-            if self.start.source.suffix == ".pt":
-                trainer.critic.load_state_dict(load_checkpoint(self.start.source).state["critic"])
+            if self.start.critic is not None:
+                trainer.critic.load_state_dict(self.start.critic)
         if not self.world.alone:
             self.world.check_same({"weights": _bytes(trainer.generator) + _bytes(trainer.critic)})
         return trainer
@@ -114,7 +114,7 @@ def plan_new(
     notes = []
     if source:
         notes.append(f"starting from the generator in {source.source}")
-        if source.source.suffix != ".pt":
+        if source.critic is None:
             notes.append("that file has no critic: it starts new, and the first faces may get worse before better")
     elif preset is None:
         notes.append(f"preset: {config.preset} ({ORIGINS[config.preset].summary})")

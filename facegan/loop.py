@@ -110,7 +110,7 @@ class Loop:
             Interrupted: `stopped` returned a signal; everything is saved.
             FaceganError: the losses are no longer finite, or a file could not be written.
         """
-        total, output, batch = total_images(self.config), self.config.output, self.config.training.batch_size
+        total, output = total_images(self.config), self.config.output
         if self.trainer.images_seen == 0:
             self._save_sample(0.0)
         told = False
@@ -124,8 +124,8 @@ class Loop:
                 self._tell(Noted(f"steps run one by one, not as CUDA graphs, which is slower: {self.steps.uncaptured}"))
             row_due = (step + 1) % (output.log_every * self.config.training.n_critic) == 0 or seen >= total
             signum = self._signal(row_due)
-            epoch = self._due(output.sample_every, batch)
-            save_due = bool(self._due(output.checkpoint_every, batch) or signum or seen >= total)
+            epoch = self._due(output.sample_every, seen)
+            save_due = bool(self._due(output.checkpoint_every, seen) or signum or seen >= total)
             if row_due or epoch or save_due:
                 values = self._means(metrics)
                 if fault := self._fault(values, weights=bool(epoch) or save_due):
@@ -164,18 +164,16 @@ class Loop:
         if self.world.first:
             self.on_event(event)
 
-    def _due(self, every: float, batch: int, seen: int | None = None) -> float:
-        """The epoch whose turn came with the last batch, a multiple of `every`; 0 where none did."""
-        interval = every * len(self.dataset)
-        seen = self.trainer.images_seen if seen is None else seen
+    def _due(self, every: float, seen: int) -> float:
+        """The epoch whose turn came with the batch that ends at `seen`, a multiple of `every`; 0 where none did."""
+        interval, batch = every * len(self.dataset), self.config.training.batch_size
         turns = math.floor(seen / interval)
         return turns * every if turns > math.floor((seen - batch) / interval) else 0.0
 
     def _to_go_back_to(self) -> Checkpoint | None:
         """The newest checkpoint whose turn it was: one more, written when a run is stopped, must change nothing."""
-        every, batch = self.config.output.checkpoint_every, self.config.training.batch_size
-        kept = self.run.checkpoints()
-        in_turn = [path for seen, path in kept if self._due(every, batch, seen)] or [path for _, path in kept]
+        every, kept = self.config.output.checkpoint_every, self.run.checkpoints()
+        in_turn = [path for seen, path in kept if self._due(every, seen)] or [path for _, path in kept]
         return load_checkpoint(in_turn[-1]) if in_turn else None
 
     def _log(self, values: dict[str, float]) -> None:
@@ -281,9 +279,9 @@ class Loop:
     def _finish(self) -> None:
         if not self.world.first:
             return
-        epoch = self.trainer.images_seen / len(self.dataset)
-        if not self._due(self.config.output.sample_every, self.config.training.batch_size):
-            self._save_sample(epoch)
+        seen = self.trainer.images_seen
+        if not self._due(self.config.output.sample_every, seen):
+            self._save_sample(seen / len(self.dataset))
         self._plot()
         self._tell(Wrote(write_progress(self.run, self.run.progress, PROGRESS_FPS)))
 

@@ -38,22 +38,33 @@ def write_provenance(run: RunDir, provenance: Mapping[str, Any]) -> None:
     write_atomic(run.provenance, json.dumps(provenance, indent=2) + "\n")
 
 
-def environment(config: Config, device: torch.device, world: World, command: list[str]) -> dict[str, Any]:
-    """What a run, or a part of one, is computed with, and since when."""
+def machine(device: torch.device) -> dict[str, Any]:
+    """The versions and the device that this process computes with."""
     return {
         "facegan": __version__,
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
         "system": platform.platform(),
-        "command": command,
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "device": str(device),
         "device_name": describe_device(device),
         "threads": torch.get_num_threads(),
+    }
+
+
+def environment(config: Config, device: torch.device, world: World, command: list[str]) -> dict[str, Any]:
+    """What a run, or a part of one, is computed with, and since when."""
+    return {
+        **machine(device),
+        "command": command,
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "processes": world.size,
         "precision": choose_precision(config.training.precision, device),
     }
+
+
+_DECIDE_BITS = ("torch", "numpy", "threads", "processes", "device", "precision")
+"""Entries of `environment` on which the bits of a result depend."""
 
 
 def broken_promises(before: Mapping[str, Any], config: Config, device: torch.device, world: World) -> list[str]:
@@ -63,15 +74,8 @@ def broken_promises(before: Mapping[str, Any], config: Config, device: torch.dev
         before: the `environment` of the part before.
     """
     before = {"processes": 1, **before}  # runs of old do not say: there was one
-    now = {
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "threads": torch.get_num_threads(),
-        "processes": world.size,
-        "device": str(device),
-        "precision": choose_precision(config.training.precision, device),
-    }
-    changed = [f"{key} was {before.get(key)} and is {value}" for key, value in now.items() if before.get(key) != value]
+    now = environment(config, device, world, [])
+    changed = [f"{key} was {before.get(key)} and is {now[key]}" for key in _DECIDE_BITS if before.get(key) != now[key]]
     if changed:
         return [f"{'; '.join(changed)}: the run goes on, but not bit for bit as it would have"]
     return [] if device.type == "cpu" else ["on a GPU a resumed run is not equal bit for bit"]

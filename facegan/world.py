@@ -15,7 +15,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from facegan.errors import FaceganError, is_out_of_memory
+from facegan.errors import FaceganError, first_line, is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -241,8 +241,8 @@ def _join(world: World) -> World:
             timeout=_PATIENCE,
         )
     except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise FaceganError(f"{str(world).capitalize()} cannot reach the others: {reason}", _HOW_TO_START) from error
+        reason = first_line(error)
+        raise FaceganError(f"{str(world).capitalize()} cannot reach the others: {reason}.", _HOW_TO_START) from error
     return World(world.rank, world.size, world.local, store)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -50,6 +51,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         needs = [item for item in items if item.get_closest_marker("cuda")]
         config.hook.pytest_deselected(items=needs)
         items[:] = [item for item in items if item not in needs]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """All that is imported by now stays: the garbage collector need not look through it in every test again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

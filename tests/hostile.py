@@ -13,12 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+
+from facegan.errors import FaceganError
 
 TRAP = "the-trap-was-sprung"
 """A file that appears in the current folder when code from a file was run."""
 
 Make = Callable[[bytes], bytes]
+
+
+def sentence(action: Callable[[], object]) -> str:
+    """The one sentence with which a file is refused; and nothing that was in it has run."""
+    with pytest.raises(FaceganError) as caught:
+        action()
+    text = caught.value.message
+    assert text.isprintable() and text.endswith(".") and len(text) < 600, text
+    assert not Path(TRAP).exists()
+    return text
 
 
 class Trap:

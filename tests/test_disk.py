@@ -34,15 +34,25 @@ def check_all_open() -> None:
     assert not list(RUN.rglob(".*")), "no torn temporary file stays"
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a dataset, and a run of four steps that has ended."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(folder)
+        write_dataset(Path("data/d"), 10)
+        code, _, err = cli(*WORDS, "--images", "16")
+    assert code == 0, err
+    return folder
+
+
 @pytest.mark.parametrize(
     ("reason", "words"),
     [(errno.ENOSPC, "No space left"), (errno.EROFS, "Read-only"), (errno.EDQUOT, "quota"), (errno.EACCES, "denied")],
 )
 @pytest.mark.parametrize("file", [".pt", ".safetensors", ".png", "metrics.jsonl"])
-def test_the_system_refuses_in_the_middle_of_a_file(workdir, monkeypatch, reason, words, file):
-    write_dataset(workdir / "data/d", 10)
-    code, _, err = cli(*WORDS, "--images", "16")
-    assert code == 0, err
+def test_the_system_refuses_in_the_middle_of_a_file(trained, workdir, monkeypatch, reason, words, file):
+    shutil.copytree(trained, workdir, dirs_exist_ok=True)
     before = good_files()
 
     def refuse(path):
@@ -58,7 +68,7 @@ def test_the_system_refuses_in_the_middle_of_a_file(workdir, monkeypatch, reason
         return opened(self, mode, *rest, **more)
 
     monkeypatch.setattr(rundir.Path, "open", unopened)
-    code, _, err = cli("train", "--resume", "--images", "48", "--device", "cpu")
+    code, _, err = cli("train", "--resume", "--images", "24", "--device", "cpu")
     assert code == 1
     assert err.count("error:") == 1 and words.lower() in err.lower() and file in err
     assert "Traceback" not in err and "bug" not in err
@@ -68,9 +78,9 @@ def test_the_system_refuses_in_the_middle_of_a_file(workdir, monkeypatch, reason
     changed = {path.name for path in before if after.get(path) != before[path]}
     assert not {name for name in changed if name.endswith(".pt")} or file != ".pt"
     check_all_open()
-    code, _, err = cli("train", "--resume", "--images", "48", "--device", "cpu")
+    code, _, err = cli("train", "--resume", "--images", "24", "--device", "cpu")
     assert code == 0, err
-    assert [row["images_seen"] for row in RunDir(RUN).read_metrics()] == list(range(4, 52, 4))
+    assert [row["images_seen"] for row in RunDir(RUN).read_metrics()] == list(range(4, 28, 4))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limits on files")
@@ -96,16 +106,21 @@ def test_a_real_limit_on_the_size_of_files(workdir):
     check_all_open()
 
 
-def test_a_run_that_vanishes_is_not_made_anew_in_part(workdir, monkeypatch):
-    write_dataset(workdir / "data/d", 10)
+def vanish(monkeypatch: pytest.MonkeyPatch, folder: Path, after: int) -> None:
+    """Someone deletes a folder of the run as soon as the row of `after` images is written."""
     written = RunDir.append_metrics
 
-    def vanish(self, row):
+    def write_and_delete(self, row):
         written(self, row)
-        if row["images_seen"] == 16:
-            shutil.rmtree(self.path)
+        if row["images_seen"] == after:
+            shutil.rmtree(folder)
 
-    monkeypatch.setattr(RunDir, "append_metrics", vanish)
+    monkeypatch.setattr(RunDir, "append_metrics", write_and_delete)
+
+
+def test_a_run_that_vanishes_is_not_made_anew_in_part(workdir, monkeypatch):
+    write_dataset(workdir / "data/d", 10)
+    vanish(monkeypatch, RUN, after=16)
     code, _, err = cli(*TRAIN, "--images", "48", "--checkpoint-every", "1000", "--sample-every", "1000")
     assert code == 1
     assert "has vanished" in err and err.count("error:") == 1
@@ -115,14 +130,7 @@ def test_a_run_that_vanishes_is_not_made_anew_in_part(workdir, monkeypatch):
 def test_checkpoints_that_vanish_do_not_stop_the_run(workdir, monkeypatch):
     """The next one is written where they were."""
     write_dataset(workdir / "data/d", 10)
-    written = RunDir.append_metrics
-
-    def vanish(self, row):
-        written(self, row)
-        if row["images_seen"] == 24:
-            shutil.rmtree(self.path / "checkpoints")
-
-    monkeypatch.setattr(RunDir, "append_metrics", vanish)
+    vanish(monkeypatch, RUN / "checkpoints", after=24)
     code, _, err = cli(*WORDS, "--images", "32")
     assert code == 0, err
     assert [seen for seen, _ in RunDir(RUN).checkpoints()] == [24, 28, 32]

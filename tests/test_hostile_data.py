@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import cli, write_dataset
-from hostile import TRAP, Trap, array, crowded, not_files
+from hostile import TRAP, Trap, array, crowded, not_files, sentence
 from PIL import Image
 
 from facegan import decode
@@ -35,15 +35,6 @@ from facegan.preprocess import preprocess
 from facegan.sources import open_source
 
 Edit = Callable[[Path], object]
-
-
-def sentence(action: Callable[[], object]) -> str:
-    with pytest.raises(FaceganError) as caught:
-        action()
-    text = caught.value.message
-    assert text.isprintable() and text.endswith(".") and len(text) < 600, text
-    assert not Path(TRAP).exists()
-    return text
 
 
 # Datasets.

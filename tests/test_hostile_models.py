@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import hostile
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import cli, tiny, write_dataset
-from hostile import CHECKPOINTS, GENERATORS, LATENT_DIM, LATENTS, TRAP
+from hostile import CHECKPOINTS, GENERATORS, LATENT_DIM, LATENTS, TRAP, sentence
 
 from facegan.checkpoint import load_checkpoint, load_generator, save_checkpoint, save_generator
 from facegan.errors import FaceganError
@@ -55,16 +54,6 @@ def lair(honest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, raw in files.items():
         (folder / name).write_bytes(raw)
     return folder
-
-
-def sentence(load: Callable[[], object]) -> str:
-    """The one sentence with which a file is refused; and nothing that was in it has run."""
-    with pytest.raises(FaceganError) as caught:
-        load()
-    text = caught.value.message
-    assert text.isprintable() and text.endswith(".") and len(text) < 600, text
-    assert not Path(TRAP).exists()
-    return text
 
 
 def test_honest_files_open(honest, tmp_path):

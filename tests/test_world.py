@@ -39,17 +39,23 @@ def start(command: list[str], **more: str) -> subprocess.Popen[str]:
     )
 
 
-def start_two(words: list[str], second: tuple[str, ...] = ()) -> list[subprocess.Popen[str]]:
+FACEGAN = ("-m", "facegan")
+
+
+def start_two(
+    words: list[str], second: tuple[str, ...] = (), program: tuple[str, ...] = FACEGAN
+) -> list[subprocess.Popen[str]]:
     """Two processes as torchrun would start them, but watched by nobody: each one's words and exit code can be seen.
 
     Args:
         second: further words for the second one.
+        program: what Python runs.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    command = [sys.executable, "-m", "facegan", *words]
+    command = [sys.executable, *program, *words]
     return [
         start([*command, *more], **place, RANK=str(rank), LOCAL_RANK=str(rank))
         for rank, more in enumerate([(), second])
@@ -70,9 +76,10 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 def test_training_in_two_processes_is_training_in_one():
     """Ten steps of every preset in float64, and more: world_worker.py."""
-    code, said = ended(start([*TORCHRUN, str(Path(__file__).with_name("world_worker.py"))]))
-    assert code == 0, said
-    assert "process 0 of 2: all equal" in said
+    both = start_two([], program=(str(Path(__file__).with_name("world_worker.py")),))
+    for rank, (code, said) in enumerate(map(ended, both)):
+        assert code == 0, said
+        assert f"process {rank} of 2: all equal" in said
 
 
 @posix
