@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -13,6 +14,9 @@ from types import TracebackType
 
 from facegan.errors import FaceganError
 from facegan.files import sync_folder
+
+_STEPPED_ASIDE = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.old")
+"""Name of a folder that is being replaced: its own, and what `tempfile` made of its successor's."""
 
 
 class NewFolder:
@@ -39,6 +43,7 @@ class NewFolder:
         return self._temporary
 
     def __enter__(self) -> NewFolder:
+        put_back(self.out.parent)
         self._check_free()
         with disk_errors(self.out):
             self.out.parent.mkdir(parents=True, exist_ok=True)
@@ -64,18 +69,18 @@ class NewFolder:
             sync_folder(self.out.parent)
 
     def _rename(self) -> None:
-        """An old folder steps aside first: no folder can be renamed onto a full one."""
-        if not self.out.exists():
-            self.path.replace(self.out)
-            return
+        """An old folder steps aside first: no folder can be renamed onto a full one. See `put_back`."""
         old = self.path.with_suffix(".old")
-        self.out.replace(old)
         try:
+            if self.out.exists():
+                self.out.replace(old)
             self.path.replace(self.out)
         except BaseException:
-            old.replace(self.out)
+            put_back(self.out.parent)
             raise
-        shutil.rmtree(old, ignore_errors=True)
+        if old.exists():
+            old.replace(self.path)  # a name that nobody puts back: half a folder shall never return
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def _remove_abandoned(self) -> None:
         """What a killed process left behind. One that lives writes all the time, so an hour's silence is proof."""
@@ -101,6 +106,18 @@ class NewFolder:
             raise FaceganError(f"{out} exists and holds other files, such as {foreign[0]}.", other)
         if present and not self._overwrite:
             raise FaceganError(f"{out} exists already.", "Replace it with --overwrite, or choose another with --out")
+
+
+def put_back(parent: Path) -> None:
+    """Give the folders in `parent` their names again whose process was killed after they had stepped aside.
+
+    Whoever looks for such a folder calls this first. A folder whose successor is there stays aside.
+    """
+    with contextlib.suppress(OSError):
+        for folder in list(parent.iterdir()):
+            match = _STEPPED_ASIDE.fullmatch(folder.name)
+            if match and not (parent / match[1]).exists():
+                folder.replace(parent / match[1])
 
 
 @contextlib.contextmanager

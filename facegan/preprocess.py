@@ -18,6 +18,7 @@ from facegan.config import SIZES
 from facegan.crops import Crop, parse_crop
 from facegan.datasetdir import DatasetInfo, DatasetWriter, read_dataset_json
 from facegan.errors import FaceganError, UsageError
+from facegan.newfolder import put_back
 from facegan.photos import Photo
 from facegan.sources import Source, open_source
 from facegan.workers import in_order
@@ -107,6 +108,7 @@ def preprocess(
     found = open_source(source)
     out = out or Path("data") / f"{found.title}-{size}"
     settings = _settings(found, size, how, attributes, limit, dedupe)
+    put_back(out.parent)
     if (out / "dataset.json").exists() and not overwrite:
         return _keep(out, settings)
     table = _table(found, attributes)
