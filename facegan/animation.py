@@ -7,7 +7,7 @@ all frames, and than dithering.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -82,18 +82,37 @@ def read_pictures(paths: Iterable[Path]) -> Iterator[np.ndarray]:
     """
     size: tuple[int, int] | None = None
     for path in paths:
-        try:
-            with Image.open(path, formats=FORMATS) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise ValueError("too large")
-                for page in ImageSequence.Iterator(picture):
-                    upright = _on_white(ImageOps.exif_transpose(page))
-                    size = size or upright.size
-                    yield np.array(upright if upright.size == size else _fitted(upright, size))
-        except FileNotFoundError as error:
-            raise FaceganError(f"There is no picture {path}.", "Check its name.") from error
-        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-            raise FaceganError(f"{path} cannot be read as a picture.", "Leave it out, or save it anew.") from error
+        with _opened(path) as picture:
+            for page in ImageSequence.Iterator(picture):
+                upright = _on_white(ImageOps.exif_transpose(page))
+                size = size or upright.size
+                yield np.array(upright if upright.size == size else _fitted(upright, size))
+
+
+def count_frames(paths: Iterable[Path]) -> int:
+    """How many frames `read_pictures` will give: told by the files' structure, without decoding a picture.
+
+    Raises:
+        FaceganError: as `read_pictures`, for what can be seen so far.
+    """
+    count = 0
+    for path in paths:
+        with _opened(path) as picture:
+            count += getattr(picture, "n_frames", 1)
+    return count
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ValueError("too large")
+            yield picture
+    except FileNotFoundError as error:
+        raise FaceganError(f"There is no picture {path}.", "Check its name.") from error
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise FaceganError(f"{path} cannot be read as a picture.", "Leave it out, or save it anew.") from error
 
 
 def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarray]:

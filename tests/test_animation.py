@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facegan.animation import read_pictures, write_animation
+from facegan.animation import count_frames, read_pictures, write_animation
 from facegan.errors import FaceganError
 
 
@@ -145,6 +145,18 @@ def test_pictures_that_are_none(tmp_path: Path) -> None:
         list(read_pictures([broken]))
     with pytest.raises(FaceganError, match=r"no picture .*gone\.png"):
         list(read_pictures([tmp_path / "gone.png"]))
+
+
+def test_frames_are_counted_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_animation(frames(4), tmp_path / "a.gif")
+    write_animation(frames(3), tmp_path / "b.webp")
+    Image.new("RGB", (4, 4)).save(tmp_path / "c.png")
+    paths = sorted(tmp_path.iterdir())
+    expected = len(list(read_pictures(paths)))
+    monkeypatch.setattr(Image.Image, "convert", None)
+    assert count_frames(paths) == expected == 8
+    with pytest.raises(FaceganError, match="no picture"):
+        count_frames([tmp_path / "none.png"])
 
 
 @pytest.mark.parametrize("expected", [0, 6])
