@@ -125,10 +125,13 @@ def disk_errors(out: Path) -> Iterator[None]:
     """Turn the system's refusal to write into a sentence about `out`."""
     try:
         yield
-    except OSError as error:
-        culprit = f": {error.filename}" if error.filename and Path(error.filename) in out.parents else ""
+    except (OSError, FaceganError) as error:
+        system = error.__cause__ if isinstance(error, FaceganError) else error  # of `atomic_path`, about a file in it
+        if not isinstance(system, OSError):
+            raise
+        culprit = f": {system.filename}" if system.filename and Path(system.filename) in out.parents else ""
         raise FaceganError(
-            f"{out} could not be written: {error.strerror or error}{culprit}.",
+            f"{out} could not be written: {system.strerror or system}{culprit}.",
             "Choose a folder that you may write to, on a disk with room: --out FOLDER",
         ) from error
 
