@@ -5,9 +5,10 @@ pixels) and no dithering: measured on faces, this is nearer, pixel for pixel, an
 all frames, and than dithering.
 """
 
+import errno
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from facegan.files import atomic_path
 _PALETTE_SAMPLE = 8192  # pixels of a frame that its palette is made from: more than twice as many measure hardly better
 _PAPER = "white"
 MAX_HELD = 2_000_000_000
-"""Most pixels of all frames of a GIF or WebP together: Pillow holds them in memory until the file is written, a byte
-for each pixel of a GIF."""
+"""Most bytes of all frames of a GIF or WebP together, which Pillow holds in memory until the file is written."""
+_BYTES_PER_PIXEL = {".gif": 1, ".webp": 5}
+"""Of what is held, as measured: `tests/walk_memory.py`."""
 
 
 def write_animation(
@@ -82,18 +84,37 @@ def read_pictures(paths: Iterable[Path]) -> Iterator[np.ndarray]:
     """
     size: tuple[int, int] | None = None
     for path in paths:
-        try:
-            with Image.open(path, formats=FORMATS) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise ValueError("too large")
-                for page in ImageSequence.Iterator(picture):
-                    upright = _on_white(ImageOps.exif_transpose(page))
-                    size = size or upright.size
-                    yield np.array(upright if upright.size == size else _fitted(upright, size))
-        except FileNotFoundError as error:
-            raise FaceganError(f"There is no picture {path}.", "Check its name.") from error
-        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-            raise FaceganError(f"{path} cannot be read as a picture.", "Leave it out, or save it anew.") from error
+        with _opened(path) as picture:
+            for page in ImageSequence.Iterator(picture):
+                upright = _on_white(ImageOps.exif_transpose(page))
+                size = size or upright.size
+                yield np.array(upright if upright.size == size else _fitted(upright, size))
+
+
+def count_frames(paths: Iterable[Path]) -> int:
+    """How many frames `read_pictures` will give: told by the files' structure, without decoding a picture.
+
+    Raises:
+        FaceganError: as `read_pictures`, for what can be seen so far.
+    """
+    count = 0
+    for path in paths:
+        with _opened(path) as picture:
+            count += getattr(picture, "n_frames", 1)
+    return count
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ValueError("too large")
+            yield picture
+    except FileNotFoundError as error:
+        raise FaceganError(f"There is no picture {path}.", "Check its name.") from error
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise FaceganError(f"{path} cannot be read as a picture.", "Leave it out, or save it anew.") from error
 
 
 def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarray]:
@@ -111,9 +132,9 @@ def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarra
 
 
 def _in_memory(frames: Iterator[np.ndarray], path: Path, expected: int) -> Iterator[np.ndarray]:
-    """The same frames, refused when they are more than MAX_HELD pixels, or will be."""
+    """The same frames, refused when more than MAX_HELD bytes are held for them, or will be."""
     for n, frame in enumerate(frames, 1):
-        most = MAX_HELD // (frame.shape[0] * frame.shape[1])
+        most = MAX_HELD // (frame.shape[0] * frame.shape[1] * _BYTES_PER_PIXEL[path.suffix.lower()])
         if max(n, expected) > most:
             raise FaceganError(
                 f"{path} can have at most {most:,} frames of {frame.shape[1]}x{frame.shape[0]}, as they are held in "
@@ -163,21 +184,31 @@ def _require_ffmpeg(path: Path) -> None:
 
 def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float, loop: bool) -> None:
     import imageio.v2 as imageio
+    from imageio_ffmpeg import count_frames_and_secs
 
     first = next(frames)
     odd = [(0, side % 2) for side in first.shape[:2]]
     options = ["-crf", "16", "-preset", "slow", "-movflags", "+faststart"]  # fine grain; plays while it loads
     writer = imageio.get_writer(
         path, format="FFMPEG", mode="I", fps=fps, codec="libx264", pixelformat="yuv420p", quality=None,
-        macro_block_size=1, ffmpeg_log_level="error", output_params=options,
+        macro_block_size=1, ffmpeg_log_level="quiet", output_params=options,
     )  # fmt: skip
+    cut_short = OSError(errno.EIO, "ffmpeg could not finish it")  # which `atomic_path` puts into words
+    count = 0
     with closing(writer):  # its own context manager leaves ffmpeg running after an exception
         for frame in chain([first], frames):
             even = np.pad(frame, [*odd, (0, 0)], mode="edge")
+            count += 1
             try:
                 writer.append_data(even)
             except OSError as error:
-                raise FaceganError(f"ffmpeg could not write {path.suffix}: {error}".splitlines()[0]) from error
+                raise cut_short from error
+    try:  # nobody asks for its exit code, and most is written when all frames have been taken
+        found, _ = count_frames_and_secs(path)
+    except RuntimeError:
+        found = 0
+    if found != count:
+        raise cut_short
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

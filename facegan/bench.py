@@ -19,7 +19,7 @@ from facegan.errors import UsageError
 from facegan.presets import PRESETS
 from facegan.provenance import machine
 from facegan.ratebench import PHOTOS, RateTask, decoding, drawing
-from facegan.rounds import Event, Spread, Task, interleave
+from facegan.rounds import Event, Spread, Task, WarmingUp, interleave
 from facegan.stepbench import TEXTBOOK, VARIANTS, PeakTask, StepTask
 from facegan.textbook import needed_flops
 
@@ -102,17 +102,16 @@ def bench(
         rounds: how many; None for as many as are useful within a few minutes, see `rounds.interleave`.
         only: some of SECTIONS.
         photos: how many to preprocess; they are made in a temporary folder.
-        on_event: told of each task done, and once of how long it will take.
+        on_event: told when all options are good, of each task done, and once of how long it will take.
 
     Raises:
         UsageError: an unknown preset or section, or a value out of range.
     """
-    for kind, given, known in (("preset", presets, PRESETS), ("part", only, SECTIONS)):
-        if unknown := [name for name in given if name not in known]:
-            raise UsageError(f"There is no {kind} {unknown[0]!r}.", f"Known: {', '.join(known)}.")
+    check(presets, only)
     if batch_size < 2:
         raise UsageError(f"--batch-size {batch_size} is too small: batch norm needs at least 2 images.")
     where, only = choose_device(device), set(only)
+    on_event(WarmingUp())
     configs = {
         name: PRESETS[name].override({"training.batch_size": batch_size, "training.images": 10**9}) for name in presets
     }
@@ -145,6 +144,13 @@ def bench(
         preprocess=_rate_rows(photo_tasks),
         sample=_rate_rows(face_tasks),
     )
+
+
+def check(presets: Iterable[str], only: Iterable[str]) -> None:
+    """Raises: UsageError: an unknown preset or section."""
+    for kind, given, known in (("preset", presets, PRESETS), ("part", only, SECTIONS)):
+        if unknown := [name for name in given if name not in known]:
+            raise UsageError(f"There is no {kind} {unknown[0]!r}.", f"Known: {', '.join(known)}.")
 
 
 def _absent(precision: str, device: torch.device) -> str:

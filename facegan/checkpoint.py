@@ -116,8 +116,9 @@ def save_checkpoint(path: Path, config: Config, provenance: Mapping[str, Any], s
         try:
             torch.save(content, temporary)
         except RuntimeError as error:  # torch's writer hides the system's reason behind its own exception
+            reason = "the system cut it short" if "enforce fail" in str(error) else first_line(error)
             raise FaceganError(
-                f"{path} could not be written: {first_line(error)}.", "Is the disk full, or the folder gone?"
+                f"{path} could not be written: {reason}.", "Is the disk full, or the folder gone?"
             ) from None
     return path
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from facegan.datasetinfo import HEADER_BYTES, DatasetInfo, from_json, npy_header, to_json
 from facegan.errors import FaceganError, one_line
-from facegan.newfolder import NewFolder, disk_errors
+from facegan.newfolder import NewFolder, disk_errors, put_back
 from facegan.strictjson import read_json
 
 FILES = ("images.npy", "dataset.json", "attributes.csv", "skipped.csv", "duplicates.csv", "preview.png")
@@ -158,6 +158,7 @@ def read_dataset_json(path: Path) -> DatasetInfo:
         FaceganError: there is none, it is broken, or a newer facegan wrote it.
     """
     folder = path.parent if path.name == "dataset.json" else path
+    put_back(folder.parent)
     if not (folder / "dataset.json").is_file():
         hint = f"If it holds photos: facegan preprocess {folder}" if folder.exists() else "facegan preprocess SOURCE"
         raise FaceganError(f"There is no dataset at {folder}: no dataset.json.", hint)
@@ -236,6 +237,7 @@ def find_dataset(root: Path = Path("data")) -> DatasetInfo:
     Raises:
         FaceganError: there is none, or there are several, which are then listed.
     """
+    put_back(root)
     found = sorted(file.parent for file in root.glob("*/dataset.json") if not file.parent.name.startswith("."))
     if not found:
         raise FaceganError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from facegan.config import Config
 from facegan.errors import FaceganError
+from facegan.newfolder import put_back
 from facegan.quantities import size as in_bytes
 from facegan.rundir import RunDir, is_run
 from facegan.strictjson import read_json
@@ -21,6 +22,7 @@ def describe(path: Path) -> tuple[str, Facts]:
     Raises:
         FaceganError: nothing there, or nothing that facegan writes.
     """
+    put_back(path.parent)
     if path.is_dir():
         if (path / "dataset.json").exists():
             return "dataset", _dataset(path)

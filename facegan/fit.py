@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -79,22 +79,37 @@ def _train_a_little(config: Config, device: torch.device) -> None:
     float(metrics["critic_loss"])  # waits for the device
 
 
-def largest_batch(config: Config, device: torch.device, world: World = ALONE) -> int | None:
+def _silent(text: str) -> None:
+    pass
+
+
+def largest_batch(
+    config: Config, device: torch.device, world: World = ALONE, told: Callable[[str], None] = _silent
+) -> int | None:
     """The largest half, quarter, ... of the configuration's batch that fits; None where not even SMALLEST images do.
 
     With several processes it is a multiple of their number, the same in all of them.
+
+    Args:
+        told: of each trial before it is made, in words: one can take as long as the program takes to start.
     """
     share = config.training.batch_size // world.size
     while (share := share // 2) and (batch := share * world.size) >= SMALLEST:
+        told(f"trying a batch of {batch}")
         if fits(config.override({_BATCH: batch}), device, world):
             return batch
     return None
 
 
-def fit_batch(config: Config, device: torch.device, world: World = ALONE) -> tuple[Config, str]:
+def fit_batch(
+    config: Config, device: torch.device, world: World = ALONE, told: Callable[[str], None] = _silent
+) -> tuple[Config, str]:
     """The configuration with its own batch where that fits, else with the largest half, quarter, ... that does.
 
     It is never made larger: that would be another training.
+
+    Args:
+        told: of each trial before it is made.
 
     Returns:
         The configuration, and a note for the user on what was chosen and why.
@@ -103,9 +118,10 @@ def fit_batch(config: Config, device: torch.device, world: World = ALONE) -> tup
         FaceganError: nothing fits.
     """
     wanted = config.training.batch_size
+    told(f"trying a batch of {wanted}")
     if fits(config, device, world):
         return config, f"batch size: {wanted}, which fits the memory of {_name(device)}"
-    found = largest_batch(config, device, world)
+    found = largest_batch(config, device, world, told)
     if found is None:
         raise _nothing_fits(device, world)
     note = f"batch size: {found}, as {wanted} does not fit the memory of {_name(device)}. {_SMALLER}"
@@ -114,7 +130,12 @@ def fit_batch(config: Config, device: torch.device, world: World = ALONE) -> tup
 
 @contextmanager
 def memory_watched(
-    config: Config, device: torch.device, world: World = ALONE, *, going_on: bool = False
+    config: Config,
+    device: torch.device,
+    world: World = ALONE,
+    *,
+    going_on: bool = False,
+    told: Callable[[str], None] = _silent,
 ) -> Iterator[None]:
     """Training inside. Where its memory runs out, the error becomes a sentence that names a batch size that fits.
 
@@ -123,6 +144,7 @@ def memory_watched(
 
     Args:
         going_on: whether the run has begun before, so that its batch size is fixed.
+        told: of each trial of a smaller batch before it is made.
 
     Raises:
         FaceganError: instead of an error of memory; all others go through.
@@ -135,12 +157,14 @@ def memory_watched(
         traceback.clear_frames(error.__traceback__)
         keep_memory(False)
         release_memory(device)
-        raise _too_large(config, device, world, going_on) from error
+        raise _too_large(config, device, world, going_on, told) from error
 
 
-def _too_large(config: Config, device: torch.device, world: World, going_on: bool) -> FaceganError:
+def _too_large(
+    config: Config, device: torch.device, world: World, going_on: bool, told: Callable[[str], None]
+) -> FaceganError:
     batch = config.training.batch_size
-    found = largest_batch(config.override({_BATCH: batch // world.size}), device)
+    found = largest_batch(config.override({_BATCH: batch // world.size}), device, told=told)
     if found is None:
         return _nothing_fits(device, world)
     option = f"--batch-size {found * world.size}"

@@ -19,15 +19,22 @@ LOUD = 1000.0
 """Scores beyond this that still double within the window run away. Pixels of a 64 px image differ by 222 at most."""
 ALIKE = 3.0
 """Grey levels, of 255: faces of a sheet that differ less than this on average are one face."""
+MOVED = 2.0
+"""Grey levels: a sheet that has moved less than this from the first one shows a generator that does not learn."""
 _READ = ("critic_real", "critic_fake", "wasserstein", "slope", "critic_loss")
 _BORN = 20_000
-"""Images seen before a generator can be blamed for faces all alike: at the beginning every one is grey."""
+"""Images seen before networks can be blamed: at first every face is grey, and a critic may have it backwards."""
 
 
 def spread(faces: NDArray[np.uint8]) -> float:
     """How much the faces of a sheet (N, H, W, 3) differ: the standard deviation over them, in levels of 255, averaged
     over pixels."""
     return float(faces.astype(np.float32).std(axis=0).mean())
+
+
+def moved(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
+    """How far two sheets are apart: the mean difference of their pixels, in levels of 255."""
+    return float(np.abs(before.astype(np.float32) - after).mean())
 
 
 def _loudness(row: Row) -> float:
@@ -65,11 +72,17 @@ _SIGNS: tuple[tuple[Callable[[Sequence[Row]], bool], str], ...] = (
         "nothing; raise --critic-lr or --n-critic",
     ),
     (
+        lambda rows: rows[0].get("images_seen", 0) >= _BORN and all(row["wasserstein"] < 0 for row in rows),
+        "the critic has long given the generator's faces higher scores than the real ones: it does not learn; "
+        "raise --critic-lr or --n-critic, or lower --generator-lr",
+    ),
+    (
         _stands_still,
         "the losses do not move any more: the generator has nothing to learn from; "
         "start anew with other learning rates, --from an older checkpoint",
     ),
 )
+_STILL = "the faces of the sample sheet do not change: the generator does not learn; raise --generator-lr"
 _COLLAPSED = (
     "the faces of the sample sheet are all alike: the generator has collapsed; go back to an older checkpoint with "
     "--from, and lower --generator-lr or raise --n-critic"
@@ -84,8 +97,12 @@ class Health:
     """
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
+        rows = list(rows)
+        self._goes_on = bool(rows)
         self._rows: deque[Row] = deque((row for row in rows if _whole(row)), WINDOW)
         self._said = {text for sign, text in _SIGNS if self._shows(sign)}
+        self._first: NDArray[np.uint8] | None = None
+        self._first_at = 0
         self._alike = 0
         self._widest = 0.0
 
@@ -100,13 +117,18 @@ class Health:
     def after_sheet(self, images_seen: int, faces: NDArray[np.uint8]) -> list[str]:
         """What the sheet of (N, H, W, 3) faces adds that was drawn at `images_seen`.
 
-        Two in a row must be alike: by themselves, or beside the most varied sheet so far.
+        Two in a row must be alike: by themselves, or beside the most varied sheet so far. And they must move: the
+        first one after the beginning, with batch norm's statistics settled, is what later ones are compared with.
         """
+        if images_seen and self._first is None and not self._goes_on:
+            self._first, self._first_at = faces, images_seen
+        old = self._first is not None and images_seen >= self._first_at + _BORN
+        still = self._first is not None and old and moved(self._first, faces) < MOVED
         now = spread(faces)
         self._widest = max(self._widest, now)
         collapsed = now < ALIKE and (images_seen >= _BORN or self._widest > 4 * ALIKE)
         self._alike = self._alike + 1 if collapsed else 0
-        return self._once([_COLLAPSED] if self._alike >= 2 else [])
+        return self._once([_COLLAPSED] if self._alike >= 2 else [_STILL] if still and not collapsed else [])
 
     def _once(self, texts: Iterable[str]) -> list[str]:
         new = [text for text in texts if text not in self._said]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,7 +82,7 @@ def plan_new(
     device: str,
     start: Path | None = None,
     world: World = ALONE,
-    auto_batch: bool = False,
+    auto_batch: Callable[[str], None] | None = None,
 ) -> Plan:
     """A new run on a dataset.
 
@@ -90,7 +90,7 @@ def plan_new(
         preset: a name in PRESETS; None takes the default, or with `start` the configuration that comes with it.
         overrides: dotted configuration paths and their values.
         start: a generator or checkpoint whose weights the run starts from.
-        auto_batch: make the batch smaller where it does not fit the memory.
+        auto_batch: make the batch smaller where it does not fit the memory; this is told of each trial.
 
     Raises:
         UsageError: an unknown preset, or a value out of range.
@@ -123,10 +123,10 @@ def plan_new(
         notes.append(f"{len(dataset):,} images are few: expect rough faces, much like those; a thousand is a start")
     where = world.take_device(choose_device(device))
     plan = Plan(config, dataset, where, start=source, notes=tuple(notes), world=world)
-    if not auto_batch:
+    if auto_batch is None:
         return _checked(plan)
     shared = config.override({"training.batch_size": max(config.training.batch_size // world.size, 1) * world.size})
-    config, note = fit_batch(_checked(replace(plan, config=shared), "auto").config, where, world)
+    config, note = fit_batch(_checked(replace(plan, config=shared), "auto").config, where, world, auto_batch)
     return replace(plan, config=config, notes=(*notes, note))
 
 

@@ -143,7 +143,7 @@ class Loop:
                 self.world.barrier()  # the others leave when everything is saved, or torchrun would end the saving
                 raise Interrupted(
                     f"at {seen:,} images; everything is saved in {self.run.path}.",
-                    f"go on with: facegan train --run {self.run.path}",
+                    f"go on with: {self.world.command(f'train --run {self.run.path}')}",
                     signum=signum,
                 )
         self._finish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -13,6 +14,9 @@ from types import TracebackType
 
 from facegan.errors import FaceganError
 from facegan.files import sync_folder
+
+_STEPPED_ASIDE = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.old")
+"""Name of a folder that is being replaced: its own, and what `tempfile` made of its successor's."""
 
 
 class NewFolder:
@@ -39,6 +43,7 @@ class NewFolder:
         return self._temporary
 
     def __enter__(self) -> NewFolder:
+        put_back(self.out.parent)
         self._check_free()
         with disk_errors(self.out):
             self.out.parent.mkdir(parents=True, exist_ok=True)
@@ -64,18 +69,18 @@ class NewFolder:
             sync_folder(self.out.parent)
 
     def _rename(self) -> None:
-        """An old folder steps aside first: no folder can be renamed onto a full one."""
-        if not self.out.exists():
-            self.path.replace(self.out)
-            return
+        """An old folder steps aside first: no folder can be renamed onto a full one. See `put_back`."""
         old = self.path.with_suffix(".old")
-        self.out.replace(old)
         try:
+            if self.out.exists():
+                self.out.replace(old)
             self.path.replace(self.out)
         except BaseException:
-            old.replace(self.out)
+            put_back(self.out.parent)
             raise
-        shutil.rmtree(old, ignore_errors=True)
+        if old.exists():
+            old.replace(self.path)  # a name that nobody puts back: half a folder shall never return
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def _remove_abandoned(self) -> None:
         """What a killed process left behind. One that lives writes all the time, so an hour's silence is proof."""
@@ -103,15 +108,30 @@ class NewFolder:
             raise FaceganError(f"{out} exists already.", "Replace it with --overwrite, or choose another with --out")
 
 
+def put_back(parent: Path) -> None:
+    """Give the folders in `parent` their names again whose process was killed after they had stepped aside.
+
+    Whoever looks for such a folder calls this first. A folder whose successor is there stays aside.
+    """
+    with contextlib.suppress(OSError):
+        for folder in list(parent.iterdir()):
+            match = _STEPPED_ASIDE.fullmatch(folder.name)
+            if match and not (parent / match[1]).exists():
+                folder.replace(parent / match[1])
+
+
 @contextlib.contextmanager
 def disk_errors(out: Path) -> Iterator[None]:
     """Turn the system's refusal to write into a sentence about `out`."""
     try:
         yield
-    except OSError as error:
-        culprit = f": {error.filename}" if error.filename and Path(error.filename) in out.parents else ""
+    except (OSError, FaceganError) as error:
+        system = error.__cause__ if isinstance(error, FaceganError) else error  # of `atomic_path`, about a file in it
+        if not isinstance(system, OSError):
+            raise
+        culprit = f": {system.filename}" if system.filename and Path(system.filename) in out.parents else ""
         raise FaceganError(
-            f"{out} could not be written: {error.strerror or error}{culprit}.",
+            f"{out} could not be written: {system.strerror or system}{culprit}.",
             "Choose a folder that you may write to, on a disk with room: --out FOLDER",
         ) from error
 

@@ -18,7 +18,9 @@ from facegan.config import SIZES
 from facegan.crops import Crop, parse_crop
 from facegan.datasetdir import DatasetInfo, DatasetWriter, read_dataset_json
 from facegan.errors import FaceganError, UsageError
+from facegan.newfolder import put_back
 from facegan.photos import Photo
+from facegan.quantities import size as in_bytes
 from facegan.sources import Source, open_source
 from facegan.workers import in_order
 
@@ -107,6 +109,7 @@ def preprocess(
     found = open_source(source)
     out = out or Path("data") / f"{found.title}-{size}"
     settings = _settings(found, size, how, attributes, limit, dedupe)
+    put_back(out.parent)
     if (out / "dataset.json").exists() and not overwrite:
         return _keep(out, settings)
     table = _table(found, attributes)
@@ -252,7 +255,7 @@ def _check_room(out: Path, needed: int) -> None:
     free = shutil.disk_usage(out.absolute().parent).free
     if needed > free:
         raise FaceganError(
-            f"The dataset needs {needed / 1e9:.1f} GB, and the disk of {out} has {free / 1e9:.1f} GB free.",
+            f"The dataset needs {in_bytes(needed)}, and the disk of {out} has {in_bytes(free)} free.",
             "Make room, choose another disk with --out, or take fewer photos with --limit",
         )
 

@@ -40,6 +40,11 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
+class WarmingUp:
+    """What was asked for can be done, and is begun."""
+
+
+@dataclass(frozen=True)
 class WarmedUp:
     """`done` of `total` tasks are warm."""
 
@@ -63,7 +68,7 @@ class Measured:
     total: int
 
 
-Event = WarmedUp | Estimated | Measured
+Event = WarmingUp | WarmedUp | Estimated | Measured
 
 
 def interleave(tasks: Sequence[Task], rounds: int | None, on_event: Callable[[Event], None]) -> int:

@@ -16,7 +16,8 @@ def open_log(folder: Path, images_seen: int) -> Callable[[Event], None]:
     """A callback for the loop that writes its rows as scalars and its sample grids as images, over images seen.
 
     Args:
-        images_seen: where the run begins or goes on; TensorBoard forgets what an earlier part wrote beyond it.
+        images_seen: where the run begins or goes on; TensorBoard forgets what an earlier part wrote beyond it, and what
+            was written beyond a checkpoint that the run goes back to.
 
     Raises:
         FaceganError: the extra is not installed.
@@ -29,8 +30,11 @@ def open_log(folder: Path, images_seen: int) -> Callable[[Event], None]:
     seen = images_seen
 
     def log(event: Event) -> None:
-        nonlocal seen
+        nonlocal seen, writer
         if isinstance(event, Stepped):
+            if event.images_seen <= seen:  # the run has gone back to a checkpoint
+                writer.close()
+                writer = SummaryWriter(str(folder), purge_step=event.images_seen)
             seen = event.images_seen
         elif isinstance(event, Logged):
             for name, value in event.row.items():

@@ -56,6 +56,17 @@ class World:
     def alone(self) -> bool:
         return self.size == 1
 
+    def command(self, words: str) -> str:
+        """What to type for a command in as many processes, started as these were."""
+        if self.alone:
+            return f"facegan {words}"
+        if "TORCHELASTIC_RUN_ID" not in os.environ:  # not by torchrun
+            return f"facegan {words}  (in {self.size} processes, as before)"
+        here = os.environ.get("LOCAL_WORLD_SIZE", "")
+        if here == str(self.size):
+            return f"torchrun --standalone --nproc-per-node {here} -m facegan {words}"
+        return f"torchrun ... --nproc-per-node {here} -m facegan {words}  (on each machine, as before)"
+
     def part(self, count: int) -> slice:
         """This process's rows of a global batch of `count`, a multiple of `size`; called by anyone at any time."""
         share = count // self.size

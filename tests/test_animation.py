@@ -1,5 +1,6 @@
 """Animations: what is written has the frames, the times and the loops that were asked for, or is not there."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facegan.animation import read_pictures, write_animation
+from facegan.animation import count_frames, read_pictures, write_animation
 from facegan.errors import FaceganError
 
 
@@ -113,6 +114,27 @@ def test_a_failing_source_leaves_the_old_file(tmp_path: Path, suffix: str) -> No
     assert old.read_bytes() == b"old" and list(tmp_path.iterdir()) == [old]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limits on files")
+@pytest.mark.parametrize("count", [3, 40])
+def test_a_film_that_ffmpeg_cannot_finish(tmp_path: Path, count: int) -> None:
+    """It fails after it has taken all frames, and says so to nobody."""
+    pytest.importorskip("imageio_ffmpeg")
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "import numpy as np; from facegan.animation import write_animation\n"
+        f"noise = np.random.default_rng(0).integers(0, 256, ({count}, 64, 64, 3), np.uint8)\n"
+        "write_animation(noise, 'walk.mp4')"
+    )
+    (tmp_path / "walk.mp4").write_bytes(b"old")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
+    )
+    said = done.stderr.strip().splitlines()
+    assert "walk.mp4 could not be written: ffmpeg could not finish it." in said[-1], said
+    assert (tmp_path / "walk.mp4").read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
+
+
 def test_pictures_keep_their_order_and_take_the_size_of_the_first(tmp_path: Path) -> None:
     red, wide = tmp_path / "b.png", tmp_path / "a.png"
     Image.new("RGB", (20, 20), "red").save(red)
@@ -147,11 +169,23 @@ def test_pictures_that_are_none(tmp_path: Path) -> None:
         list(read_pictures([tmp_path / "gone.png"]))
 
 
+def test_frames_are_counted_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_animation(frames(4), tmp_path / "a.gif")
+    write_animation(frames(3), tmp_path / "b.webp")
+    Image.new("RGB", (4, 4)).save(tmp_path / "c.png")
+    paths = sorted(tmp_path.iterdir())
+    expected = len(list(read_pictures(paths)))
+    monkeypatch.setattr(Image.Image, "convert", None)
+    assert count_frames(paths) == expected == 8
+    with pytest.raises(FaceganError, match="no picture"):
+        count_frames([tmp_path / "none.png"])
+
+
 @pytest.mark.parametrize("expected", [0, 6])
-@pytest.mark.parametrize("suffix", [".gif", ".webp"])
-def test_more_frames_than_memory_should_hold_are_refused(tmp_path, monkeypatch, suffix, expected):
+@pytest.mark.parametrize(("suffix", "held"), [(".gif", 1), (".webp", 5)])
+def test_more_frames_than_memory_should_hold_are_refused(tmp_path, monkeypatch, suffix, held, expected):
     """As soon as it is known: after the first frame if their number is."""
-    monkeypatch.setattr("facegan.animation.MAX_HELD", 5 * 8 * 8)
+    monkeypatch.setattr("facegan.animation.MAX_HELD", 5 * 8 * 8 * held)
     drawn = []
 
     def frames(count):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from conftest import cli, tiny
 from test_trainer import in_double
+from test_world import SECONDS, ended, posix, start
 from torch.testing import assert_close
 
 from facegan import bench as bench_module
@@ -17,7 +20,7 @@ from facegan.bench import bench
 from facegan.networks import build_critic
 from facegan.noise import draw_noise
 from facegan.presets import PRESETS
-from facegan.rounds import Estimated, Measured, interleave
+from facegan.rounds import Estimated, Measured, WarmingUp, interleave
 from facegan.textbook import FlopCounter, SparingLeakyReLU, Textbook, needed_flops, torch_noise
 from facegan.trainer import Trainer
 
@@ -184,7 +187,9 @@ def test_the_table_names_every_row_and_why_one_is_missing(monkeypatch):
 
 def test_preprocessing_is_measured_and_tidied_away(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    report = bench(only=["preprocess"], rounds=1, photos=16, device="cpu")
+    events: list[object] = []
+    report = bench(only=["preprocess"], rounds=1, photos=16, device="cpu", on_event=events.append)
+    assert events[0] == WarmingUp()
     assert [row.name for row in report.preprocess] == ["plain Pillow, one process", "facegan preprocess"]
     assert all(row.per_second.median > 0 for row in report.preprocess)
     assert not list(tmp_path.iterdir())
@@ -197,9 +202,26 @@ def test_preprocessing_is_measured_and_tidied_away(tmp_path, monkeypatch):
         ("--only steps", "There is no part 'steps'."),
         ("--device tpu", "'tpu' is not a device."),
         ("--batch-size 1", "batch-size"),
+        ("--preset dcgan --only sample", "--preset is for the training step, which --only leaves out."),
+        ("--batch-size 64 --only sample --only preprocess", "--batch-size is for the training step"),
     ],
 )
 def test_wrong_usage(words, sentence):
     code, out, err = cli("bench", *words.split())
     assert code == 2 and not out
     assert sentence in err
+    assert "warming up" not in err, "before anything is begun"
+
+
+@posix
+def test_a_signal_leaves_no_photos_behind(tmp_path):
+    command = [sys.executable, "-m", "facegan", "bench", "--only", "preprocess", "--device", "cpu"]
+    process = start(command, TMPDIR=str(tmp_path))
+    deadline = time.monotonic() + SECONDS
+    while not list(tmp_path.glob("facegan-bench-*/photos/*")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+    process.terminate()
+    code, said = ended(process)
+    assert code == 143 and "stopped: by SIGTERM." in said and "Traceback" not in said
+    assert not list(tmp_path.glob("facegan-bench-*"))

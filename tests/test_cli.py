@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import cli, tiny, write_dataset
-from PIL import Image
+from PIL import Image, ImageOps
 
 from facegan import latents
 from facegan.checkpoint import load_generator, save_generator
@@ -205,6 +205,39 @@ def test_gif_of_pictures_and_of_a_walk(ckpt):
         assert picture.n_frames == 6
 
 
+def test_too_many_pictures_for_a_gif_are_refused_before_they_are_read(workdir, monkeypatch):
+    for n in range(3):
+        Image.new("RGB", (20, 20), (80 * n, 0, 0)).save(f"{n}.png")
+    monkeypatch.setattr("facegan.animation.MAX_HELD", 2 * 20 * 20)
+    read = []
+    upright = ImageOps.exif_transpose
+    monkeypatch.setattr(ImageOps, "exif_transpose", lambda page: read.append(page) or upright(page))
+    code, _, err = cli("gif", "0.png", "1.png", "2.png", "--out", "a.gif")
+    assert code == 1 and "at most 2 frames of 20x20" in err and ".mp4" in err
+    assert len(read) == 1 and not Path("a.gif").exists()
+    assert cli("gif", "0.png", "1.png", "--out", "a.gif")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "words", [["--faces", "3"], ["--stops=2"], ["--steps", "4"], ["--seed", "0"], ["--device=cpu"]]
+)
+def test_options_of_a_walk_are_for_a_walk(workdir, words):
+    """Even with their own default: who types one means it."""
+    Image.new("RGB", (20, 20)).save("a.png")
+    name = words[0].partition("=")[0]
+    code, _, err = cli("gif", "a.png", *words)
+    assert code == 2 and f"{name} is for a walk through faces, and this is pictures" in err
+    run = Path("runs/00001-a")
+    (run / "samples").mkdir(parents=True)
+    (run / "config.json").write_text(PRESETS["dcgan"].to_json())
+    Image.new("RGB", (20, 20)).save(run / "samples/epoch-0001.png")
+    for which in ([], [run]):
+        code, _, err = cli("gif", *which, *words)
+        assert code == 2 and f"{name} is for a walk" in err and f"the progress of {run}" in err
+        assert cli("gif", *which)[0] == 0
+    assert len(list(Path("outputs").iterdir())) == 2
+
+
 BAD = [
     ("sample none.pt", 1, "none.pt does not exist"),
     ("sample folder", 1, "folder is a folder, but not a run"),
@@ -249,6 +282,13 @@ def test_bad_input_is_one_sentence(ckpt, words, code, says):
     assert found == code, err
     assert says in out + err
     assert "Traceback" not in out + err
+
+
+def test_no_source_is_not_the_current_folder(workdir):
+    Image.new("RGB", (40, 40)).save("a.png")
+    code, _, err = cli("preprocess", "", "--size", "32")
+    assert code == 2 and "SOURCE is empty" in err
+    assert cli("preprocess", ".", "--size", "32")[0] == 0
 
 
 def test_a_newer_file_says_to_upgrade(ckpt):

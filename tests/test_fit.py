@@ -116,6 +116,7 @@ def test_training_names_a_batch_that_fits(dataset, memory_for):
         assert code == 1
         assert "A batch of 32 images does not fit the memory of this machine; one of 4 does" in err
         assert "--batch-size 4, or --batch-size auto" in err and "changes the training" in err
+        assert re.findall(r"trying a batch of (\d+)", err) == ([] if more else ["16", "8", "4"])
     code, _, err = cli(*TRAIN, "--batch-size", "4")
     assert code == 0, err
 
@@ -146,6 +147,7 @@ def test_auto(dataset, memory_for):
     code, _, err = cli(*TRAIN, "--batch-size", "auto", "--name", "less")
     assert code == 0, err
     assert f"batch size: {own // 2}, as {own} does not fit" in err
+    assert re.findall(r"trying a batch of (\d+)", err) == [str(own), str(own // 2)]
     written = [json.loads(next(Path("runs").glob(f"*{name}/config.json")).read_text()) for name in ("dcgan", "less")]
     assert [config["training"]["batch_size"] for config in written] == [own, own // 2]
 
@@ -166,7 +168,7 @@ class Others(World):
 def test_processes_agree_on_a_multiple_of_their_number(dataset, memory_for):
     world = Others(0, 3, tried=memory_for(12))
     narrow = {"networks.width": 4, "networks.critic_width": 4}
-    plan = plan_new(dataset, None, narrow, "cpu", world=world, auto_batch=True)
+    plan = plan_new(dataset, None, narrow, "cpu", world=world, auto_batch=lambda text: None)
     own = PRESETS["dcgan"].training.batch_size
     assert world.tried == [own // 3, own // 3 // 2], "each tries its share"
     assert plan.config.training.batch_size == own // 3 // 2 * 3

@@ -36,6 +36,7 @@ def test_a_good_training_is_left_alone():
         (lambda n: {"critic_real": 100 * 1.05**n, "critic_fake": -100 * 1.05**n}, "grow without bound"),
         (lambda n: {"slope": 6.0 + 0.01 * n}, "above 5"),
         (lambda n: {"slope": 0.01}, "below 0.05"),
+        (lambda n: {"images_seen": 20_000, "critic_fake": 9.0, "wasserstein": -RNG.random()}, "higher scores"),
         (lambda n: {"critic_real": 2.0, "critic_fake": 2.0, "wasserstein": 0.0}, "do not move"),
         (lambda n: {"critic_loss": 10.0}, "do not move"),
     ],
@@ -48,6 +49,8 @@ def test_each_sign_is_said_once_with_advice(changes, words):
 
 def test_a_sign_must_last():
     assert not said(row(n, slope=9.0 if n % WINDOW else 1.0) for n in range(5 * WINDOW))
+    assert not said(row(n, wasserstein=-1.0 if n % WINDOW else 1.0, images_seen=10**6) for n in range(5 * WINDOW))
+    assert not said(row(n, wasserstein=-1.0, images_seen=100 * n) for n in range(4 * WINDOW)), "a beginning"
     assert not said(row(n, critic_real=2000.0, critic_fake=1990.0 + RNG.normal()) for n in range(3 * WINDOW))
 
 
@@ -68,6 +71,20 @@ def test_collapse():
     assert not [text for n in range(3) for text in early.after_sheet(1_000 * n, sheet(40))]
     assert not early.after_sheet(3_000, sheet(1))
     assert "--generator-lr" in early.after_sheet(4_000, sheet(1))[0]
+
+
+def test_a_generator_that_does_not_move():
+    """Its sheets are the same; a run that goes on may be near its end, where they may be."""
+    first = sheet(20)
+    nudged = np.clip(first.astype(int) + 1, 0, 255).astype(np.uint8)
+
+    def heard(health, *sheets):
+        return [text for seen, faces in sheets for text in health.after_sheet(seen, faces)]
+
+    (text,) = heard(Health(), (0, sheet(20)), (2_000, first), (20_000, first), (22_000, nudged), (24_000, first))
+    assert "do not change" in text and "--generator-lr" in text
+    assert not heard(Health(), (0, first), (2_000, first), (30_000, sheet(20)))
+    assert not heard(Health([row(0)]), (100_000, first), (200_000, first))
 
 
 def test_the_spread_is_that_over_faces():

@@ -212,6 +212,22 @@ def test_verify_says_so_and_how_far_it_is(workdir):
     assert code == 2 and "--verify is for datasets" in err
 
 
+def test_train_verifies_before_it_begins(workdir):
+    folder = write_dataset(workdir / "data/d", 6)
+    words = ["train", "--width", "4", "--critic-width", "4", "--images", "16", "--device", "cpu", "--verify"]
+    code, _, err = cli(*words)
+    assert code == 0 and "verified" in err
+    with (folder / "images.npy").open("r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)[0]
+        file.seek(-1, 2)
+        file.write(bytes([last ^ 1]))
+    code, _, err = cli(*words)
+    assert code == 1 and "has changed: its pixels are not those" in err and err.count("error:") == 1
+    assert len(list(Path("runs").iterdir())) == 1, "nothing was begun"
+    assert cli(*words[:-1], "--name", "unverified")[0] == 0
+
+
 # Photos.
 
 

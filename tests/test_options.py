@@ -99,7 +99,7 @@ def nonsense(command: str, parameter: Any) -> Iterator[list[str]]:
     """Words for a command with one parameter set to each value that is out of place."""
     honest = HONEST[command]
     if parameter.param_type_name == "argument":
-        rest = honest[1:] if not honest[0].startswith("-") else honest
+        rest = [] if command == "gif" else honest[1:] if not honest[0].startswith("-") else honest
         yield from ([*rest, "--", value] for value in NONSENSE)
     elif parameter.is_flag:
         yield from ([*honest, name] for name in (*parameter.opts, *parameter.secondary_opts))

@@ -17,6 +17,7 @@ from facegan.cli.info import info
 from facegan.cli.interpolate import interpolate
 from facegan.cli.preprocess import preprocess
 from facegan.cli.sample import sample
+from facegan.cli.signals import Stopped, unwinding
 from facegan.cli.train import train
 from facegan.errors import FaceganError, Interrupted, UsageError, is_out_of_memory
 
@@ -60,17 +61,18 @@ def main() -> None:
     """Run the command line and exit: 0 done, 1 a FaceganError, 2 wrong usage, 128 + signal when interrupted."""
     debug = os.environ.get("FACEGAN_DEBUG") == "1"
     try:
-        app(prog_name="facegan")
+        with unwinding():
+            app(prog_name="facegan")
     except FaceganError as error:
         if debug:
             raise
         console.complain(error)
         sys.exit(128 + error.signum if isinstance(error, Interrupted) else 2 if isinstance(error, UsageError) else 1)
-    except KeyboardInterrupt:
+    except Stopped as stopped:
         if debug:
             raise
-        console.note("interrupted")
-        sys.exit(130)
+        console.complain(Interrupted(f"{stopped}.", signum=stopped.signum))
+        sys.exit(128 + stopped.signum)
     except Exception as error:
         if debug:
             raise

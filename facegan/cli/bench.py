@@ -24,6 +24,7 @@ _UPDATE_HEADS = ("preset", "one update alone", "critic, images/s", "generator, i
 
 
 def bench(
+    ctx: typer.Context,
     preset: Annotated[
         Names, typer.Option(metavar="NAME", help="Whose step; repeatable. Default: all of 64 px.", show_default=False)
     ] = None,
@@ -45,17 +46,16 @@ def bench(
 
     Training steps are compared with the textbook's, interleaved; medians over rounds. Needs no dataset.
     """
-    from facegan.bench import DEFAULT_PRESETS, SECTIONS
+    from facegan.bench import DEFAULT_PRESETS, SECTIONS, check
     from facegan.bench import bench as work
 
+    presets, parts = tuple(dict.fromkeys(preset or DEFAULT_PRESETS)), only or SECTIONS
+    check(presets, parts)
+    if "step" not in parts:
+        options.refuse(ctx, "preset", "batch_size", without="is for the training step, which --only leaves out")
     with _bar() as on_event:
         report = work(
-            presets=tuple(dict.fromkeys(preset or DEFAULT_PRESETS)),
-            batch_size=batch_size,
-            rounds=rounds,
-            device=device,
-            only=only or SECTIONS,
-            on_event=on_event,
+            presets=presets, batch_size=batch_size, rounds=rounds, device=device, only=parts, on_event=on_event
         )
     if as_json:
         console.data(json.dumps(report.to_dict(), indent=2))
@@ -65,14 +65,15 @@ def bench(
 
 @contextmanager
 def _bar() -> Iterator[Callable[[Event], None]]:
-    from facegan.rounds import Estimated, Measured, WarmedUp
+    from facegan.rounds import Estimated, Measured, WarmedUp, WarmingUp
 
-    console.note("warming up: everything once")
     with console.progress("measurements") as bar:
         task = bar.add_task("warming up", total=None, rate="")
 
         def on_event(event: Event) -> None:
-            if isinstance(event, WarmedUp):
+            if isinstance(event, WarmingUp):
+                console.note("warming up: everything once")
+            elif isinstance(event, WarmedUp):
                 bar.update(task, completed=event.done, total=event.total)
             elif isinstance(event, Estimated):
                 times = "1 round" if event.rounds == 1 else f"{event.rounds} rounds"

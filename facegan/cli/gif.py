@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 Paths = Optional[list[Path]]  # noqa: UP045, typer reads it at run time
 _KINDS = (".gif", ".mp4", ".webp")
+_OF_A_WALK = ("faces", "stops", "steps", "seed", "device")
+_A_WALK = "Leave it out, or name a checkpoint, a generator or 'pretrained' to walk with."
 
 
 def gif(
+    ctx: typer.Context,
     what: Annotated[
         Paths,
         typer.Argument(
@@ -36,17 +39,21 @@ def gif(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Make a GIF, MP4 or WebP: a run's progress, a walk through faces, or pictures of yours."""
-    from facegan.animation import read_pictures, write_animation
+    from facegan.animation import count_frames, read_pictures, write_animation
     from facegan.outputs import output_path
 
     path = output_path(out, "gif", _KINDS, overwrite)
-    if run := _run_of(what or []):
+    run = _run_of(what or [])
+    if run or (what and not _is_generator(what)):
+        kind = f"the progress of {run.path}" if run else "pictures"
+        options.refuse(ctx, *_OF_A_WALK, without=f"is for a walk through faces, and this is {kind}", hint=_A_WALK)
+    if run:
         from facegan.progress import write_progress
 
         console.note(f"the progress of {run.path}")
         console.wrote([write_progress(run, path, fps)])
     elif what and not _is_generator(what):
-        console.wrote([write_animation(read_pictures(what), path, fps=fps)])
+        console.wrote([write_animation(read_pictures(what), path, fps=fps, expected=count_frames(what))])
     else:
         loaded = options.open_generator(what[0] if what else None, device)
         from facegan.draw import walk

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from facegan.cli import console
+from facegan.cli import console, options
 from facegan.cli.options import OptionalPath
 from facegan.errors import UsageError
 
@@ -39,14 +38,7 @@ def info(
     if verify:
         if kind != "dataset":
             raise UsageError(f"--verify is for datasets, and {path} is a {kind}.", "Others are checked when opened.")
-        _verify(path)
+        from facegan.datasetdir import read_dataset_json
 
-
-def _verify(path: Path) -> None:
-    from facegan.datasetdir import read_dataset_json, verify_pixels
-
-    dataset = read_dataset_json(path)
-    with console.progress("bytes") as bar:
-        task = bar.add_task("verifying", total=None, rate="")
-        verify_pixels(dataset, lambda done, total: bar.update(task, completed=done, total=total))
-    console.say("verified: the pixels are those that were written")
+        options.verify(read_dataset_json(path))
+        console.say("verified: the pixels are those that were written")

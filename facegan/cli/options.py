@@ -1,4 +1,4 @@
-"""Option types that several commands share, and how each finds its generator."""
+"""Option types that several commands share, how each finds its generator, and how a dataset is verified."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from facegan.cli import console
+from facegan.errors import UsageError
 
 if TYPE_CHECKING:
     from facegan.checkpoint import LoadedGenerator
+    from facegan.datasetdir import DatasetInfo
 
 OptionalPath = Optional[Path]  # noqa: UP045, typer reads it at run time
 
@@ -33,6 +35,14 @@ Out = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that --out names.", show_default=False)]
 
 
+def refuse(ctx: typer.Context, *names: str, without: str, hint: str = "") -> None:
+    """Raises: UsageError: one of these options was typed, where it would do nothing; `without` says why."""
+    for parameter in ctx.command.params:
+        source = ctx.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"{parameter.opts[0]} {without}.", hint)
+
+
 def open_generator(given: Path | None, device: str) -> LoadedGenerator:
     """The generator that the user named or the one that is found, on its device; says which."""
     from facegan.pretrained import find_generator
@@ -44,3 +54,12 @@ def open_generator(given: Path | None, device: str) -> LoadedGenerator:
     loaded = load_generator(path, choose_device(device))
     console.note(f"generator: {reason} ({loaded.weights} weights, {loaded.images_seen:,} images seen)")
     return loaded
+
+
+def verify(dataset: DatasetInfo) -> None:
+    """Compare a dataset with the hash of its pixels, with a bar for the minutes that a large one takes."""
+    from facegan.datasetdir import verify_pixels
+
+    with console.progress("bytes") as bar:
+        task = bar.add_task("verifying", total=None, rate="")
+        verify_pixels(dataset, lambda done, total: bar.update(task, completed=done, total=total))

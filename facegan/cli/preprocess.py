@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,17 +11,29 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from facegan.cli import console
+from facegan.cli.signals import Stopped
 from facegan.crops import PROTOCOLS
-from facegan.errors import Interrupted
+from facegan.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from facegan.preprocess import PreprocessResult
 
 
+def _path(text: str) -> Path:
+    """A path as it was typed: `Path("")` would be the current folder, which nobody meant."""
+    if not text:
+        raise UsageError("SOURCE is empty.", "Name a folder of photos or a .zip of them; the current folder is '.'")
+    return Path(text)
+
+
 def preprocess(
     source: Annotated[
         Path,
-        typer.Argument(help="A folder of photos (searched to the bottom), a .zip of them, or CelebA in any layout."),
+        typer.Argument(
+            parser=_path,
+            metavar="SOURCE",
+            help="A folder of photos (searched to the bottom), a .zip of them, or CelebA in any layout.",
+        ),
     ],
     size: Annotated[int, typer.Option(help="Side of the images in pixels: 32, 64, 128 or 256.", metavar="PIXELS")] = 64,
     crop: Annotated[
@@ -124,15 +135,8 @@ def _bar() -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def _stopped_in_a_sentence() -> Iterator[None]:
-    """Ctrl-C and SIGTERM both unwind, so that the unfinished folder is removed, and both say so."""
-
-    def stop(number: int, frame: object) -> None:
-        raise Interrupted("by SIGTERM; no dataset was written.", signum=number)
-
-    before = signal.signal(signal.SIGTERM, stop)
+    """Ctrl-C and SIGTERM remove the unfinished folder, and this says so."""
     try:
         yield
-    except KeyboardInterrupt as error:
-        raise Interrupted("by Ctrl-C; no dataset was written.", signum=signal.SIGINT) from error
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    except Stopped as stopped:
+        raise Interrupted(f"{stopped}; no dataset was written.", signum=stopped.signum) from None

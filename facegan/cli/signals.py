@@ -1,7 +1,8 @@
-"""Ctrl-C and SIGTERM while a run trains."""
+"""Ctrl-C and SIGTERM: any command unwinds, so that unfinished files are removed; one that trains saves first."""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,43 @@ from types import FrameType
 
 from facegan.cli import console
 from facegan.world import World
+
+
+class Stopped(BaseException):
+    """By SIGINT or SIGTERM.
+
+    It is no `Exception`, as what handles errors must not handle it, and no `KeyboardInterrupt`, which the library that
+    parses the command line would turn into an exit code of its own.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+    def __str__(self) -> str:
+        return "by Ctrl-C" if self.signum == signal.SIGINT else f"by {signal.Signals(self.signum).name}"
+
+
+@contextmanager
+def unwinding() -> Iterator[None]:
+    """Both signals raise Stopped. One that is ignored, as Ctrl-C is in a shell's background, stays so.
+
+    Of several processes each ends as the system ends it: one that waits for another could not raise anything.
+    """
+    if "WORLD_SIZE" in os.environ:
+        yield
+        return
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise Stopped(signum)
+
+    caught = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in caught}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -22,7 +60,7 @@ def signals(world: World) -> Iterator[Callable[[], int | None]]:
 
     def remember(signum: int, frame: FrameType | None) -> None:
         if caught:
-            raise KeyboardInterrupt
+            raise Stopped(signum)
         caught.append(signum)
         console.note("finishing the step and saving; once more to stop at once")
 

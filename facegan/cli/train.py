@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from facegan.cli import console
+from facegan.cli import console, options
 from facegan.cli.flags import AUTO, FIELDS, check_flags, to_overrides
 from facegan.cli.signals import signals
 from facegan.errors import UsageError
@@ -47,6 +47,9 @@ def train(
         Text,
         _flag(_RUN, "Start from the weights of a checkpoint, a generator or 'pretrained'.", "--from", metavar="CKPT"),
     ] = None,
+    verify: Annotated[
+        bool, _flag(_RUN, "First read all pixels of the dataset and compare them with their SHA-256.", "--verify")
+    ] = False,
     resume: Annotated[bool, _flag(_RUN, "Go on with the newest run.", "--resume")] = False,
     run: Annotated[Optional[Path], _flag(_RUN, "Go on with this run.", metavar="PATH")] = None,  # noqa: UP045
     dry_run: Annotated[
@@ -106,6 +109,9 @@ def train(
         plan = _plan(data, preset, start, resume, run, name, overrides, device, world, batch_size == AUTO)
         for text in plan.notes:
             console.note(text)
+        if verify and world.first:  # the others meet it when they next speak to each other
+            options.verify(plan.dataset.info)
+            console.note("verified: the dataset's pixels are those that were written")
         if dry_run:
             from facegan.estimate import estimate
 
@@ -162,7 +168,7 @@ def _plan(
         path = find_dataset().path
     from facegan.launch import plan_new
 
-    return plan_new(path, preset, overrides, device or "auto", origin, world, auto_batch)
+    return plan_new(path, preset, overrides, device or "auto", origin, world, console.note if auto_batch else None)
 
 
 def _train(plan: Plan, name: str | None) -> None:
@@ -194,9 +200,12 @@ def _train_in(opened: OpenRun, plan: Plan) -> None:
     directory = opened.run
     precision = choose_precision(plan.config.training.precision, plan.device)
     console.note(f"device: {describe_device(plan.device)}, {precision}")
+    if not plan.world.alone:
+        share = plan.config.training.batch_size // plan.world.size
+        console.note(f"{plan.world.size} processes, which share each batch: {share} images for each of them")
     console.say(f"run: {directory.path}")
     written: dict[Path, None] = {}
-    watched = memory_watched(plan.config, plan.device, plan.world, going_on=plan.run is not None)
+    watched = memory_watched(plan.config, plan.device, plan.world, going_on=plan.run is not None, told=console.note)
     with watched, signals(plan.world) as stopped, _Display(plan) as display:
         sinks: list[Callable[[Event], None]] = [display.show]
         if plan.config.output.tensorboard and plan.world.first:
