@@ -14,7 +14,7 @@ Row = Mapping[str, float]
 WINDOW = 50
 """Rows in a row that must show a sign before it is believed: one bad step is nothing."""
 STEEP, FLAT = 5.0, 0.05
-"""Mean slopes above and below which the penalty does not hold the critic, or the critic says nothing; 1 is wanted."""
+"""Mean slopes above and below which the penalty does not hold the critic, or the critic says nothing where 1 is wanted."""
 LOUD = 1000.0
 """Scores beyond this that still double within the window run away. Pixels of a 64 px image differ by 222 at most."""
 ALIKE = 3.0
@@ -55,7 +55,13 @@ def _stands_still(rows: Sequence[Row]) -> bool:
     )
 
 
-_SIGNS: tuple[tuple[Callable[[Sequence[Row]], bool], str], ...] = (
+Sign = tuple[Callable[[Sequence[Row]], bool], str]
+_FLAT: Sign = (
+    lambda rows: all(row["slope"] < FLAT for row in rows),
+    f"the critic's mean slope has stayed below {FLAT:g}, and 1 is wanted: the critic tells the generator next to "
+    "nothing; raise --critic-lr or --n-critic",
+)
+_SIGNS: tuple[Sign, ...] = (
     (
         _runs_away,
         "the critic's scores grow without bound: the critic runs away from the generator; "
@@ -63,13 +69,8 @@ _SIGNS: tuple[tuple[Callable[[Sequence[Row]], bool], str], ...] = (
     ),
     (
         lambda rows: all(row["slope"] > STEEP for row in rows),
-        f"the critic's mean slope has stayed above {STEEP:g}, and 1 is wanted: the penalty does not hold the critic; "
+        f"the critic's mean slope has stayed above {STEEP:g}: the penalty does not hold the critic; "
         "raise --penalty-weight or lower --critic-lr",
-    ),
-    (
-        lambda rows: all(row["slope"] < FLAT for row in rows),
-        f"the critic's mean slope has stayed below {FLAT:g}, and 1 is wanted: the critic tells the generator next to "
-        "nothing; raise --critic-lr or --n-critic",
     ),
     (
         lambda rows: rows[0].get("images_seen", 0) >= _BORN and all(row["wasserstein"] < 0 for row in rows),
@@ -94,13 +95,15 @@ class Health:
 
     Args:
         rows: those that the run has logged before, if it goes on.
+        slope: the one that the run's penalty wants. Where that is 0, a flat critic is no bad sign.
     """
 
-    def __init__(self, rows: Iterable[Row] = ()) -> None:
+    def __init__(self, rows: Iterable[Row] = (), slope: float = 1.0) -> None:
+        self._signs = (*_SIGNS, _FLAT) if slope else _SIGNS
         rows = list(rows)
         self._goes_on = bool(rows)
         self._rows: deque[Row] = deque((row for row in rows if _whole(row)), WINDOW)
-        self._said = {text for sign, text in _SIGNS if self._shows(sign)}
+        self._said = {text for sign, text in self._signs if self._shows(sign)}
         self._first: NDArray[np.uint8] | None = None
         self._first_at = 0
         self._alike = 0
@@ -112,7 +115,7 @@ class Health:
     def after_row(self, row: Row) -> list[str]:
         """What a row of finite metrics adds."""
         self._rows.append(row)
-        return self._once(text for sign, text in _SIGNS if self._shows(sign))
+        return self._once(text for sign, text in self._signs if self._shows(sign))
 
     def after_sheet(self, images_seen: int, faces: NDArray[np.uint8]) -> list[str]:
         """What the sheet of (N, H, W, 3) faces adds that was drawn at `images_seen`.

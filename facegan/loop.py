@@ -97,7 +97,7 @@ class Loop:
         self.on_event, self.stopped = on_event, stopped
         self.config, self.world = trainer.config, trainer.world
         self.steps = steps_of(trainer, dataset)
-        self.health = Health(run.read_metrics())
+        self.health = Health(run.read_metrics(), trainer.objective.slope)
         self._sheet = latents.draw(self.config.seed, range(SHEET), self.config.networks.latent_dim)
         self._clock = time.perf_counter()
         self._curves_at = self._clock

@@ -47,6 +47,11 @@ def test_each_sign_is_said_once_with_advice(changes, words):
     assert "--" in text, "what to change"
 
 
+def test_a_flat_critic_is_well_where_the_penalty_wants_it_flat():
+    health = Health(slope=0.0)
+    assert not [text for n in range(5 * WINDOW) for text in health.after_row(row(n, slope=0.01))]
+
+
 def test_a_sign_must_last():
     assert not said(row(n, slope=9.0 if n % WINDOW else 1.0) for n in range(5 * WINDOW))
     assert not said(row(n, wasserstein=-1.0 if n % WINDOW else 1.0, images_seen=10**6) for n in range(5 * WINDOW))
