@@ -14,7 +14,7 @@ Row = Mapping[str, float]
 WINDOW = 50
 """Rows in a row that must show a sign before it is believed: one bad step is nothing."""
 STEEP, FLAT = 5.0, 0.05
-"""Mean slopes above and below which the penalty does not hold the critic, or the critic says nothing where 1 is wanted."""
+"""Mean slopes above which the penalty does not hold the critic, and below which, if it wants 1, the critic is mute."""
 LOUD = 1000.0
 """Scores beyond this that still double within the window run away. Pixels of a 64 px image differ by 222 at most."""
 ALIKE = 3.0

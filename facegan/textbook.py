@@ -1,7 +1,8 @@
 """The training step as a reader of the paper writes it in PyTorch: what facegan's own step is compared with.
 
 Gulrajani et al. 2017 (arXiv:1704.00028), algorithm 1, line by line, over a preset's own networks with torch's own
-layers: default memory layout, one critic pass each for real, fake and mixed images, `create_graph=True`, plain Adam.
+layers: default memory layout, one critic pass for each kind of images, `create_graph=True`, plain Adam. With the losses
+of Huang et al. 2024 (arXiv:2501.05441) where the preset has them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -66,9 +68,10 @@ class Textbook:
             noise: from `torch_noise`; with dropout it has masks for a fourth pass, the generator's.
         """
         low, high = self.config.networks.pixel_range
-        self.update_critic((reals + 1) * ((high - low) / 2) + low if low != -1 else reals, noise)
+        reals = (reals + 1) * ((high - low) / 2) + low if low != -1 else reals
+        self.update_critic(reals, noise)
         if noise.generator_latents is not None:
-            self.update_generator(noise.generator_latents, noise.keep[3] if noise.keep else None)
+            self.update_generator(noise.generator_latents, reals, noise.keep[3] if noise.keep else None)
 
     def update_critic(self, reals: Tensor, noise: StepNoise) -> None:
         """Lines 3 to 9 of algorithm 1; `reals` in the networks' unit."""
@@ -78,22 +81,39 @@ class Textbook:
         self.critic_loss(reals, fakes, noise).backward()
         self.critic_optimiser.step()
 
-    def update_generator(self, latents: Tensor, keep: Masks | None = None) -> None:
+    def update_generator(self, latents: Tensor, reals: Tensor, keep: Masks | None = None) -> None:
         """Lines 11 and 12. The critic is not frozen: its gradients are computed too, and thrown away."""
         self.generator_optimiser.zero_grad()
-        loss = -self._score(self.generator(latents), keep).mean()
+        scores = self._score(self.generator(latents), keep)
+        if self.config.training.objective == "wgan-gp":
+            loss = -scores.mean()
+        else:
+            loss = F.softplus(self._score(reals, keep) - scores).mean()
         loss.backward()
         self.generator_optimiser.step()
 
     def critic_loss(self, reals: Tensor, fakes: Tensor, noise: StepNoise) -> Tensor:
-        """mean D(fake) - mean D(real) + weight·mean((||dD(mixed)/dmixed||_2 - 1)²), lines 6 and 7."""
+        """mean D(fake) - mean D(real) + weight·mean((||dD(mixed)/dmixed||_2 - 1)²), lines 6 and 7.
+
+        With R3GAN's objective mean softplus(D(fake) - D(real)) + weight/2·(mean ||dD/dreal||² + mean ||dD/dfake||²).
+        """
         keep_real, keep_fake, keep_mixed = noise.keep[:3] or (None, None, None)
-        mixed = (noise.mix * reals + (1 - noise.mix) * fakes).detach().requires_grad_(True)
-        real_scores, fake_scores = self._score(reals, keep_real), self._score(fakes, keep_fake)
-        mixed_scores = self._score(mixed, keep_mixed)
-        (slopes,) = torch.autograd.grad(mixed_scores, mixed, torch.ones_like(mixed_scores), create_graph=True)
-        penalty = ((slopes.flatten(1).norm(2, dim=1) - 1) ** 2).mean()
-        return fake_scores.mean() - real_scores.mean() + self.config.training.penalty_weight * penalty
+        weight = self.config.training.penalty_weight
+        if self.config.training.objective == "wgan-gp":
+            real_scores, fake_scores = self._score(reals, keep_real), self._score(fakes, keep_fake)
+            _, slopes = self._slopes(noise.mix * reals + (1 - noise.mix) * fakes, keep_mixed)
+            return fake_scores.mean() - real_scores.mean() + weight * ((slopes - 1) ** 2).mean()
+        real_scores, real_slopes = self._slopes(reals, keep_real)
+        fake_scores, fake_slopes = self._slopes(fakes, keep_fake)
+        penalty = weight / 2 * ((real_slopes**2).mean() + (fake_slopes**2).mean())
+        return F.softplus(fake_scores - real_scores).mean() + penalty
+
+    def _slopes(self, images: Tensor, keep: Masks | None) -> tuple[Tensor, Tensor]:
+        """Scores, and the norm of each in its image's pixels."""
+        images = images.detach().requires_grad_(True)
+        scores = self._score(images, keep)
+        (slopes,) = torch.autograd.grad(scores, images, torch.ones_like(scores), create_graph=True)
+        return scores, slopes.flatten(1).norm(2, dim=1)
 
     def _score(self, images: Tensor, keep: Masks | None) -> Tensor:
         scores: Tensor = self.critic(images, keep) if keep else self.critic(images)
@@ -132,6 +152,7 @@ def needed_flops(config: Config) -> int:
     - A critic's update: 10F - 2f + G. Ten passes (docs/mathematics.md), of which the one back to the pixels is needed
       for mixed images only, and the fakes.
     - The generator's: 2F + 3G. Forward and back to the fakes, and forward, data and weights of its own.
+    - With R3GAN's objective: 8F + G, and 3F + 3G, as the generator's loss looks at real scores too.
     - Both jointly: 10F - f + 3G, as the fakes are shared and the critic's pass back to their pixels serves both.
 
     Work whose result is known or thrown away is not needed, even where a step does it.
@@ -146,6 +167,8 @@ def needed_flops(config: Config) -> int:
     fakes = _flops_of(generator, torch.empty(batch, config.networks.latent_dim, device=device))
     if training.update == "joint":
         return 10 * forward - f + 3 * fakes
+    if training.objective == "r3gan":
+        return training.n_critic * (8 * forward + fakes) + 3 * forward + 3 * fakes
     return training.n_critic * (10 * forward - 2 * f + fakes) + 2 * forward + 3 * fakes
 
 

@@ -36,7 +36,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("sparing", [False, True])
-@pytest.mark.parametrize("preset", ["keras-faces-64", "dcgan", "human-faces"])
+@pytest.mark.parametrize("preset", ["keras-faces-64", "dcgan", "dcgan-r3gan", "human-faces"])
 def test_the_baseline_computes_what_facegan_computes(preset, sparing):
     """Same images and noise, same gradients and updates: the rows of the table differ in nothing but speed.
 
@@ -56,7 +56,7 @@ def test_the_baseline_computes_what_facegan_computes(preset, sparing):
         assert_close(ours, theirs)
     if noise.generator_latents is None:
         return
-    textbook.update_generator(noise.generator_latents)
+    textbook.update_generator(noise.generator_latents, reals)
     for ours, theirs in zip(trainer.generator.parameters(), textbook.generator.parameters(), strict=True):
         assert_close(ours.grad, theirs.grad)
         assert_close(ours, theirs)
