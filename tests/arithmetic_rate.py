@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from facegan import latents
 from facegan.checkpoint import load_generator
 from facegan.dataset import Dataset, scaled
+from facegan.device import keep_memory
 from facegan.pretrained import PATH
 from facegan.synthesis import draw_faces
 
@@ -84,6 +85,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path, nargs="?", default=PATH)
     parser.add_argument("--triples", type=int, default=50)
     args = parser.parse_args()
+    keep_memory()
     network, loaded = train(args.dataset), load_generator(args.checkpoint)
     z = latents.draw(0, range(FACES), loaded.config.networks.latent_dim)
 

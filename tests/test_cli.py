@@ -108,7 +108,7 @@ def test_train_then_everything_without_arguments(workdir):
     size = ["--width", "4", "--critic-width", "4", "--batch-size", "4", "--device", "cpu"]
     code, out, err = cli("train", *size, "--epochs", "2", "--seed", "5")
     assert code == 0, err
-    assert "run: runs/00001-d-dcgan" in out.replace("\\", "/")
+    assert "run: runs/00001-d-dcgan-r3gan" in out.replace("\\", "/")
     assert all(path.exists() for path in wrote(out)) and len(wrote(out)) == 5
     assert "dataset: data/d" in err.replace("\\", "/")
 
@@ -121,11 +121,11 @@ def test_train_then_everything_without_arguments(workdir):
         code, out, err = cli(*words)
         assert code == 0, err
         assert wrote(out) and all(path.stat().st_size > 0 for path in wrote(out))
-    for path in ("runs/00001-d-dcgan", "runs/00001-d-dcgan/generator.safetensors", "data/d"):
+    for path in ("runs/00001-d-dcgan-r3gan", "runs/00001-d-dcgan-r3gan/generator.safetensors", "data/d"):
         code, out, err = cli("info", path)
         assert code == 0, err
         assert "32" in out
-    code, out, _ = cli("info", next(Path("runs/00001-d-dcgan/checkpoints").glob("*.pt")))
+    code, out, _ = cli("info", next(Path("runs/00001-d-dcgan-r3gan/checkpoints").glob("*.pt")))
     assert code == 0 and "averaged weights" in out
 
     code, _, err = cli("train", "--resume")
@@ -314,7 +314,7 @@ def test_a_signal_saves_and_the_run_goes_on(workdir, signum, code):
         stderr=subprocess.STDOUT,
         text=True,
     )
-    metrics = workdir / "runs/00001-d-dcgan/metrics.jsonl"
+    metrics = workdir / "runs/00001-d-dcgan-r3gan/metrics.jsonl"
     deadline = time.monotonic() + 60
     while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -323,7 +323,7 @@ def test_a_signal_saves_and_the_run_goes_on(workdir, signum, code):
     assert process.returncode == code, said
     assert "everything is saved" in said
     assert "Traceback" not in said
-    (checkpoint,) = (workdir / "runs/00001-d-dcgan/checkpoints").iterdir()
+    (checkpoint,) = (workdir / "runs/00001-d-dcgan-r3gan/checkpoints").iterdir()
     seen = int(checkpoint.stem)
     assert 0 < seen < 100_000
     found, _, err = cli("train", "--resume", "--images", str(seen + 8), "--device", "cpu")
@@ -335,7 +335,7 @@ def test_tensorboard(workdir, monkeypatch):
     words = "train --width 4 --critic-width 4 --batch-size 4 --epochs 1 --device cpu --log-every 1 --tensorboard"
     code, _, err = cli(*words.split())
     assert code == 0, err
-    (events,) = (workdir / "runs/00001-d-dcgan/tensorboard").iterdir()
+    (events,) = (workdir / "runs/00001-d-dcgan-r3gan/tensorboard").iterdir()
     assert b"wasserstein" in events.read_bytes()
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     code, _, err = cli(*words.split())

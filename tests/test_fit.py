@@ -148,7 +148,8 @@ def test_auto(dataset, memory_for):
     assert code == 0, err
     assert f"batch size: {own // 2}, as {own} does not fit" in err
     assert re.findall(r"trying a batch of (\d+)", err) == [str(own), str(own // 2)]
-    written = [json.loads(next(Path("runs").glob(f"*{name}/config.json")).read_text()) for name in ("dcgan", "less")]
+    configs = [next(Path("runs").glob(f"*-{name}/config.json")) for name in ("r3gan", "less")]
+    written = [json.loads(path.read_text()) for path in configs]
     assert [config["training"]["batch_size"] for config in written] == [own, own // 2]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from facegan.loop import Logged, Stepped
+from facegan.loop import Logged, Stepped, Wrote
 from facegan.tensorboard import open_log
 
 
@@ -19,7 +19,9 @@ def test_rows_beyond_a_checkpoint_are_forgotten(tmp_path):
     log = open_log(tmp_path, 0)
     steps(log, range(4, 24, 4), 1.0)
     steps(log, range(12, 32, 4), 2.0)  # back to 8
-    steps(open_log(tmp_path, 20), range(24, 40, 4), 3.0)  # stopped, and resumed at 20
+    last = open_log(tmp_path, 20)
+    steps(last, range(24, 40, 4), 3.0)  # stopped, and resumed at 20
+    last(Wrote(tmp_path / "curves.png"))  # as a run ends
     shown = accumulator.EventAccumulator(str(tmp_path))
     shown.Reload()
     found = [(event.step, event.value) for event in shown.Scalars("loss")]

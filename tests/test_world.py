@@ -23,7 +23,7 @@ from facegan.world import World, joined
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 TRAIN = ["train", "--width", "4", "--critic-width", "4", "--batch-size", "4", "--log-every", "1", "--device", "cpu"]
-RUN = Path("runs/00001-d-dcgan")
+RUN = Path("runs/00001-d-dcgan-r3gan")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SECONDS = 60
 """After so long something hangs."""
