@@ -75,7 +75,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
-_BEFORE: dict[str, dict[str, Any]] = {"training": {"penalty": "textbook", "on_nan": "stop"}}
+_BEFORE: dict[str, dict[str, Any]] = {"training": {"penalty": "textbook", "on_nan": "stop", "objective": "wgan-gp"}}
 """Entries that came later than the first files, and what those files did without saying so."""
 
 
@@ -147,6 +147,7 @@ class Training(_Checked):
     batch_size: int = _in(1, 65536)
     n_critic: int = _in(1, 1000)
     update: str = _one_of("alternating", "joint")
+    objective: str = _one_of("wgan-gp", "r3gan")
     penalty: str = _one_of("auto", "textbook")
     penalty_weight: float = _in(0, 1e6)
     generator: Adam
@@ -161,6 +162,10 @@ class Training(_Checked):
         super().__post_init__()
         if self.update == "joint" and self.n_critic != 1:
             raise FaceganError(f"n_critic must be 1 where both networks are updated jointly, not {self.n_critic}.")
+        if self.update == "joint" and self.objective != "wgan-gp":  # the trick of the joint step needs opposed losses
+            raise FaceganError(
+                f"objective must be wgan-gp where both networks are updated jointly, not {self.objective}."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,18 +1,23 @@
 """The critic's gradient written out: no second-order autograd, no graph, ten convolution passes instead of twelve.
 
 Between the kinks of LeakyReLU a critic of convolutions, LeakyReLU and a last linear layer is a linear map of its input.
-So the penalty needs no double backward. Let g = dD/dx at a mixed image and v = d penalty / dg. With v held fixed, the
-penalty's gradient in the weights is that of <v, g>: how fast the score changes when the image moves along v. That is a
-tangent pass, v pushed forward through the same convolutions, without biases, and the LeakyReLU masks that the image
+So a penalty on slopes needs no double backward. Let g = dD/dx at an image and v = d penalty / dg. With v held fixed,
+the penalty's gradient in the weights is that of <v, g>: how fast the score changes when the image moves along v. That
+is a tangent pass, v pushed forward through the same convolutions, without biases, and the LeakyReLU masks that the image
 left behind. It is linear in every layer's weights: each gradient is one weight-gradient pass between the tangents that
 enter a layer and the deltas that leave it.
 
-Real, fake and mixed images go through each sweep in one batch, rows in this order:
+All kinds of images go through each sweep in one batch. A penalty at mixed images, as of WGAN-GP, adds a third kind; one
+at the real images and the fakes themselves, R1 + R2, shares their deltas, and needs eight passes:
 
-    forward    activations                      real  fake  mixed      3 passes
-    backward   deltas d(score)/d(activation)    real  fake  mixed      3
-    tangent    v instead of activations                     mixed      1
-    weights    deltas x what entered the layer  real  fake  tangents   3
+                                                WGAN-GP                          R1 + R2
+    forward    activations                      real  fake  mixed   3 passes     real  fake   2 passes
+    backward   deltas d(score)/d(activation)    real  fake  mixed   3            real  fake   2
+    tangent    v instead of activations                     mixed   1            real  fake   2
+    weights    deltas x what entered the layer  real  fake  tangents 3           both in one  2
+
+Deltas are of the score alone. A weight's gradient is a sum over images of delta x input, linear in the input, so the
+loss's derivative in the score multiplies the input there, and the tangent is added to it.
 
 `docs/mathematics.md` derives it. The textbook's double backward computes the same numbers, and the tests hold this
 module to it in float64.
@@ -81,18 +86,25 @@ def _plain(layer: nn.Module) -> bool:
 
 @torch.no_grad()
 def critic_gradients(
-    critic: nn.Module, reals: Tensor, fakes: Tensor, share: Tensor, *, penalty_weight: float, dtype: torch.dtype
+    critic: nn.Module,
+    reals: Tensor,
+    fakes: Tensor,
+    share: Tensor,
+    *,
+    objective: losses.Objective,
+    penalty_weight: float,
+    dtype: torch.dtype,
 ) -> dict[str, Tensor]:
     """Write the gradient of the critic's loss into `.grad` of its parameters, and say what the loss is made of.
 
-    L = mean D(fake) - mean D(real) + weight·mean((||dD(x)/dx|| - 1)^2) at x = share·real + (1 - share)·fake
-    (Gulrajani et al. 2017, eq. 3).
+    L = objective.critic(D(real), D(fake)) + weight·mean((||dD(x)/dx|| - objective.slope)^2), with x the mixed images
+    share·real + (1 - share)·fake, or the real images and the fakes.
 
     Args:
         critic: one for which `why_not` has no reason.
         reals, fakes: (B, 3, H, W) in the critic's unit.
-        share: (B, 1, 1, 1), uniform in [0, 1].
-        penalty_weight: lambda.
+        share: (B, 1, 1, 1), uniform in [0, 1]; not looked at where nothing is mixed.
+        penalty_weight: lambda, or gamma where the objective's slope is zero.
         dtype: of convolutions and activations. Scores, norms, the penalty and all sums over images are in the weights'
             own type whatever this is.
 
@@ -105,10 +117,11 @@ def critic_gradients(
     assert isinstance(score, nn.Linear)
     batch = len(reals)
     real, fake, mixed = (slice(k * batch, (k + 1) * batch) for k in range(3))
+    penalised = mixed if objective.mixes else slice(0, 2 * batch)
 
-    # Forward, on all three kinds of images at once.
-    x = door(torch.cat([reals, fakes, losses.mix(reals, fakes, share)]))
-    x = x.to(dtype, memory_format=torch.channels_last)
+    # Forward, on all kinds of images at once.
+    x = torch.cat([reals, fakes, losses.mix(reals, fakes, share)] if objective.mixes else [reals, fakes])
+    x = door(x).to(dtype, memory_format=torch.channels_last)
     layers: list[_Convolution] = []
     activations: list[Tensor] = []
     for conv, slope in zip(convolutions, slopes, strict=True):
@@ -118,47 +131,56 @@ def critic_gradients(
     last = activations[-1]
     weight_map = score.weight.view(last.shape[1:])
     scores = (last * weight_map).sum((1, 2, 3)) + score.bias
-    distance = losses.wasserstein_estimate(scores[real], scores[fake])
+    loss, coefficients = _by_score(objective, scores, batch)
 
-    # Backward: each image's delta is how its own term of the loss changes; the penalty's term is the score itself.
-    coefficients = scores.new_ones(3 * batch, 1, 1, 1)
-    coefficients[real], coefficients[fake] = -1 / batch, 1 / batch
-    delta = (coefficients * weight_map).to(dtype, memory_format=torch.channels_last)
+    # Backward: how each image's own score changes. What the score means for the loss enters with the weights' gradient.
+    delta = weight_map.to(dtype).expand_as(last).contiguous(memory_format=torch.channels_last)
     deltas: list[Tensor] = []
     for layer, slope, y in zip(reversed(layers), reversed(slopes), reversed(activations), strict=True):
         delta = _through_mask(delta, y, slope)
         deltas.insert(0, delta)
         if layer is not layers[0]:
             delta = layer.to_inputs(delta)
-    gradients = layers[0].to_inputs(delta[mixed], mixed).to(scores.dtype)
+    gradients = layers[0].to_inputs(delta[penalised], penalised).to(scores.dtype)
     norms = gradients.flatten(1).norm(dim=1)
-    penalty = losses.gradient_penalty(norms)
-    pull = (norms > _FLAT) * (1 - 1 / norms.clamp_min(_FLAT)) * (2 * penalty_weight / batch)
+    penalty = losses.gradient_penalty(norms, objective.slope)
+    tangents = (norms > _FLAT) * (1 - objective.slope / norms.clamp_min(_FLAT)) * (2 * penalty_weight / len(norms))
 
-    # Tangents forward, in the place of the mixed images' activations, whose masks have then been used; and as soon as a
-    # layer's inputs are complete, its weights' gradient.
-    tangent = (pull.view(-1, 1, 1, 1) * gradients).to(dtype, memory_format=torch.channels_last)
+    # Tangents forward. What entered a layer is scaled by what its image's score means for the loss, the tangent of a
+    # penalised image is added, and with the deltas that is the weights' gradient. Masks have then been used.
+    scales = coefficients.to(dtype)
+    tangent = (tangents.view(-1, 1, 1, 1) * gradients).to(dtype, memory_format=torch.channels_last)
     for layer, conv, slope, y, delta in zip(layers, convolutions, slopes, activations, deltas, strict=True):
-        tangent = _through_mask(layer.tangent(tangent, mixed), y[mixed], slope)
+        tangent = _through_mask(layer.tangent(tangent, penalised, scales), y[penalised], slope)
         _store(conv.weight, layer.to_weights(delta))
         assert conv.bias is not None
-        _store(conv.bias, delta[: 2 * batch].sum((0, 2, 3), dtype=scores.dtype))  # tangent maps carry no bias
-    last[mixed] = tangent
-    _store(score.weight, (coefficients * last).sum(0).reshape(score.weight.shape))
-    score.bias.grad = torch.zeros_like(score.bias)  # mean D(fake) - mean D(real): the bias cancels
+        _store(conv.bias, coefficients.flatten() @ delta.sum((2, 3), dtype=scores.dtype))  # tangents carry no bias
+    last = coefficients * last
+    last[penalised] += tangent
+    _store(score.weight, last.sum(0).reshape(score.weight.shape))
+    score.bias.grad = torch.zeros_like(score.bias)  # only differences of scores count
 
     return {
         "critic_real": scores[real].mean(),
         "critic_fake": scores[fake].mean(),
-        "wasserstein": distance,
+        "wasserstein": losses.wasserstein_estimate(scores[real], scores[fake]),
         "penalty": penalty,
         "slope": norms.mean(),
-        "critic_loss": penalty_weight * penalty - distance,
+        "critic_loss": loss + penalty_weight * penalty,
     }
 
 
+@torch.enable_grad()
+def _by_score(objective: losses.Objective, scores: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    """The critic's loss without its penalty, and its derivative in every score, (rows, 1, 1, 1); 0 for mixed images."""
+    scores = scores.detach().requires_grad_(True)
+    loss = objective.critic(scores[:batch], scores[batch : 2 * batch])
+    (coefficients,) = torch.autograd.grad(loss, scores)
+    return loss.detach(), coefficients.view(-1, 1, 1, 1)
+
+
 class _Convolution:
-    """One convolution in the four sweeps. `inputs` is what entered it, of all three kinds of images."""
+    """One convolution in the four sweeps. `inputs` is what entered it, of all kinds of images."""
 
     def __init__(self, weight: Tensor, bias: Tensor, stride: int, padding: int) -> None:
         self.weight, self.bias, self.stride, self.padding = weight, bias, stride, padding
@@ -174,8 +196,10 @@ class _Convolution:
             return transposed_convolution(delta, self.weight, self.padding)
         return self._backward(delta, self.inputs[rows], (True, False, False))[0]
 
-    def tangent(self, t: Tensor, rows: slice) -> Tensor:
-        self.inputs[rows] = t
+    def tangent(self, t: Tensor, rows: slice, scales: Tensor) -> Tensor:
+        """Push `t` forward, and leave scales·inputs, plus `t` in its rows, for the weights' gradient."""
+        self.inputs.mul_(scales)
+        self.inputs[rows] += t
         return F.conv2d(t, self.weight, None, self.stride, self.padding)
 
     def to_weights(self, delta: Tensor) -> Tensor:
@@ -196,11 +220,12 @@ class _Unfolded(_Convolution):
         self.inputs, self.columns = x, self._unfold(x)
         return self._fold(torch.addmm(self.bias, self.columns, self._matrix().T), len(x))
 
-    def tangent(self, t: Tensor, rows: slice) -> Tensor:
-        per_image = len(self.columns) // len(self.inputs)
-        columns = self.columns[rows.start * per_image : rows.stop * per_image]
-        columns.copy_(self._unfold(t))
-        return self._fold(columns @ self._matrix().T, len(t))
+    def tangent(self, t: Tensor, rows: slice, scales: Tensor) -> Tensor:
+        tangents = self._unfold(t)
+        by_image = self.columns.view(len(self.inputs), -1)
+        by_image.mul_(scales.flatten(1))
+        by_image[rows] += tangents.view(len(t), -1)
+        return self._fold(tangents @ self._matrix().T, len(t))
 
     def to_weights(self, delta: Tensor) -> Tensor:
         out, channels, k, _ = self.weight.shape

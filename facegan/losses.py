@@ -1,10 +1,15 @@
-"""The losses of WGAN-GP: pure functions of tensors, noise is an argument. `docs/mathematics.md` has the derivation."""
+"""Adversarial losses and penalties: pure functions of tensors, noise is an argument; OBJECTIVES says what goes together.
+
+`docs/mathematics.md` has the derivations.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -57,15 +62,72 @@ def slope_norms(critic: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     return gradients.flatten(1).norm(dim=1)
 
 
-def gradient_penalty(norms: Tensor) -> Tensor:
-    """How far the slopes stray from one, squared and averaged: mean((norm - 1)^2).
+def gradient_penalty(norms: Tensor, target: float = 1.0) -> Tensor:
+    """How far the slopes stray from the target, squared and averaged: mean((norm - target)^2).
 
-    The penalty of WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028, eq. 3), two-sided.
+    With target 1, at mixed images, it is the two-sided penalty of WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028,
+    eq. 3). With target 0, at real images, it is R1 and at fakes R2 (Mescheder et al. 2018, arXiv:1801.04406, eq. 9 and
+    10), whose weight is gamma/2: the mean over both, times gamma, is R1 + R2.
 
     Args:
-        norms: (B,), from `slope_norms` at mixed images.
+        norms: (B,), from `slope_norms`.
+        target: the slope that is wanted.
 
     Returns:
         Scalar, not yet multiplied by the penalty weight: the trainer owns that.
     """
-    return (norms - 1).square().mean()
+    return (norms - target).square().mean()
+
+
+def relativistic_loss(scores: Tensor, others: Tensor) -> Tensor:
+    """How little each score of a pair exceeds the other: mean(softplus(-(score - other))).
+
+    Relativistic pairing (Jolicoeur-Martineau 2018, arXiv:1807.00734, eq. 9): the critic wants real images above the
+    fakes that they are paired with, the generator the reverse. A fake is judged beside a real image, not against one
+    threshold for all, so that dropping a mode costs (Sun et al. 2020, arXiv:2011.04926).
+
+    Args:
+        scores, others: (B,), paired by position.
+
+    Returns:
+        Scalar, ln 2 where the pairs are equal.
+    """
+    return F.softplus(others - scores).mean()
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What critic and generator minimise. Only differences of scores count, so a critic's last bias gets no gradient.
+
+    Attributes:
+        critic, generator: (real scores (B,), fake scores (B,)) -> scalar to minimise.
+        mixes: whether the penalty is taken at mixed images; else at the real images and the fakes, both.
+        slope: the slope that the penalty wants there.
+        relative: whether the generator's loss looks at real scores.
+    """
+
+    critic: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor, Tensor], Tensor]
+    mixes: bool
+    slope: float
+    relative: bool
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "wgan-gp": Objective(
+        critic=lambda real, fake: -wasserstein_estimate(real, fake),
+        generator=lambda real, fake: generator_loss(fake),
+        mixes=True,
+        slope=1.0,
+        relative=False,
+    ),
+    "r3gan": Objective(
+        critic=relativistic_loss,
+        generator=lambda real, fake: relativistic_loss(fake, real),
+        mixes=False,
+        slope=0.0,
+        relative=True,
+    ),
+}
+"""WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028), and relativistic pairing with R1 and R2 (R3GAN, Huang et al. 2024,
+arXiv:2501.05441, section 2)."""

@@ -1,12 +1,13 @@
-"""The training step of WGAN-GP: tensors in, tensors out; no files, no printing, no randomness of its own.
+"""The training step: tensors in, tensors out; no files, no printing, no randomness of its own.
 
-Gulrajani et al. 2017 (arXiv:1704.00028), algorithm 1. The critic's gradient is written out where `explicit` covers the
+Gulrajani et al. 2017 (arXiv:1704.00028), algorithm 1, for any of `losses.OBJECTIVES`. The critic's gradient is written out where `explicit` covers the
 critic; elsewhere, and on request, it comes from autograd's double backward, which serves every critic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -48,6 +49,7 @@ class Trainer:
         self.precision = choose_precision(config.training.precision, device)
         self.generator = build_generator(config).to(device)
         self.critic = build_critic(config).to(device)
+        self.objective = losses.OBJECTIVES[config.training.objective]
         wanted = config.training.penalty == "auto"
         self.uncovered = explicit.why_not(self.critic) if wanted else "--penalty textbook asks for it"
         self.generator_optimiser = _adam(self.generator, config.training.generator, device)
@@ -110,7 +112,7 @@ class Trainer:
         else:
             metrics = self._update_critic(reals, noise)
             if noise.generator_latents is not None:
-                metrics["generator_loss"] = self._update_generator(noise.generator_latents)
+                metrics["generator_loss"] = self._update_generator(noise.generator_latents, reals)
         if self.average and noise.updates_generator:
             self.average.follow(self.generator)
         return metrics
@@ -128,18 +130,20 @@ class Trainer:
             return widened(self.critic(images, keep) if keep else self.critic(images))
 
     def _critic_loss(self, reals: Tensor, fakes: Tensor, noise: StepNoise) -> tuple[Tensor, Metrics]:
-        """mean D(fake) - mean D(real) + weight·penalty (Gulrajani et al. 2017, eq. 3), and what it is made of."""
+        """The objective's loss and the weighted penalty, for autograd, and what they are made of."""
         keep_real, keep_fake, keep_mixed = noise.keep or _NO_MASKS
         real_scores, fake_scores = self._score(reals, keep_real), self._score(fakes, keep_fake)
-        mixed = losses.mix(reals, fakes.detach(), noise.mix)
-        norms = losses.slope_norms(lambda x: self._score(x, keep_mixed), mixed)
-        penalty = losses.gradient_penalty(norms)
-        distance = losses.wasserstein_estimate(real_scores, fake_scores)
-        loss = self.config.training.penalty_weight * penalty - distance
+        if self.objective.mixes:
+            places = [(losses.mix(reals, fakes.detach(), noise.mix), keep_mixed)]
+        else:
+            places = [(reals, keep_real), (fakes, keep_fake)]
+        norms = torch.cat([losses.slope_norms(partial(self._score, keep=keep), images) for images, keep in places])
+        penalty = losses.gradient_penalty(norms, self.objective.slope)
+        loss = self.config.training.penalty_weight * penalty + self.objective.critic(real_scores, fake_scores)
         return loss, {
             "critic_real": real_scores.mean().detach(),
             "critic_fake": fake_scores.mean().detach(),
-            "wasserstein": distance.detach(),
+            "wasserstein": losses.wasserstein_estimate(real_scores, fake_scores).detach(),
             "penalty": penalty.detach(),
             "slope": norms.mean().detach(),
             "critic_loss": loss.detach(),
@@ -154,6 +158,7 @@ class Trainer:
                 reals,
                 fakes,
                 noise.mix,
+                objective=self.objective,
                 penalty_weight=self.config.training.penalty_weight,
                 dtype=torch.bfloat16 if self.precision == "bf16" else reals.dtype,
             )
@@ -164,9 +169,11 @@ class Trainer:
         self._descend(self.critic_optimiser)
         return metrics
 
-    def _update_generator(self, latents: Tensor) -> Tensor:
+    def _update_generator(self, latents: Tensor, reals: Tensor) -> Tensor:
         self.critic.requires_grad_(False)  # its weights' gradients would be computed and thrown away
-        loss = losses.generator_loss(self._score(self._generate(latents), None))
+        fake_scores = self._score(self._generate(latents), None)
+        real_scores = self._score(reals, None) if self.objective.relative else fake_scores.detach()
+        loss = self.objective.generator(real_scores, fake_scores)
         self.generator_optimiser.zero_grad()
         loss.backward()
         self._descend(self.generator_optimiser)

@@ -20,15 +20,31 @@ def batch(size: int, count: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.
     return images[0], images[1], torch.rand(count, 1, 1, 1, generator=generator, dtype=torch.float64)
 
 
-def double_backward(critic, reals, fakes, share):
-    """Eq. 3 of Gulrajani et al. as autograd differentiates it: metrics and gradients."""
+def ours(critic, reals, fakes, share, objective="wgan-gp"):
+    options = {"objective": losses.OBJECTIVES[objective], "penalty_weight": 10, "dtype": torch.float64}
+    metrics = critic_gradients(critic, reals, fakes, share, **options)
+    gradients = [p.grad.clone() for p in critic.parameters()]
+    for gradient, parameter in zip(gradients, critic.parameters(), strict=True):
+        assert gradient.stride() == parameter.stride(), "fused Adam would misread it"
+    return metrics, gradients
+
+
+def double_backward(critic, reals, fakes, share, objective="wgan-gp"):
+    """The critic's loss as its paper writes it and autograd differentiates it: metrics and gradients."""
     critic.zero_grad()
-    norms = losses.slope_norms(critic, losses.mix(reals, fakes, share))
-    penalty = losses.gradient_penalty(norms)
-    distance = losses.wasserstein_estimate(critic(reals), critic(fakes))
-    loss = 10 * penalty - distance
+    real, fake = critic(reals), critic(fakes)
+    if objective == "wgan-gp":  # Gulrajani et al. 2017, eq. 3
+        norms = losses.slope_norms(critic, losses.mix(reals, fakes, share))
+        penalty = ((norms - 1) ** 2).mean()
+        loss = 10 * penalty - (real.mean() - fake.mean())
+    else:  # Huang et al. 2024, eq. 2, 3 and 4, with gamma = 10
+        norms = torch.cat([losses.slope_norms(critic, reals), losses.slope_norms(critic, fakes)])
+        penalty = (norms**2).mean()
+        loss = torch.log(1 + torch.exp(fake - real)).mean() + 10 / 2 * 2 * penalty
     loss.backward()
-    return {"penalty": penalty, "slope": norms.mean(), "wasserstein": distance, "critic_loss": loss}
+    distance = real.mean() - fake.mean()
+    metrics = {"penalty": penalty, "slope": norms.mean(), "wasserstein": distance, "critic_loss": loss}
+    return metrics, [p.grad for p in critic.parameters()]
 
 
 def with_biases(critic: nn.Module) -> nn.Module:
@@ -46,27 +62,26 @@ def test_which_critics_are_covered():
     assert "batch norm" in (why_not(build_critic(PRESETS["human-faces"])) or "")
 
 
+@pytest.mark.parametrize("objective", losses.OBJECTIVES)
 @pytest.mark.parametrize("whole", [True, False], ids=["as it is", "tiny"])
 @pytest.mark.parametrize("preset", COVERED)
-def test_equals_double_backward(preset, whole):
+def test_equals_double_backward(preset, whole, objective):
     config = PRESETS[preset] if whole else tiny(preset)
     critic = with_biases(build_critic(config))
-    reals, fakes, share = batch(config.networks.size)
-    metrics = critic_gradients(critic, reals, fakes, share, penalty_weight=10, dtype=torch.float64)
-    ours = [p.grad.clone() for p in critic.parameters()]
-    expected = double_backward(critic, reals, fakes, share)
+    images = batch(config.networks.size)
+    metrics, gradients = ours(critic, *images, objective)
+    expected, expected_gradients = double_backward(critic, *images, objective)
     for name, value in expected.items():
-        assert_close(metrics[name], value.detach(), rtol=1e-10, atol=0)
-    for gradient, parameter in zip(ours, critic.parameters(), strict=True):
-        error = (gradient - parameter.grad).norm()
-        assert error <= 1e-10 * parameter.grad.norm() + 1e-15
-        assert gradient.stride() == parameter.stride(), "fused Adam would misread it"
+        assert_close(metrics[name], value.detach(), rtol=1e-10, atol=1e-14)
+    for gradient, reference in zip(gradients, expected_gradients, strict=True):
+        assert (gradient - reference).norm() <= 1e-10 * reference.norm() + 1e-15
 
 
 @pytest.mark.parametrize("small", [0, 99], ids=["directly", "as matrix products"])
 def test_both_kinds_of_convolution(small, monkeypatch):
     monkeypatch.setattr(explicit, "_SMALL_MAP", small)
-    test_equals_double_backward("keras-faces-64", False)
+    for objective in losses.OBJECTIVES:
+        test_equals_double_backward("keras-faces-64", False, objective)
 
 
 class Chain(nn.Module):
@@ -91,18 +106,17 @@ def test_any_kernel_padding_and_stride(geometry):
     critic = with_biases(Chain(*geometry))
     assert why_not(critic) is None
     images = batch(16)
-    critic_gradients(critic, *images, penalty_weight=10, dtype=torch.float64)
-    ours = [p.grad.clone() for p in critic.parameters()]
-    double_backward(critic, *images)
-    for gradient, parameter in zip(ours, critic.parameters(), strict=True):
-        assert_close(gradient, parameter.grad, rtol=1e-9, atol=1e-13)
+    _, gradients = ours(critic, *images)
+    _, expected = double_backward(critic, *images)
+    for gradient, reference in zip(gradients, expected, strict=True):
+        assert_close(gradient, reference, rtol=1e-9, atol=1e-13)
 
 
 def test_a_critic_without_slope_is_pulled_nowhere():
     """Where the slope is zero its direction is not defined: the gradient is zero, not NaN."""
     critic = with_biases(build_critic(tiny("dcgan")))
     nn.init.zeros_(critic.score.weight)
-    metrics = critic_gradients(critic, *batch(32), penalty_weight=10, dtype=torch.float64)
+    metrics, _ = ours(critic, *batch(32))
     assert metrics["penalty"] == 1 and metrics["slope"] == 0
     assert all(not p.grad.any() for name, p in critic.downsample.named_parameters())
 

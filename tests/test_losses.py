@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from conftest import tiny
@@ -29,6 +30,13 @@ def test_losses_by_hand():
     real, fake = torch.tensor([3.0, 5.0]), torch.tensor([1.0, -2.0])
     assert losses.wasserstein_estimate(real, fake) == 4.5
     assert losses.generator_loss(fake) == 0.5
+
+
+def test_relativistic_loss_by_hand():
+    scores, others = torch.tensor([0.0, 2.0]), torch.tensor([0.0, 1.0])
+    expected = (np.log(2) + np.log(1 + np.exp(-1))) / 2
+    assert losses.relativistic_loss(scores, others).item() == pytest.approx(expected, rel=1e-6)
+    assert losses.relativistic_loss(others, scores) > losses.relativistic_loss(scores, others)
 
 
 def test_penalty_gradient_against_finite_differences():

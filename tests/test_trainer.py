@@ -45,10 +45,14 @@ def assign_gradient(parameter: torch.Tensor, gradient: torch.Tensor) -> None:
     parameter.grad = torch.empty_like(parameter).copy_(gradient)
 
 
+@pytest.mark.parametrize(
+    ("objective", "update"), [("wgan-gp", "alternating"), ("wgan-gp", "joint"), ("r3gan", "alternating")]
+)
 @pytest.mark.parametrize("preset", PRESETS)
-def test_one_step_is_the_textbook(preset):
-    """The first step against algorithm 1 of Gulrajani et al., written out here with plain autograd."""
-    config = tiny(preset).override({"training.n_critic": 1})
+def test_one_step_is_the_textbook(preset, objective, update):
+    """The first step against the papers' algorithms, written out here with plain autograd."""
+    options = {"training.n_critic": 1, "training.update": update, "training.objective": objective}
+    config = tiny(preset).override({**options, "training.penalty_weight": 10})
     trainer, reference = Trainer(config, CPU), Trainer(config, CPU)
     for each in (trainer, reference):
         for network in (each.generator, each.critic, *([each.average.module] if each.average else [])):
@@ -60,30 +64,43 @@ def test_one_step_is_the_textbook(preset):
     def score(x, masks):
         return critic(x, masks) if masks else critic(x)
 
+    def slopes(x, masks):
+        x = x.detach().requires_grad_(True)
+        return torch.autograd.grad(score(x, masks).sum(), x, create_graph=True)[0].flatten(1).norm(dim=1)
+
+    def generator_loss(real_scores, fake_scores):
+        if objective == "wgan-gp":
+            return -fake_scores.mean()
+        return torch.log(1 + torch.exp(real_scores - fake_scores)).mean()
+
     low = config.networks.pixel_range[0]
     batch = reals(0).double()
     real = batch if low == -1 else (batch + 1) / 2
     fake = generator(noise.critic_latents)
-    mixed = (noise.mix * real + (1 - noise.mix) * fake).detach().requires_grad_(True)
-    real_score, fake_score = score(real, keep[0]).mean(), score(fake, keep[1]).mean()
-    slopes = torch.autograd.grad(score(mixed, keep[2]).sum(), mixed, create_graph=True)[0].flatten(1).norm(dim=1)
-    loss = fake_score - real_score + 10 * ((slopes - 1) ** 2).mean()
+    real_scores, fake_scores = score(real, keep[0]), score(fake, keep[1])
+    if objective == "wgan-gp":
+        penalty = ((slopes(noise.mix * real + (1 - noise.mix) * fake, keep[2]) - 1) ** 2).mean()
+        loss = fake_scores.mean() - real_scores.mean() + 10 * penalty
+    else:
+        penalty = (slopes(real, keep[0]) ** 2).mean() + (slopes(fake, keep[1]) ** 2).mean()
+        loss = torch.log(1 + torch.exp(fake_scores - real_scores)).mean() + 10 / 2 * penalty
     critic_gradients = torch.autograd.grad(loss, list(critic.parameters()), retain_graph=True)
-    joint = config.training.update == "joint"
-    if joint:
-        generator_gradients = torch.autograd.grad(-fake_score, list(generator.parameters()))
+    if update == "joint":
+        own = generator_loss(real_scores, fake_scores)
+        generator_gradients = torch.autograd.grad(own, list(generator.parameters()))
     for parameter, gradient in zip(critic.parameters(), critic_gradients, strict=True):
         assign_gradient(parameter, gradient)
     reference.critic_optimiser.step()
-    if not joint:
-        fake_score = score(generator(noise.generator_latents), None).mean()
-        generator_gradients = torch.autograd.grad(-fake_score, list(generator.parameters()))
+    if update == "alternating":
+        own = generator_loss(score(real, None), score(generator(noise.generator_latents), None))
+        generator_gradients = torch.autograd.grad(own, list(generator.parameters()))
     for parameter, gradient in zip(generator.parameters(), generator_gradients, strict=True):
         assign_gradient(parameter, gradient)
     reference.generator_optimiser.step()
 
     metrics = trainer.step(batch, noise)
     assert_close(metrics["critic_loss"], loss.detach())
+    assert_close(metrics["generator_loss"], own.detach())
     for ours, expected in ((trainer.critic, critic), (trainer.generator, generator)):
         for a, b in zip(ours.parameters(), expected.parameters(), strict=True):
             assert_close(a.grad, b.grad)
