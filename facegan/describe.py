@@ -60,9 +60,7 @@ def _run(run: RunDir) -> Facts:
     facts.append(("images seen", f"{seen:,} of {config.training.images or 0:,}"))
     if rows:
         last = rows[-1]
-        facts.append(
-            ("last row", f"Wasserstein estimate {_number(last, 'wasserstein')}, slope {_number(last, 'slope')}")
-        )
+        facts.append(("last row", f"score gap {_number(last, 'wasserstein')}, slope {_number(last, 'slope')}"))
     facts.append(("sample grids", f"{len(run.samples()):,}"))
     facts.append(("checkpoints", ", ".join(path.name for _, path in checkpoints) or "none yet"))
     try:
@@ -110,7 +108,7 @@ def _configuration(config: Config) -> Facts:
     return [
         ("preset", config.preset),
         ("networks", _in_words(config.to_dict()["networks"])),
-        ("training", f"batch {training.batch_size}, n_critic {training.n_critic}, penalty weight "
+        ("training", f"{training.objective}, batch {training.batch_size}, n_critic {training.n_critic}, penalty weight "
                      f"{training.penalty_weight:g}, {training.update} updates"),
         ("latents", f"{networks.latent_dim} numbers, N(0, 1)"),
         ("seed", str(config.seed)),

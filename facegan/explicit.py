@@ -3,9 +3,9 @@
 Between the kinks of LeakyReLU a critic of convolutions, LeakyReLU and a last linear layer is a linear map of its input.
 So a penalty on slopes needs no double backward. Let g = dD/dx at an image and v = d penalty / dg. With v held fixed,
 the penalty's gradient in the weights is that of <v, g>: how fast the score changes when the image moves along v. That
-is a tangent pass, v pushed forward through the same convolutions, without biases, and the LeakyReLU masks that the image
-left behind. It is linear in every layer's weights: each gradient is one weight-gradient pass between the tangents that
-enter a layer and the deltas that leave it.
+is a tangent pass, v pushed forward through the same convolutions, without biases, and the LeakyReLU masks that the
+image left behind. It is linear in every layer's weights: each gradient is one weight-gradient pass between the tangents
+that enter a layer and the deltas that leave it.
 
 All kinds of images go through each sweep in one batch. A penalty at mixed images, as of WGAN-GP, adds a third kind; one
 at the real images and the fakes themselves, R1 + R2, shares their deltas, and needs eight passes:

@@ -273,7 +273,8 @@ class Loop:
 
     def _plot(self) -> None:
         if rows := self.run.read_metrics():
-            self._tell(Wrote(plot_curves(rows, self.run.curves, title=self.run.path.name)))
+            wanted = self.trainer.objective.slope
+            self._tell(Wrote(plot_curves(rows, self.run.curves, title=self.run.path.name, slope=wanted)))
         self._curves_at = time.perf_counter()
 
     def _finish(self) -> None:

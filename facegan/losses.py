@@ -1,4 +1,4 @@
-"""Adversarial losses and penalties: pure functions of tensors, noise is an argument; OBJECTIVES says what goes together.
+"""Adversarial losses and penalties: pure functions of tensors, noise is an argument; OBJECTIVES pairs them.
 
 `docs/mathematics.md` has the derivations.
 """

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from facegan.config import Adam, Config, DcganNetworks, KerasNetworks, Output, Training
 
-DEFAULT = "dcgan"
+DEFAULT = "dcgan-r3gan"
 
 _OUTPUT = Output(sample_every=1, checkpoint_every=1, log_every=10, keep=3, tensorboard=False)
 
@@ -32,32 +32,36 @@ _KERAS_FACES_TRAINING = Training(
     on_nan="stop",
 )
 
+_DCGAN = DcganNetworks(size=64, latent_dim=128, width=32, critic_width=24, max_width=512, slope=0.2)
+_DCGAN_TRAINING = Training(
+    epochs=100,
+    images=None,
+    batch_size=16,
+    n_critic=1,
+    update="alternating",
+    objective="wgan-gp",
+    penalty="auto",
+    penalty_weight=10,
+    generator=Adam(lr=1e-3, beta1=0.0, beta2=0.99, eps=1e-8),
+    critic=Adam(lr=1e-3, beta1=0.0, beta2=0.99, eps=1e-8),
+    ema_half_life=10_000,
+    decay=0.4,
+    flip=True,
+    precision="auto",
+    on_nan="stop",
+)
+
 PRESETS: dict[str, Config] = {
     config.preset: config
     for config in (
         Config(
-            preset="dcgan",
+            preset="dcgan-r3gan",
             seed=0,
-            networks=DcganNetworks(size=64, latent_dim=128, width=32, critic_width=24, max_width=512, slope=0.2),
-            training=Training(
-                epochs=100,
-                images=None,
-                batch_size=16,
-                n_critic=1,
-                update="alternating",
-                objective="wgan-gp",
-                penalty="auto",
-                penalty_weight=10,
-                generator=Adam(lr=1e-3, beta1=0.0, beta2=0.99, eps=1e-8),
-                critic=Adam(lr=1e-3, beta1=0.0, beta2=0.99, eps=1e-8),
-                ema_half_life=10_000,
-                decay=0.4,
-                flip=True,
-                precision="auto",
-                on_nan="stop",
-            ),
+            networks=_DCGAN,
+            training=replace(_DCGAN_TRAINING, objective="r3gan", penalty_weight=0.3),
             output=_OUTPUT,
         ),
+        Config(preset="dcgan", seed=0, networks=_DCGAN, training=_DCGAN_TRAINING, output=_OUTPUT),
         Config(
             preset="human-faces",
             seed=0,
@@ -141,7 +145,8 @@ class Origin:
 
 
 ORIGINS: dict[str, Origin] = {
-    "dcgan": Origin("square", "facegan's default: any size from 32 to 256, averaged weights"),
+    "dcgan-r3gan": Origin("square", "facegan's default: any size from 32 to 256, relativistic loss with R1 and R2"),
+    "dcgan": Origin("square", "the same networks under WGAN-GP"),
     "human-faces": Origin("human-faces", "the TensorFlow 2 WGAN-GP: 64 px, batch norm and dropout in the critic"),
     "keras-faces-64": Origin("none", "the Keras notebook at 64 px: five critic steps"),
     "keras-faces-128": Origin("none", "the Keras notebook at 128 px: five critic steps"),

@@ -1,7 +1,8 @@
 """The training step: tensors in, tensors out; no files, no printing, no randomness of its own.
 
-Gulrajani et al. 2017 (arXiv:1704.00028), algorithm 1, for any of `losses.OBJECTIVES`. The critic's gradient is written out where `explicit` covers the
-critic; elsewhere, and on request, it comes from autograd's double backward, which serves every critic.
+Gulrajani et al. 2017 (arXiv:1704.00028), algorithm 1, for any of `losses.OBJECTIVES`. The critic's gradient is written
+out where `explicit` covers the critic; elsewhere, and on request, it comes from autograd's double backward, which
+serves every critic.
 """
 
 from __future__ import annotations

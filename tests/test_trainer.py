@@ -51,8 +51,9 @@ def assign_gradient(parameter: torch.Tensor, gradient: torch.Tensor) -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_one_step_is_the_textbook(preset, objective, update):
     """The first step against the papers' algorithms, written out here with plain autograd."""
-    options = {"training.n_critic": 1, "training.update": update, "training.objective": objective}
-    config = tiny(preset).override({**options, "training.penalty_weight": 10})
+    config = tiny(preset)
+    training = replace(config.training, n_critic=1, update=update, objective=objective, penalty_weight=10)
+    config = replace(config, training=training)
     trainer, reference = Trainer(config, CPU), Trainer(config, CPU)
     for each in (trainer, reference):
         for network in (each.generator, each.critic, *([each.average.module] if each.average else [])):

@@ -247,7 +247,7 @@ class _Display:
             loss = row.get("generator_loss")
             epoch, rate = f"epoch {row['epoch']:.2f}", f"{row['images_per_second']:,.0f}/s"
             losses = (
-                f"Wasserstein estimate {row['wasserstein']:+.2f}   critic {row['critic_loss']:+.2f}   "
+                f"score gap {row['wasserstein']:+.2f}   critic {row['critic_loss']:+.2f}   "
                 + (f"generator {loss:+.2f}   " if loss is not None else "")
                 + f"slope {row['slope']:.2f}"
             )
