@@ -24,7 +24,7 @@ from facegan.errors import UsageError
 from facegan.networks import build_generator
 from facegan.presets import PRESETS
 
-COMMANDS = ("preprocess", "train", "sample", "interpolate", "arithmetic", "gif", "info", "bench")
+COMMANDS = ("preprocess", "train", "sample", "interpolate", "arithmetic", "gif", "evaluate", "info", "bench")
 
 
 @pytest.fixture

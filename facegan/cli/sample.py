@@ -15,9 +15,7 @@ def sample(
     seed: options.Seed = 0,
     number: Annotated[bool, typer.Option("--number", help="Write each face's index under it.")] = False,
     separate: Annotated[bool, typer.Option("--separate", help="Write single files into a folder.")] = False,
-    truncation: Annotated[
-        float, typer.Option(min=0.0, max=2.0, help="Below 1: nearer the average face, cleaner and more alike.")
-    ] = 1.0,
+    truncation: options.Truncation = 1.0,
     device: options.Device = "auto",
     out: options.Out = None,
     overwrite: options.Overwrite = False,
