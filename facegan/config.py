@@ -178,7 +178,7 @@ class Output(_Checked):
     sample_every: float = _in(0.01, 1e7)
     checkpoint_every: float = _in(0, 1e7, above=True)
     evaluate_every: float = _in(0, 1e7)
-    evaluate_count: int = _in(10, 100_000)
+    evaluate_count: int = _in(5, 100_000)
     log_every: int = _in(1, 10**6)
     keep: int = _in(1, 10**6)
     tensorboard: bool = _one_of(True, False)
