@@ -205,6 +205,18 @@ def test_everything_that_a_figure_depends_on_is_printed(loaded, dataset, tiny_ex
         assert words in out, words
 
 
+def test_the_standard_extractor_is_the_published_one(monkeypatch):
+    """With blank weights in place of the download."""
+    from torch_fidelity import feature_extractor_inceptionv3 as inception
+
+    monkeypatch.setattr(inception, "load_state_dict_from_url", lambda *_, **__: {})
+    monkeypatch.setattr(inception.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+    found = open_extractor(extractors.STANDARD, CPU)
+    assert (found.layer, found.width) == ("2048", 2048)
+    assert evaluate.name_of_distance(found.name) == "FID"
+    assert evaluate.name_of_distance(OFFLINE) == "FD"
+
+
 def test_json_is_the_same_as_by_function(loaded, dataset, extractor):
     code, out, err = run(loaded, dataset, "--features", "tiny", "--seed", "3", "--truncation", "0.5", "--json")
     assert code == 0, err

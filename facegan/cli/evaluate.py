@@ -84,7 +84,7 @@ def evaluate(
 
     check_installed()
     from facegan.dataset import Dataset
-    from facegan.device import choose_device
+    from facegan.device import choose_device, keep_memory
     from facegan.evaluate import check_match
     from facegan.evaluate import evaluate as measure
     from facegan.images import save_png
@@ -95,6 +95,7 @@ def evaluate(
     check_match(loaded, dataset)
     console.note(f"photos: {dataset.info.path} ({len(dataset):,} of {dataset.info.size} px)")
     extractor = open_extractor(features or (OFFLINE if neighbours else STANDARD), choose_device(device))
+    keep_memory()
     asked: dict[str, Any] = {"count": count, "photos": photos, "seed": seed, "truncation": truncation}
     with _bar() as on_progress:
         if path is None:
