@@ -40,6 +40,7 @@ class Best:
             )
         self._path, self._networks, self._note = run.best, config.networks, note
         self._extractor = open_extractor(OFFLINE, trainer.device)
+        note(f"evaluations: {count:,} samples and {photos:,} photos of the dataset, by {OFFLINE}")
         self._latents = latents.draw(config.seed, range(count), config.networks.latent_dim)
         self._photos = photo_features(dataset, self._extractor, photos, note=note)
         self._measure = {
