@@ -75,7 +75,10 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
-_BEFORE: dict[str, dict[str, Any]] = {"training": {"penalty": "textbook", "on_nan": "stop", "objective": "wgan-gp"}}
+_BEFORE: dict[str, dict[str, Any]] = {
+    "training": {"penalty": "textbook", "on_nan": "stop", "objective": "wgan-gp"},
+    "output": {"evaluate_every": 0, "evaluate_count": 1000},
+}
 """Entries that came later than the first files, and what those files did without saying so."""
 
 
@@ -174,6 +177,8 @@ class Output(_Checked):
 
     sample_every: float = _in(0.01, 1e7)
     checkpoint_every: float = _in(0, 1e7, above=True)
+    evaluate_every: float = _in(0, 1e7)
+    evaluate_count: int = _in(5, 100_000)
     log_every: int = _in(1, 10**6)
     keep: int = _in(1, 10**6)
     tensorboard: bool = _one_of(True, False)
@@ -219,6 +224,7 @@ class Config(_Checked):
         training = {**_BEFORE["training"], **training}
         if training.get("epochs", 0) is training.get("images", 0) is None:
             raise FaceganError(f"{where}: training must have epochs or images, and both are null.")
+        output = {**_BEFORE["output"], **_mapping(data.get("output"), f"{where}: output")}
         for net in ("generator", "critic"):
             training[net] = _build(Adam, training.get(net), f"{where}: training.{net}")
         return _build(
@@ -227,7 +233,7 @@ class Config(_Checked):
                 **data,
                 "networks": _build(NETWORKS[family], networks, f"{where}: networks"),
                 "training": _build(Training, training, f"{where}: training"),
-                "output": _build(Output, data.get("output"), f"{where}: output"),
+                "output": _build(Output, output, f"{where}: output"),
             },
             where,
         )

@@ -7,6 +7,7 @@ data/celeba-64/
     skipped.csv     name, reason: every photo that is not in images.npy
     duplicates.csv  name, same_as: photos that are in it twice (only if there are any)
     preview.png     up to 64 of the images, evenly spread
+    features-*      what an extractor sees in the images, kept by `facegan evaluate`
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from facegan.newfolder import NewFolder, disk_errors, put_back
 from facegan.strictjson import read_json
 
 FILES = ("images.npy", "dataset.json", "attributes.csv", "skipped.csv", "duplicates.csv", "preview.png")
+FEATURES_NAME = "features-{}.safetensors"
 PREVIEW_IMAGES = 64
 
 _BLOCK_BYTES = 4 << 20
@@ -57,7 +59,8 @@ class DatasetWriter:
         self.out, self.size, self.columns = out, size, tuple(columns)
         self.count = self.skipped = self.duplicates = 0
         self._sha256 = hashlib.sha256()
-        self._folder = NewFolder(out, overwrite=overwrite, known=FILES)
+        kept = [path.name for path in out.glob(FEATURES_NAME.format("*"))]
+        self._folder = NewFolder(out, overwrite=overwrite, known=(*FILES, *kept))
         self._files = contextlib.ExitStack()
         self._same: list[tuple[str, str]] = []
 

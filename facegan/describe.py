@@ -65,6 +65,8 @@ def _run(run: RunDir) -> Facts:
         facts.append(("last row", f"score gap {_number(last, 'wasserstein')}, slope {_number(last, 'slope')}"))
     facts.append(("sample grids", f"{len(run.samples()):,}"))
     facts.append(("checkpoints", ", ".join(path.name for _, path in checkpoints) or "none yet"))
+    if run.best.exists():
+        facts.append(("best checkpoint", f"{run.best.name}, {_measured(run.best)}"))
     try:
         facts += _origin(read_json(run.provenance))
     except (OSError, FaceganError):
@@ -87,6 +89,29 @@ def _checkpoint(path: Path) -> Facts:
         ("on disk", in_bytes(path.stat().st_size)),
         *_origin(found.provenance),
     ]  # fmt: skip
+
+
+def _measured(path: Path) -> str:
+    """How good a best checkpoint was found, and when."""
+    from facegan.checkpoint import load_checkpoint
+
+    try:
+        found = load_checkpoint(path)
+    except FaceganError:
+        return "damaged"
+    return f"{_evaluated(found.provenance) or 'not measured'} at {found.images_seen:,} images"
+
+
+def _evaluated(provenance: dict[str, Any]) -> str:
+    """What a checkpoint says of its own evaluation; "" where it says nothing."""
+    found = provenance.get("evaluated")
+    if not isinstance(found, dict):
+        return ""
+    fd, kid = found.get("fd"), found.get("kid")
+    if not isinstance(fd, float) or not isinstance(kid, float):
+        return ""
+    counts = f"{_count(found.get('samples', '?'))} samples, {_count(found.get('photos', '?'))} photos"
+    return f"FD {fd:.1f}, KID x1000 {1000 * kid:.1f} ({found.get('extractor', '?')}, {counts})"
 
 
 def _generator(path: Path) -> Facts:
@@ -126,6 +151,8 @@ def _origin(provenance: dict[str, Any]) -> Facts:
         ("dataset", f"{dataset.get('path', '?')} ({dataset.get('count', '?')} images, {digest}…)"),
         ("trained with", f"{versions}, {provenance.get('device', '?')}, {provenance.get('precision', '?')}"),
     ]
+    if evaluated := _evaluated(provenance):
+        facts.append(("evaluated", evaluated))
     if isinstance(command := provenance.get("command"), list):
         facts.append(("command", " ".join(map(str, command))))
     if isinstance(resumed := provenance.get("resumed"), list):

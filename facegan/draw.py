@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from facegan import latents
 from facegan.checkpoint import LoadedGenerator
 from facegan.dataset import Pixels
-from facegan.errors import UsageError
+from facegan.errors import FaceganError, UsageError
 from facegan.images import EquationTerm, columns_for, enlarge, equation, grid, save_png, sheet, strip
 from facegan.latents import Latents
-from facegan.synthesis import batches, draw_faces
+from facegan.networks import build_critic
+from facegan.synthesis import batches, critic_scores, draw_faces
 
 MAX_SHEET = 2500
 """Most faces on one picture; more are drawn with --separate."""
@@ -39,18 +41,44 @@ def sample_latents(loaded: LoadedGenerator, seed: int, indices: range, truncatio
 
 
 def sample_sheet(
-    loaded: LoadedGenerator, *, count: int, seed: int, numbers: bool = False, truncation: float = 1.0
+    loaded: LoadedGenerator,
+    *,
+    count: int,
+    seed: int,
+    numbers: bool = False,
+    truncation: float = 1.0,
+    by_score: bool = False,
 ) -> Pixels:
     """The contact sheet of a seed, one picture of `count` faces.
 
+    Args:
+        by_score: those first that the generator's critic takes for the most real. Numbers stay the indices of latents.
+
     Raises:
         UsageError: more faces than one picture should hold.
+        FaceganError: `by_score`, and the file has no critic.
     """
     if count > MAX_SHEET:
         raise UsageError(
             f"A sheet holds at most {MAX_SHEET:,} faces, not {count:,}.", "Add --separate for single files."
         )
-    return sheet(_faces(loaded, sample_latents(loaded, seed, range(count), truncation)), numbers=numbers)
+    critic = _critic(loaded) if by_score else None
+    faces, order = _faces(loaded, sample_latents(loaded, seed, range(count), truncation)), list(range(count))
+    if critic is not None:
+        order = (-critic_scores(critic, loaded.config.networks, faces)).argsort(kind="stable").tolist()
+    return sheet(faces[order], numbers=order if numbers else False)
+
+
+def _critic(loaded: LoadedGenerator) -> nn.Module:
+    """The critic that came with a generator, beside it on its device."""
+    if loaded.critic is None:
+        raise FaceganError(
+            f"{loaded.source} has no critic, so there are no scores to sort by.",
+            "Name a checkpoint: the .pt files under runs/ have one.",
+        )
+    critic = build_critic(loaded.config)
+    critic.load_state_dict(loaded.critic)
+    return critic.to(next(loaded.module.parameters()).device)
 
 
 def sample_separately(

@@ -86,7 +86,8 @@ def disk_needed(plan: Plan, trainer: Trainer) -> int:
     """Bytes that the rest of the run will write and keep: checkpoints, sample grids, the generator."""
     output, to_go = plan.config.output, total_images(plan.config) - trainer.images_seen
     interval = output.checkpoint_every * len(plan.dataset)
-    kept = min(math.ceil(to_go / interval), output.keep) + int(to_go / (10 * interval))
+    best = 1 if output.evaluate_every else 0
+    kept = best + min(math.ceil(to_go / interval), output.keep) + int(to_go / (10 * interval))
     grids = math.ceil(to_go / (output.sample_every * len(plan.dataset)))
     generator, critic = (4 * count_parameters(network) for network in (trainer.generator, trainer.critic))
     checkpoint = 3 * (generator + critic) + (generator if trainer.average else 0)  # weights and Adam's two moments

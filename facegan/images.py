@@ -28,7 +28,18 @@ from facegan.typesetting import (
     write,
 )
 
-__all__ = ["EquationTerm", "columns_for", "enlarge", "equation", "grid", "save_png", "sheet", "strip", "with_caption"]
+__all__ = [
+    "EquationTerm",
+    "columns_for",
+    "enlarge",
+    "equation",
+    "grid",
+    "labelled",
+    "save_png",
+    "sheet",
+    "strip",
+    "with_caption",
+]
 
 LONGEST_ROW = 12
 """A strip of more faces than this is broken into rows."""
@@ -79,16 +90,19 @@ def columns_for(count: int) -> int:
     return min(range(root, root * 3 // 2 + 1), key=lambda columns: (-count % columns, columns))
 
 
-def sheet(images: np.ndarray, *, numbers: bool = False, columns: int | None = None, title: str = "") -> np.ndarray:
+def sheet(
+    images: np.ndarray, *, numbers: bool | Sequence[int] = False, columns: int | None = None, title: str = ""
+) -> np.ndarray:
     """The contact sheet: faces (N, H, W, 3) row by row on white paper, N of at least 1.
 
     Args:
-        numbers: write each face's index, counted from 0, under it.
+        numbers: write each face's index under it: counted from 0, or these N.
         columns: faces in a row; near-square when left out, see `columns_for`.
         title: a line above the faces; the sheet grows as wide as the line needs.
     """
-    labels = [str(n) for n in range(len(images))] if numbers else None
-    return _labelled(images, labels, columns or columns_for(len(images)), title=title)
+    indices = range(len(images)) if isinstance(numbers, bool) else numbers
+    labels = [str(n) for n in indices] if numbers is not False else None
+    return labelled(images, labels, columns or columns_for(len(images)), title=title)
 
 
 def strip(images: np.ndarray, factors: Sequence[float], marks: Sequence[bool] | None = None) -> np.ndarray:
@@ -103,7 +117,7 @@ def strip(images: np.ndarray, factors: Sequence[float], marks: Sequence[bool] | 
     """
     marks = [factor in (0, 1) for factor in factors] if marks is None else marks
     rows = math.ceil(len(images) / LONGEST_ROW)
-    return _labelled(images, [f"{factor:.2f}" for factor in factors], math.ceil(len(images) / rows), marks=marks)
+    return labelled(images, [f"{factor:.2f}" for factor in factors], math.ceil(len(images) / rows), marks=marks)
 
 
 def with_caption(image: np.ndarray, text: str) -> np.ndarray:
@@ -122,7 +136,7 @@ def with_caption(image: np.ndarray, text: str) -> np.ndarray:
     return np.array(paper)
 
 
-def _labelled(
+def labelled(
     images: np.ndarray,
     labels: Sequence[str] | None,
     columns: int,
@@ -130,7 +144,12 @@ def _labelled(
     marks: Sequence[bool] | None = None,
     title: str = "",
 ) -> np.ndarray:
-    """Faces row by row on white paper with a margin, a label under each; marked ones underlined, the others quiet."""
+    """Faces (N, H, W, 3) row by row on white paper with a margin, a label under each.
+
+    Args:
+        marks: N flags: labels in dark ink and underlined, the others quiet; all plain and dark when left out.
+        title: a line above the faces.
+    """
     faces = enlarge(checked(images, 4), reading_factor(images))
     count, height, across, _ = faces.shape
     labels = [""] * count if labels is None else labels

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from facegan import latents
+from facegan.best import Best
 from facegan.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_generator
 from facegan.config import Config
 from facegan.dataset import Dataset
@@ -98,6 +99,8 @@ class Loop:
         self.config, self.world = trainer.config, trainer.world
         self.steps = steps_of(trainer, dataset)
         self.health = Health(run.read_metrics(), trainer.objective.slope)
+        evaluates = self.world.first and self.config.output.evaluate_every
+        self.best = Best(run, dataset, trainer, lambda text: self._tell(Noted(text))) if evaluates else None
         self._sheet = latents.draw(self.config.seed, range(SHEET), self.config.networks.latent_dim)
         self._clock = time.perf_counter()
         self._curves_at = self._clock
@@ -110,7 +113,7 @@ class Loop:
             Interrupted: `stopped` returned a signal; everything is saved.
             FaceganError: the losses are no longer finite, or a file could not be written.
         """
-        total, output = total_images(self.config), self.config.output
+        total, output, n_critic = total_images(self.config), self.config.output, self.config.training.n_critic
         if self.trainer.images_seen == 0:
             self._save_sample(0.0)
         told = False
@@ -122,7 +125,8 @@ class Loop:
             if self.steps.uncaptured and not told:
                 told = True
                 self._tell(Noted(f"steps run one by one, not as CUDA graphs, which is slower: {self.steps.uncaptured}"))
-            row_due = (step + 1) % (output.log_every * self.config.training.n_critic) == 0 or seen >= total
+            evaluation_due = bool(output.evaluate_every and (self._due(output.evaluate_every, seen) or seen >= total))
+            row_due = (step + 1) % (output.log_every * n_critic) == 0 or seen >= total or evaluation_due
             signum = self._signal(row_due)
             epoch = self._due(output.sample_every, seen)
             save_due = bool(self._due(output.checkpoint_every, seen) or signum or seen >= total)
@@ -134,7 +138,7 @@ class Loop:
                 if self.world.first:
                     self.run.check_there()
                 if row_due:
-                    self._log(values)
+                    self._log(values, evaluation_due)
             if epoch:
                 self._save_sample(epoch)
             if save_due and self.world.first:
@@ -176,7 +180,7 @@ class Loop:
         in_turn = [path for seen, path in kept if self._due(every, seen)] or [path for _, path in kept]
         return load_checkpoint(in_turn[-1]) if in_turn else None
 
-    def _log(self, values: dict[str, float]) -> None:
+    def _log(self, values: dict[str, float], evaluation_due: bool) -> None:
         if not self.world.first:
             return
         seen, now = self.trainer.images_seen, time.perf_counter()
@@ -184,6 +188,9 @@ class Loop:
         self._clock, self._rated_at = now, seen
         row = {"images_seen": seen, "epoch": round(seen / len(self.dataset), 4), **values}
         row["images_per_second"] = round(rate, 1)
+        if self.best and evaluation_due:
+            row |= self.best.consider(self.trainer, self.provenance)
+            self._restart_clock()
         self.run.append_metrics(row)
         self._tell(Logged(row))
         for text in self.health.after_row(row):

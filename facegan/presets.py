@@ -8,7 +8,9 @@ from facegan.config import Adam, Config, DcganNetworks, KerasNetworks, Output, T
 
 DEFAULT = "dcgan-r3gan"
 
-_OUTPUT = Output(sample_every=1, checkpoint_every=1, log_every=10, keep=3, tensorboard=False)
+_OUTPUT = Output(
+    sample_every=1, checkpoint_every=1, evaluate_every=0, evaluate_count=1000, log_every=10, keep=3, tensorboard=False
+)
 
 # Keras' Adam adds its epsilon before the bias correction and torch's after it; see docs/presets.md.
 _HUMAN_FACES_ADAM = Adam(lr=2e-4, beta1=0.5, beta2=0.9, eps=1e-7)

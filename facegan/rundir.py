@@ -52,6 +52,10 @@ class RunDir:
         return self.path / "generator.safetensors"
 
     @property
+    def best(self) -> Path:
+        return self.path / "checkpoints" / "best.pt"
+
+    @property
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"
 

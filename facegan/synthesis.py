@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from facegan.config import Networks
-from facegan.dataset import Pixels, to_pixels
+from facegan.dataset import Pixels, scaled, to_pixels
 from facegan.device import release_memory
 from facegan.errors import FaceganError, is_out_of_memory
 from facegan.latents import Latents
@@ -67,3 +68,19 @@ def _drawn(generator: nn.Module, networks: Networks, latents: Latents) -> Pixels
 def draw_faces(generator: nn.Module, networks: Networks, latents: Latents) -> Pixels:
     """All faces of `latents` at once: uint8 (N, size, size, 3)."""
     return np.concatenate(list(batches(generator, networks, latents)))
+
+
+@torch.no_grad()
+def critic_scores(critic: nn.Module, networks: Networks, faces: Pixels) -> NDArray[np.float32]:
+    """How real a critic finds faces (N, size, size, 3): (N,), higher is better. Each face is scored alone.
+
+    The critic is in eval mode: dropout drops nothing, and batch norm takes its running statistics.
+    """
+    low, high = networks.pixel_range
+    device = next(critic.parameters()).device
+    critic.eval()
+    found = []
+    for start in range(0, len(faces), step := max(1, _PIXELS_PER_BATCH // networks.size**2)):
+        images = scaled(torch.from_numpy(faces[start : start + step]).to(device))
+        found.append(critic((images + 1) * ((high - low) / 2) + low).float().cpu().numpy())
+    return np.concatenate(found)

@@ -24,7 +24,7 @@ from facegan.errors import UsageError
 from facegan.networks import build_generator
 from facegan.presets import PRESETS
 
-COMMANDS = ("preprocess", "train", "sample", "interpolate", "arithmetic", "gif", "info", "bench")
+COMMANDS = ("preprocess", "train", "sample", "interpolate", "arithmetic", "gif", "evaluate", "info", "bench")
 
 
 @pytest.fixture
@@ -245,6 +245,8 @@ BAD = [
     ("sample --count 0", 2, "--count"),
     ("sample --seed -1", 2, "--seed"),
     ("sample ckpt.safetensors --count 2501", 2, "--separate"),
+    ("sample ckpt.safetensors --sort", 1, "has no critic, so there are no scores to sort by"),
+    ("sample ckpt.safetensors --sort --separate", 2, "--sort is for sheets"),
     ("sample ckpt.safetensors --device toaster", 2, "'toaster' is not a device"),
     ("sample ckpt.safetensors --device cuda:99", 1, "cuda"),
     ("interpolate ckpt.safetensors --method cubic", 2, "slerp"),

@@ -36,6 +36,7 @@ HONEST: dict[str, list[str]] = {
     "interpolate": ["g.safetensors", "--steps", "2"],
     "arithmetic": ["g.safetensors", "--plus", "1"],
     "gif": ["g.safetensors", "--faces", "1", "--stops", "2", "--steps", "1"],
+    "evaluate": ["g.safetensors", "--data", "data/d", "--features", "tiny", "--count", "5"],
     "info": ["g.safetensors"],
     "bench": ["--only", "sample", "--rounds", "1", "--device", "cpu"],
 }
@@ -58,7 +59,7 @@ def options() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, tiny_extractor: str) -> Path:
     """A folder with a generator, a dataset, photos, and things that are none of these."""
     folder = tmp_path_factory.mktemp("place")
     config = tiny("dcgan")

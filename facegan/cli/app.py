@@ -12,6 +12,7 @@ from facegan import __version__
 from facegan.cli import console
 from facegan.cli.arithmetic import InOrder, arithmetic
 from facegan.cli.bench import bench
+from facegan.cli.evaluate import evaluate
 from facegan.cli.gif import gif
 from facegan.cli.info import info
 from facegan.cli.interpolate import interpolate
@@ -53,6 +54,7 @@ app.command()(sample)
 app.command()(interpolate)
 app.command(cls=InOrder)(arithmetic)
 app.command()(gif)
+app.command()(evaluate)
 app.command()(info)
 app.command()(bench)
 

@@ -35,6 +35,8 @@ FIELDS: dict[str, str] = {
     "decay": "training.decay",
     "sample_every": "output.sample_every",
     "checkpoint_every": "output.checkpoint_every",
+    "evaluate_every": "output.evaluate_every",
+    "evaluate_count": "output.evaluate_count",
     "log_every": "output.log_every",
     "keep": "output.keep",
     "tensorboard": "output.tensorboard",

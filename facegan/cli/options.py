@@ -26,6 +26,9 @@ Source = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Which contact sheet: faces are numbered per seed.")]
+Truncation = Annotated[
+    float, typer.Option(min=0.0, max=2.0, help="Below 1: nearer the average face, cleaner and more alike.")
+]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
 Fps = Annotated[float, typer.Option(min=0.1, max=100, help="Frames per second.")]
 Out = Annotated[

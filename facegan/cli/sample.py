@@ -14,24 +14,28 @@ def sample(
     count: Annotated[int, typer.Option(min=1, max=10**7, help="How many faces.")] = 25,
     seed: options.Seed = 0,
     number: Annotated[bool, typer.Option("--number", help="Write each face's index under it.")] = False,
+    sort: Annotated[
+        bool, typer.Option("--sort", help="Best first, as the critic of a checkpoint (.pt) scores them.")
+    ] = False,
     separate: Annotated[bool, typer.Option("--separate", help="Write single files into a folder.")] = False,
-    truncation: Annotated[
-        float, typer.Option(min=0.0, max=2.0, help="Below 1: nearer the average face, cleaner and more alike.")
-    ] = 1.0,
+    truncation: options.Truncation = 1.0,
     device: options.Device = "auto",
     out: options.Out = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Draw new faces."""
+    from facegan.errors import UsageError
     from facegan.outputs import output_folder, output_path
 
+    if sort and separate:
+        raise UsageError("--sort is for sheets, and --separate writes files in the order of their numbers.")
     path = output_folder(out, "sample") if separate else output_path(out, "sample", (".png",), overwrite)
     loaded = options.open_generator(source, device)
     from facegan.draw import sample_separately, sample_sheet
     from facegan.images import save_png
 
     if not separate:
-        picture = sample_sheet(loaded, count=count, seed=seed, numbers=number, truncation=truncation)
+        picture = sample_sheet(loaded, count=count, seed=seed, numbers=number, truncation=truncation, by_score=sort)
         console.wrote([save_png(picture, path)])
         return
     with console.progress("faces") as bar:

@@ -94,6 +94,10 @@ def train(
     max_width: Annotated[Whole, _flag(_NETWORK, "Most channels anywhere.")] = None,
     sample_every: Annotated[Real, _flag(_OUTPUT, "Epochs between sample grids.")] = None,
     checkpoint_every: Annotated[Real, _flag(_OUTPUT, "Epochs between checkpoints.")] = None,
+    evaluate_every: Annotated[
+        Real, _flag(_OUTPUT, "Epochs between evaluations, the best of which is kept as best.pt; 0 for none.")
+    ] = None,
+    evaluate_count: Annotated[Whole, _flag(_OUTPUT, "Samples, and photos, of an evaluation.")] = None,
     log_every: Annotated[Whole, _flag(_OUTPUT, "Generator updates between rows of metrics.jsonl.")] = None,
     keep: Annotated[Whole, _flag(_OUTPUT, "Newest checkpoints to keep, beside every 10th.")] = None,
     tensorboard: Annotated[
@@ -112,6 +116,10 @@ def train(
         if verify and world.first:  # the others meet it when they next speak to each other
             options.verify(plan.dataset.info)
             console.note("verified: the dataset's pixels are those that were written")
+        if plan.config.output.evaluate_every and world.first:
+            from facegan.extractors import check_installed
+
+            check_installed()
         if dry_run:
             from facegan.estimate import estimate
 
@@ -221,8 +229,9 @@ def _train_in(opened: OpenRun, plan: Plan) -> None:
 
         _loop(opened, plan, on_event, stopped)
     last_grid = [path for path in written if path.parent.name == "samples"][-1:]
-    last_checkpoint = [path for path in written if path.suffix == ".pt"][-1:]
-    console.wrote([*last_grid, *last_checkpoint, directory.curves, directory.progress, directory.generator])
+    last_checkpoint = [path for path in written if path.suffix == ".pt" and path != directory.best][-1:]
+    best = [directory.best] if directory.best.exists() else []
+    console.wrote([*last_grid, *last_checkpoint, *best, directory.curves, directory.progress, directory.generator])
 
 
 class _Display:

@@ -1,0 +1,179 @@
+"""facegan evaluate: parses, shows progress, and prints what `evaluate` and `neighbours` found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from facegan.cli import console, options
+from facegan.errors import UsageError
+
+if TYPE_CHECKING:
+    from facegan.evaluate import Report
+    from facegan.neighbours import Neighbours
+
+Whole = Optional[int]  # noqa: UP045, typer reads these at run time
+Text = Optional[str]  # noqa: UP045
+
+
+def evaluate(
+    source: options.Source = None,
+    data: Annotated[
+        options.OptionalPath,
+        typer.Option(
+            metavar="PATH",
+            help="The photos: a dataset directory. Default: the only one under data/.",
+            show_default=False,
+        ),
+    ] = None,
+    count: Annotated[
+        Whole,
+        typer.Option(
+            min=1,
+            max=100_000,
+            help="Samples. Default: as many as there are photos, at most 10,000; 10 with --neighbours.",
+            show_default=False,
+        ),
+    ] = None,
+    photos: Annotated[
+        Whole,
+        typer.Option(
+            min=1,
+            help="Photos to compare with. Default: as many as samples; all with --neighbours.",
+            show_default=False,
+        ),
+    ] = None,
+    features: Annotated[
+        Text,
+        typer.Option(
+            metavar="NAME",
+            help="Extractor in torch-fidelity's registry. Default: inception-v3-compat, that of the published FID, "
+            "whose weights are downloaded; efficientnet-lite0, which needs no download, with --neighbours.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: options.Seed = 0,
+    truncation: options.Truncation = 1.0,
+    neighbours: Annotated[
+        bool, typer.Option("--neighbours", help="Instead, draw the photos nearest to some samples.", show_default=False)
+    ] = False,
+    device: options.Device = "auto",
+    out: options.Out = None,
+    overwrite: options.Overwrite = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.", show_default=False)] = False,
+) -> None:
+    """Measure how near generated faces are to photos, or with --neighbours whether they are new.
+
+    FID (Fréchet distance), KID, precision and recall by torch-fidelity: pip install "facegan[metrics]".
+    """
+    from facegan.datasetdir import find_dataset
+    from facegan.outputs import output_path
+
+    if out is not None and not neighbours:
+        raise UsageError("--out names the picture of --neighbours, and there is none without it.", "Leave one out.")
+    if neighbours and (count or 0) > 100:
+        raise UsageError(f"--neighbours shows at most 100 samples, not {count:,}.", "Give a smaller --count.")
+    path = output_path(out, "neighbours", (".png",), overwrite) if neighbours else None
+    folder = data or find_dataset().path
+    from facegan.extractors import OFFLINE, STANDARD, check_installed, open_extractor
+
+    check_installed()
+    from facegan.dataset import Dataset
+    from facegan.device import choose_device, keep_memory
+    from facegan.evaluate import check_match
+    from facegan.evaluate import evaluate as measure
+    from facegan.images import save_png
+    from facegan.neighbours import find_neighbours
+
+    dataset = Dataset(folder, seed=0)
+    loaded = options.open_generator(source, device)
+    check_match(loaded, dataset)
+    console.note(f"photos: {dataset.info.path} ({len(dataset):,} of {dataset.info.size} px)")
+    extractor = open_extractor(features or (OFFLINE if neighbours else STANDARD), choose_device(device))
+    keep_memory()
+    asked: dict[str, Any] = {"count": count, "photos": photos, "seed": seed, "truncation": truncation}
+    with _bar() as on_progress:
+        if path is None:
+            report = measure(loaded, dataset, extractor, **asked, on_progress=on_progress, note=console.note)
+        else:
+            found = find_neighbours(loaded, dataset, extractor, **asked, on_progress=on_progress, note=console.note)
+    if path is None:
+        _print(report, as_json)
+        return
+    save_png(found.picture(), path)
+    _print_neighbours(found, path, as_json)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None]]:
+    with console.progress("pictures") as bar:
+        task = bar.add_task("", total=None, rate="")
+        now = ""
+
+        def on_progress(what: str, done: int, total: int) -> None:
+            nonlocal now
+            if what != now:
+                now = what
+                bar.reset(task, description=what, total=total)
+            bar.update(task, completed=done)
+
+        yield on_progress
+
+
+def _print(report: Report, as_json: bool) -> None:
+    from facegan.evaluate import name_of_distance
+
+    if as_json:
+        console.data(json.dumps(report.to_dict(), indent=2))
+        return
+    found = report.scores
+    spread = "" if found.kid_std is None else f" ± {1000 * found.kid_std:.2f} over 100 draws"
+    console.table(
+        f"evaluation of {report.facts['generator']}",
+        [
+            (name_of_distance(report.facts["extractor"]), f"{found.fd:.2f}"),
+            ("KID x1000", f"{1000 * found.kid:.2f}{spread}"),
+            ("precision", f"{found.precision:.3f}"),
+            ("recall", f"{found.recall:.3f}"),
+            *_conditions(report.facts, report.samples, report.photos),
+        ],
+    )
+
+
+def _conditions(facts: dict[str, Any], samples: int, photos: int) -> list[tuple[str, str]]:
+    """What the figures depend on: figures compare only where all of it is alike."""
+    origin = "those it was trained on" if facts["trained_on"] else "not known to be those it was trained on"
+    return [
+        ("samples", f"{samples:,} of seed {facts['seed']}, truncation {facts['truncation']:g}"),
+        ("weights", f"{facts['weights']}, {facts['images_seen']:,} images seen"),
+        ("photos", f"{photos:,} of {facts['dataset']}, {origin}"),
+        ("crop", ", ".join(f"{key} {value}" for key, value in facts["crop"].items())),
+        ("filter", facts["filter"]),
+        ("image size", f"{facts['size']} px"),
+        ("extractor", f"{facts['extractor']}, features {facts['layer']}"),
+        ("library", facts["library"]),
+    ]
+
+
+def _print_neighbours(found: Neighbours, path: Path, as_json: bool) -> None:
+    if as_json:
+        console.data(json.dumps({**found.to_dict(), "picture": str(path)}, indent=2))
+        return
+    spaces = (found.pixels, found.features)
+    rows = [(f"sample {n}", "", *(f"{space.distances[n, 0]:.1f}" for space in spaces)) for n in range(len(found.faces))]
+    for name, place in (("5 %", 0), ("median", 1), ("95 %", 2)):
+        rows.append(("photos", name, *(f"{space.quantiles()[place]:.1f}" for space in spaces)))
+    console.columns("Distance to the nearest photo", ("", "", "in pixels", "in features"), rows)
+    console.say(
+        f"Nearer to a photo than 95 % of photos are to another one: {found.pixels.nearer} of {len(found.faces)} "
+        f"samples in pixels, {found.features.nearer} in features."
+    )
+    console.table("", _conditions(found.facts, len(found.faces), found.looked_at))
+    if not found.facts["trained_on"]:
+        console.note("whether faces were learnt by heart is told only by the photos that the generator was trained on")
+    console.wrote([path])
