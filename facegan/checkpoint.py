@@ -56,7 +56,7 @@ _MAX_HEADER = 4 << 20
 _UPGRADE = "Upgrade: pip install --upgrade facegan"
 _WHAT_OPENS = "Name a .pt, a .safetensors, a run directory or 'pretrained'."
 _TRY_OLDER = (
-    "If it belongs to a run, name an older checkpoint from the same folder, or delete this one to go on from that."
+    "If it belongs to a run, name an older checkpoint from the same folder, or move this one away to go on from that."
 )
 
 

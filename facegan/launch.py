@@ -167,7 +167,9 @@ def plan_resume(
     config = config.override(overrides)
     provenance = read_provenance(run)
     facts = provenance.get("dataset", {})
-    dataset = Dataset(dataset_path or Path(str(facts.get("path"))), config.seed)
+    if not (found_at := dataset_path or Path(str(facts.get("path")))).exists():
+        raise FaceganError(f"{found_at}, the dataset of {run.path}, is gone.", "If it has moved, name it with --data.")
+    dataset = Dataset(found_at, config.seed)
     if dataset.info.pixels_sha256 != facts.get("sha256"):
         raise FaceganError(
             f"{dataset.info.path} is not the dataset that {run.path} was trained on.",
