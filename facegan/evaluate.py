@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -137,13 +138,13 @@ def evaluate(
         raise FaceganError(
             f"{min(count, photos)} pictures are too few to compare: {FEWEST} are the fewest, thousands are usual."
         )
-    reals = photo_features(dataset, extractor, photos, lambda done, total: on_progress("photos", done, total), note)
+    reals = photo_features(dataset, extractor, photos, partial(on_progress, "photos"), note)
     fakes = sample_features(
         loaded.module,
         loaded.config.networks,
         sample_latents(loaded, seed, range(count), truncation),
         extractor,
-        lambda done, total: on_progress("samples", done, total),
+        partial(on_progress, "samples"),
     )
     return Report(scores(fakes, reals), count, photos, facts(loaded, dataset, extractor, seed, truncation))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -144,9 +145,7 @@ def find_neighbours(
     if photos < 2:
         raise FaceganError("One photo has no neighbours: two are the fewest.")
     chosen = features.order(dataset)[:photos]
-    known = features.photo_features(
-        dataset, extractor, photos, lambda done, total: on_progress("photos", done, total), note
-    )
+    known = features.photo_features(dataset, extractor, photos, partial(on_progress, "photos"), note)
     faces = draw_faces(
         loaded.module, loaded.config.networks, sample_latents(loaded, seed, range(count or SAMPLES), truncation)
     )

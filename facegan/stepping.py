@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from facegan.dataset import Batches, flip_mask, scaled, to_images
+from facegan.errors import first_line
 from facegan.noise import StepNoise, draw_noise, draw_noise_on_device, ends_cycle
 from facegan.streams import Stream, rng
 from facegan.trainer import Metrics, Trainer
@@ -142,7 +143,7 @@ class DeviceSteps:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            self.uncaptured = str(error).strip().splitlines()[0]
+            self.uncaptured = first_line(error)
             return
         self._graphs[both] = graph, metrics
 

@@ -76,8 +76,13 @@ def evaluate(
 
     if out is not None and not neighbours:
         raise UsageError("--out names the picture of --neighbours, and there is none without it.", "Leave one out.")
-    if neighbours and (count or 0) > 100:
-        raise UsageError(f"--neighbours shows at most 100 samples, not {count:,}.", "Give a smaller --count.")
+    if neighbours:
+        from facegan.neighbours import MOST_SAMPLES
+
+        if count is not None and count > MOST_SAMPLES:
+            raise UsageError(
+                f"--neighbours shows at most {MOST_SAMPLES} samples, not {count:,}.", "Give a smaller --count."
+            )
     path = output_path(out, "neighbours", (".png",), overwrite) if neighbours else None
     folder = data or find_dataset().path
     from facegan.extractors import OFFLINE, STANDARD, check_installed, open_extractor

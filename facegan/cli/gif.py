@@ -44,7 +44,8 @@ def gif(
 
     path = output_path(out, "gif", _KINDS, overwrite)
     run = _run_of(what or [])
-    if run or (what and not _is_generator(what)):
+    pictures = what if what and not run and not _is_generator(what) else None
+    if run or pictures:
         kind = f"the progress of {run.path}" if run else "pictures"
         options.refuse(ctx, *_OF_A_WALK, without=f"is for a walk through faces, and this is {kind}", hint=_A_WALK)
     if run:
@@ -52,8 +53,8 @@ def gif(
 
         console.note(f"the progress of {run.path}")
         console.wrote([write_progress(run, path, fps)])
-    elif what and not _is_generator(what):
-        console.wrote([write_animation(read_pictures(what), path, fps=fps, expected=count_frames(what))])
+    elif pictures:
+        console.wrote([write_animation(read_pictures(pictures), path, fps=fps, expected=count_frames(pictures))])
     else:
         loaded = options.open_generator(what[0] if what else None, device)
         from facegan.draw import walk
