@@ -76,7 +76,7 @@ def _shown(value: object) -> str:
 
 
 _BEFORE: dict[str, dict[str, Any]] = {
-    "training": {"penalty": "textbook", "on_nan": "stop", "objective": "wgan-gp"},
+    "training": {"penalty": "textbook", "on_nan": "stop", "objective": "wgan-gp", "augment": 0},
     "output": {"evaluate_every": 0, "evaluate_count": 1000},
 }
 """Entries that came later than the first files, and what those files did without saying so."""
@@ -158,6 +158,7 @@ class Training(_Checked):
     ema_half_life: int = _in(0, 10**9)
     decay: float = _in(0, 1)
     flip: bool = _one_of(True, False)
+    augment: float = _in(0, 1)
     precision: str = _one_of("auto", "fp32", "bf16")
     on_nan: str = _one_of("stop", "rollback")
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facegan.augment import DRAWS
 from facegan.config import Config
 from facegan.streams import Stream, rng
 from facegan.world import ALONE, World
@@ -26,6 +27,8 @@ class StepNoise:
         generator_latents: (B, latent_dim), for the generator's update; None where it has none of its own.
         keep: dropout masks of the critic's three passes (real, fake, mixed), bool (B, C, H, W) per block; empty
             where the critic has no dropout.
+        augment: what is changed in real images, the critic's fakes and the generator's, (3, B, DRAWS) for
+            `augment.augment`; None where nothing is.
         updates_generator: whether this step ends a cycle; with or without latents of its own.
     """
 
@@ -33,6 +36,7 @@ class StepNoise:
     mix: Tensor
     generator_latents: Tensor | None
     keep: tuple[Masks, ...]
+    augment: Tensor | None
     updates_generator: bool
 
 
@@ -60,6 +64,10 @@ def draw_noise(
         drawn = rng(seed, stream, step, rollbacks).standard_normal((batch, latent_dim), np.float32)
         return torch.from_numpy(drawn[mine]).to(device)
 
+    def changes() -> Tensor:
+        drawn = rng(seed, Stream.AUGMENT, step, rollbacks).random((3, batch, DRAWS), np.float32)
+        return torch.from_numpy(drawn[:, mine]).to(device)
+
     mix = rng(seed, Stream.MIX, step, rollbacks).random((batch, 1, 1, 1), np.float32)
     own_latents = config.training.update == "alternating" and ends_cycle(config, step)
     return StepNoise(
@@ -67,6 +75,7 @@ def draw_noise(
         mix=torch.from_numpy(mix[mine]).to(device),
         generator_latents=normal(Stream.GENERATOR_LATENT) if own_latents else None,
         keep=_keep_masks(config, rng(seed, Stream.DROPOUT, step, rollbacks), mask_shapes, device, mine),
+        augment=changes() if config.training.augment else None,
         updates_generator=ends_cycle(config, step),
     )
 
@@ -100,6 +109,7 @@ def draw_noise_on_device(
         mix=torch.rand(batch, 1, 1, 1, generator=generator, device=device)[mine],
         generator_latents=normal() if training.update == "alternating" and updates_generator else None,
         keep=tuple([mask(shape) for shape in mask_shapes] for _ in range(3)) if mask_shapes else (),
+        augment=torch.rand(3, batch, DRAWS, generator=generator, device=device)[:, mine] if training.augment else None,
         updates_generator=updates_generator,
     )
     return noise, mirrored

@@ -30,6 +30,7 @@ _KERAS_FACES_TRAINING = Training(
     ema_half_life=0,
     decay=0,
     flip=False,
+    augment=0,
     precision="fp32",
     on_nan="stop",
 )
@@ -49,6 +50,7 @@ _DCGAN_TRAINING = Training(
     ema_half_life=10_000,
     decay=0.4,
     flip=True,
+    augment=0,
     precision="auto",
     on_nan="stop",
 )
@@ -93,6 +95,7 @@ PRESETS: dict[str, Config] = {
                 ema_half_life=0,
                 decay=0,
                 flip=False,
+                augment=0,
                 precision="fp32",
                 on_nan="stop",
             ),

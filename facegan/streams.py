@@ -29,6 +29,8 @@ class Stream(IntEnum):
     """Initial weights, counter = 0."""
     DEVICE = 9
     """Seeds a CUDA device's own generator, which draws all noise of a step there; counter = step."""
+    AUGMENT = 10
+    """Changes of what the critic sees, counter = step."""
 
 
 def rng(seed: int, stream: Stream, counter: int, rollbacks: int = 0) -> np.random.Generator:

@@ -139,6 +139,7 @@ def torch_noise(config: Config, critic: nn.Module, device: torch.device, *, gene
         mix=torch.rand(batch, 1, 1, 1, device=device),
         generator_latents=torch.randn(batch, latent_dim, device=device) if generator else None,
         keep=tuple(masks() for _ in range(4 if generator else 3)) if mask_shapes else (),
+        augment=None,
         updates_generator=generator,
     )
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from facegan import explicit, losses
+from facegan.augment import augment
 from facegan.config import Adam, Config
 from facegan.device import autocast, choose_precision, widened
 from facegan.ema import AveragedGenerator
@@ -107,13 +108,13 @@ class Trainer:
 
     def compute(self, reals: Tensor, noise: StepNoise) -> Metrics:
         """All that a step does on the device, and nothing else: it reads no number back, so it can be captured."""
-        reals = self._to_network_unit(reals)
+        reals = self._changed(self._to_network_unit(reals), noise, _REALS)
         if self.config.training.update == "joint":
             metrics = self._joint_update(reals, noise)
         else:
             metrics = self._update_critic(reals, noise)
             if noise.generator_latents is not None:
-                metrics["generator_loss"] = self._update_generator(noise.generator_latents, reals)
+                metrics["generator_loss"] = self._update_generator(noise, reals)
         if self.average and noise.updates_generator:
             self.average.follow(self.generator)
         return metrics
@@ -122,9 +123,16 @@ class Trainer:
         low, high = self.config.networks.pixel_range
         return images if (low, high) == (-1, 1) else (images + 1) * ((high - low) / 2) + low
 
-    def _generate(self, latents: Tensor) -> Tensor:
+    def _generate(self, latents: Tensor, noise: StepNoise, use: int) -> Tensor:
         with autocast(self.precision, self.device):
-            return widened(self.generator(latents))
+            fakes = widened(self.generator(latents))
+        return self._changed(fakes, noise, use)
+
+    def _changed(self, images: Tensor, noise: StepNoise, use: int) -> Tensor:
+        """Images as the critic sees them: real ones and fakes go through the same kinds of changes."""
+        if noise.augment is None:
+            return images
+        return augment(images, noise.augment[use], self.config.training.augment, self.config.networks.pixel_range)
 
     def _score(self, images: Tensor, keep: Sequence[Tensor] | None) -> Tensor:
         with autocast(self.precision, self.device):
@@ -152,7 +160,7 @@ class Trainer:
 
     def _update_critic(self, reals: Tensor, noise: StepNoise) -> Metrics:
         with torch.no_grad():
-            fakes = self._generate(noise.critic_latents)
+            fakes = self._generate(noise.critic_latents, noise, _CRITIC_FAKES)
         if self.uncovered is None:
             metrics = explicit.critic_gradients(
                 self.critic,
@@ -170,9 +178,10 @@ class Trainer:
         self._descend(self.critic_optimiser)
         return metrics
 
-    def _update_generator(self, latents: Tensor, reals: Tensor) -> Tensor:
+    def _update_generator(self, noise: StepNoise, reals: Tensor) -> Tensor:
+        assert noise.generator_latents is not None
         self.critic.requires_grad_(False)  # its weights' gradients would be computed and thrown away
-        fake_scores = self._score(self._generate(latents), None)
+        fake_scores = self._score(self._generate(noise.generator_latents, noise, _GENERATOR_FAKES), None)
         real_scores = self._score(reals, None) if self.objective.relative else fake_scores.detach()
         loss = self.objective.generator(real_scores, fake_scores)
         self.generator_optimiser.zero_grad()
@@ -187,7 +196,7 @@ class Trainer:
         The critic's loss holds +mean D(fake) and the generator's is -mean D(fake), so the gradient that reaches the
         fakes is the generator's with the sign turned. Mixed images are cut off from the fakes.
         """
-        fakes = self._generate(noise.critic_latents)
+        fakes = self._generate(noise.critic_latents, noise, _CRITIC_FAKES)
         leaf = fakes.detach().requires_grad_(True)
         loss, metrics = self._critic_loss(reals, leaf, noise)
         self.critic_optimiser.zero_grad()
@@ -243,6 +252,8 @@ def _named_tensors(node: object, path: str = "") -> Iterator[tuple[str, Tensor]]
             yield from _named_tensors(value, f"{path}: {key}" if path else str(key))
 
 
+_REALS, _CRITIC_FAKES, _GENERATOR_FAKES = range(3)
+"""Rows of `StepNoise.augment`."""
 _NO_MASKS: tuple[Masks | None, ...] = (None, None, None)
 
 

@@ -79,7 +79,14 @@ def test_python_dash_m_and_version():
 def test_every_flag_arrives(flag):
     """Each flag of `train` that sets the configuration changes exactly its field, and no flag has a default."""
     assert inspect.signature(train).parameters[flag].default is None
-    special = {"precision": "bf16", "penalty": "textbook", "images": "1.5k", "flip": False, "tensorboard": True}
+    special = {
+        "augment": 0.5,
+        "precision": "bf16",
+        "penalty": "textbook",
+        "images": "1.5k",
+        "flip": False,
+        "tensorboard": True,
+    }
     special |= {"batch_size": "7", "on_nan": "rollback"}
     value = special.get(flag, 0.125 if flag.endswith(("lr", "beta1", "beta2", "decay")) else 7)
     assert FIELDS[flag] in to_overrides({flag: value})

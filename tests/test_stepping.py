@@ -55,7 +55,8 @@ def test_the_images_are_those_of_the_host(fits, dataset, monkeypatch):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_noise_is_drawn_for_the_whole_batch(preset, dataset):
     """Each of two processes has its half of what one has."""
-    halves = [DeviceSteps(Trainer(tiny(preset), CPU), dataset, capture=False) for _ in range(3)]
+    augmenting = tiny(preset).override({"training.augment": 0.5})
+    halves = [DeviceSteps(Trainer(augmenting, CPU), dataset, capture=False) for _ in range(3)]
     for rank in (0, 1):
         halves[rank].trainer.world = World(rank, 2)
     drawn = []
@@ -66,6 +67,7 @@ def test_noise_is_drawn_for_the_whole_batch(preset, dataset):
     (first, first_mirrored), (second, second_mirrored), (whole, mirrored) = drawn
     assert torch.equal(torch.cat((first.critic_latents, second.critic_latents)), whole.critic_latents)
     assert torch.equal(torch.cat((first.mix, second.mix)), whole.mix)
+    assert torch.equal(torch.cat((first.augment, second.augment), dim=1), whole.augment)
     for a, b, c in zip(first.keep, second.keep, whole.keep, strict=True):
         assert all(torch.equal(torch.cat(pair), mask) for *pair, mask in zip(a, b, c, strict=True))
     if mirrored is not None:

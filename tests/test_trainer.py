@@ -6,6 +6,7 @@ import torch
 from conftest import tiny
 from torch.testing import assert_close
 
+from facegan.augment import augment
 from facegan.ema import AveragedGenerator
 from facegan.noise import StepNoise, draw_noise, ends_cycle
 from facegan.presets import PRESETS
@@ -31,13 +32,8 @@ def snapshot(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def in_double(noise: StepNoise) -> StepNoise:
-    own = noise.generator_latents
-    return replace(
-        noise,
-        critic_latents=noise.critic_latents.double(),
-        mix=noise.mix.double(),
-        generator_latents=None if own is None else own.double(),
-    )
+    tensors = {name: value for name, value in vars(noise).items() if isinstance(value, torch.Tensor)}
+    return replace(noise, **{name: value.double() for name, value in tensors.items()})
 
 
 def assign_gradient(parameter: torch.Tensor, gradient: torch.Tensor) -> None:
@@ -45,14 +41,17 @@ def assign_gradient(parameter: torch.Tensor, gradient: torch.Tensor) -> None:
     parameter.grad = torch.empty_like(parameter).copy_(gradient)
 
 
+@pytest.mark.parametrize("changed", [0, 0.5], ids=["as they are", "augmented"])
 @pytest.mark.parametrize(
     ("objective", "update"), [("wgan-gp", "alternating"), ("wgan-gp", "joint"), ("r3gan", "alternating")]
 )
 @pytest.mark.parametrize("preset", PRESETS)
-def test_one_step_is_the_textbook(preset, objective, update):
+def test_one_step_is_the_textbook(preset, objective, update, changed):
     """The first step against the papers' algorithms, written out here with plain autograd."""
     config = tiny(preset)
-    training = replace(config.training, n_critic=1, update=update, objective=objective, penalty_weight=10)
+    training = replace(
+        config.training, n_critic=1, update=update, objective=objective, penalty_weight=10, augment=changed
+    )
     config = replace(config, training=training)
     trainer, reference = Trainer(config, CPU), Trainer(config, CPU)
     for each in (trainer, reference):
@@ -74,10 +73,13 @@ def test_one_step_is_the_textbook(preset, objective, update):
             return -fake_scores.mean()
         return torch.log(1 + torch.exp(real_scores - fake_scores)).mean()
 
+    def seen(x, use):
+        return augment(x, noise.augment[use], changed, config.networks.pixel_range) if changed else x
+
     low = config.networks.pixel_range[0]
     batch = reals(0).double()
-    real = batch if low == -1 else (batch + 1) / 2
-    fake = generator(noise.critic_latents)
+    real = seen(batch if low == -1 else (batch + 1) / 2, 0)
+    fake = seen(generator(noise.critic_latents), 1)
     real_scores, fake_scores = score(real, keep[0]), score(fake, keep[1])
     if objective == "wgan-gp":
         penalty = ((slopes(noise.mix * real + (1 - noise.mix) * fake, keep[2]) - 1) ** 2).mean()
@@ -93,7 +95,7 @@ def test_one_step_is_the_textbook(preset, objective, update):
         assign_gradient(parameter, gradient)
     reference.critic_optimiser.step()
     if update == "alternating":
-        own = generator_loss(score(real, None), score(generator(noise.generator_latents), None))
+        own = generator_loss(score(real, None), score(seen(generator(noise.generator_latents), 2), None))
         generator_gradients = torch.autograd.grad(own, list(generator.parameters()))
     for parameter, gradient in zip(generator.parameters(), generator_gradients, strict=True):
         assign_gradient(parameter, gradient)

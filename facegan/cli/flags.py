@@ -19,6 +19,7 @@ FIELDS: dict[str, str] = {
     "on_nan": "training.on_nan",
     "seed": "seed",
     "flip": "training.flip",
+    "augment": "training.augment",
     "latent_dim": "networks.latent_dim",
     "width": "networks.width",
     "critic_width": "networks.critic_width",

@@ -72,6 +72,10 @@ def train(
         Text, _flag(_OPTIMISER, "When numbers are no longer finite: stop, or rollback to the last checkpoint.")
     ] = None,
     flip: Annotated[Switch, _flag(_OPTIMISER, "Mirror half of the images.", "--flip/--no-flip")] = None,
+    augment: Annotated[
+        Real,
+        _flag(_OPTIMISER, "For few photos: probability of each random change of what the critic sees, such as 0.5."),
+    ] = None,
     generator_lr: Annotated[Real, _flag(_OPTIMISER, "Generator's learning rate.")] = None,
     critic_lr: Annotated[Real, _flag(_OPTIMISER, "Critic's learning rate.")] = None,
     generator_beta1: Annotated[Real, _flag(_OPTIMISER, "Generator's first Adam beta.")] = None,
