@@ -29,16 +29,17 @@ SMOOTHED_FROM = 30
 def plot_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "", slope: float = 1.0) -> Path:
     """Draw `curves.png`: how a run went, over the number of real images that the critic has seen.
 
-    Three panels share that axis. Scores: the critic's mean on real and on generated images; under WGAN-GP the distance
-    between the lines is its estimate of the Wasserstein distance. Losses: what the critic and the generator minimise,
-    and that gap. Penalty: the unweighted gradient penalty, and the mean slope that it draws to `slope`. Where there are
-    many rows, the raw values are faint and a running mean over a fiftieth of them is drawn on top. Rare extreme values,
-    such as those of the first steps, may leave a panel rather than flatten the rest of it.
+    Three panels share that axis, and a fourth where the run was evaluated. Scores: the critic's mean on real and on
+    generated images; under WGAN-GP the distance between the lines is its estimate of the Wasserstein distance. Losses:
+    what the critic and the generator minimise, and that gap. Penalty: the unweighted gradient penalty, and the mean
+    slope that it draws to `slope`. Distances: FD and KID between samples and photos. Where there are many rows, the raw
+    values are faint and a running mean over a fiftieth of them is drawn on top. Rare extreme values, such as those of
+    the first steps, may leave a panel rather than flatten the rest of it.
 
     Args:
         rows: as in `metrics.jsonl`, in order, at least one. Used are "images_seen", "epoch", "critic_real",
-            "critic_fake", "wasserstein", "penalty", "slope", "critic_loss", "generator_loss"; a value that is missing,
-            None or not finite leaves a gap.
+            "critic_fake", "wasserstein", "penalty", "slope", "critic_loss", "generator_loss", "fd", "kid"; a value that
+            is missing, None or not finite leaves a gap.
         path: of the PNG.
         title: such as the run's name.
         slope: the one that the penalty wants: 1 under WGAN-GP, 0 under R1 and R2.
@@ -54,10 +55,12 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "
 
     assert rows, "nothing to plot"
     seen = _column(rows, "images_seen")
-    figure = Figure(figsize=(10, 9.6), dpi=120, facecolor="white")
+    evaluations = [row for row in rows if np.isfinite(_column([row], "fd")).all()]
+    panels = 4 if evaluations else 3
+    figure = Figure(figsize=(10, 3.2 * panels), dpi=120, facecolor="white")
     FigureCanvasAgg(figure)
-    scores, losses, penalty = figure.subplots(3, 1, sharex=True)
-    figure.subplots_adjust(left=0.09, right=0.91, top=0.88, bottom=0.065, hspace=0.38)
+    scores, losses, penalty, *distances = figure.subplots(panels, 1, sharex=True)
+    figure.subplots_adjust(left=0.09, right=0.91, top=1 - 0.36 / panels, bottom=0.195 / panels, hspace=0.38)
 
     def draw(axes: "Axes", key: str, label: str, colour: str) -> np.ndarray:
         return _draw(axes, seen, _column(rows, key), label, colour)
@@ -82,9 +85,18 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "
     slopes.axhline(slope, color=QUIET, linewidth=0.9, linestyle=(0, (4, 3)))
     _fit(slopes, draw(slopes, "slope", "mean slope (right scale)", GREEN), np.full(1, slope))
     _legend(slopes, penalty, slopes)
-    _count_images(penalty, seen)
-    figure.text(0.09, 0.97, title or "Training", color=INK, fontsize=14, fontweight="bold", va="center")
-    figure.text(0.91, 0.97, _progress(rows), color=QUIET, fontsize=10, ha="right", va="center")
+    for axes in distances:
+        _dress(axes, "Distances to photos", "smaller is better; the best checkpoint by FD is kept as best.pt")
+        kernel, evaluated = axes.twinx(), _column(evaluations, "images_seen")
+        _bare(kernel)
+        _fit(axes, _draw(axes, evaluated, _column(evaluations, "fd"), "FD (left scale)", BLUE), np.zeros(1))
+        thousandfold = 1000 * _column(evaluations, "kid")
+        _fit(kernel, _draw(kernel, evaluated, thousandfold, "KID x1000 (right scale)", ORANGE), np.zeros(1))
+        _legend(kernel, axes, kernel)
+    _count_images(distances[0] if distances else penalty, seen)
+    heading = 1 - 0.09 / panels
+    figure.text(0.09, heading, title or "Training", color=INK, fontsize=14, fontweight="bold", va="center")
+    figure.text(0.91, heading, _progress(rows), color=QUIET, fontsize=10, ha="right", va="center")
 
     with atomic_path(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a run's name may have letters that the typeface lacks

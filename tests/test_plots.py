@@ -39,6 +39,16 @@ def test_any_number_of_rows(tmp_path: Path, count: int) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["curves.png"]
 
 
+def test_evaluations_have_a_panel_of_their_own(tmp_path: Path) -> None:
+    given = rows(50)
+    for n in (9, 19, 49):
+        given[n] |= {"fd": 200.0 - n, "kid": 0.3}
+    with Image.open(plot_curves(given, tmp_path / "curves.png")) as picture:
+        assert picture.size == (1200, 1536)
+    with Image.open(plot_curves(given[9:10], tmp_path / "curves.png")) as picture:
+        assert picture.size == (1200, 1536)
+
+
 def test_gaps_do_not_stop_it(tmp_path: Path) -> None:
     given = rows(50)
     given[3]["critic_real"] = math.nan
