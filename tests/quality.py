@@ -20,9 +20,10 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -60,10 +61,6 @@ class Trial:
     name: str
     preset: str
     overrides: dict[str, Any]
-
-    @property
-    def file(self) -> str:
-        return re.sub(r"[^\w.=+-]+", "_", self.name)
 
     def plan(self, data: Path, seed: int, images: int = 10**9) -> Plan:
         asked = {**self.overrides, "seed": seed, "training.images": images, "training.epochs": None}
@@ -128,22 +125,21 @@ def train(trial: Trial, data: Path, seed: int, seconds: float, path: Path) -> di
     while trainer.images_seen < images:
         steps.step()
     used = time.process_time() - began
-    weights = "averaged" if trainer.average else "raw"
     fault = trainer.first_not_finite()
     if fault is None:
-        provenance = describe(plan, sys.argv)
-        save_generator(
-            path, trainer.sampling_generator, plan.config, images_seen=images, weights=weights, provenance=provenance
-        )
+        weights, origin = "averaged" if trainer.average else "raw", describe(plan, sys.argv)
+        module = trainer.sampling_generator
+        save_generator(path, module, plan.config, images_seen=images, weights=weights, provenance=origin)
     return {"images_seen": images, "cpu_seconds": used, "images_per_second": images / used, "not_finite": fault}
 
 
 def measure(
     loaded: LoadedGenerator, unseen: Dataset, extractor: Extractor, seeds: Sequence[int], count: int
-) -> dict[str, list[float]]:
-    """Each of FIGURES, for the faces of each seed."""
-    found = [evaluate(loaded, unseen, extractor, count=count, seed=seed).scores for seed in seeds]
-    return {name: [getattr(scores, name) for scores in found] for name in FIGURES}
+) -> Iterator[dict[str, float]]:
+    """FIGURES for the faces of each seed."""
+    for seed in seeds:
+        found = evaluate(loaded, unseen, extractor, count=count, seed=seed).scores
+        yield {name: getattr(found, name) for name in FIGURES}
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -179,31 +175,35 @@ def run_trials(given: argparse.Namespace) -> None:
     for trial, seed in trials:
         what = {"preset": trial.preset, "overrides": json.loads(json.dumps(trial.overrides)), "seed": seed}
         lines = read_lines(path)
-        for line in lines:
-            if other := [key for key in conditions if line["conditions"].get(key) != conditions[key]]:
-                raise FaceganError(
-                    f"{path} has trials under other conditions: {other[0]} was {line['conditions'].get(other[0])} "
-                    f"and is {conditions[other[0]]}.",
-                    "Choose another folder with --out.",
-                )
-        if any(what.items() <= line.items() for line in lines):
-            print(f"{trial.name}, seed {seed}: there already", flush=True)
+        check_conditions(path, lines, conditions)
+        there = any(what.items() <= line.items() for line in lines)
+        print(f"{trial.name}, seed {seed}" + (": there already" if there else ""), flush=True)
+        if there:
             continue
-        print(f"{trial.name}, seed {seed}", flush=True)
-        file = given.out / f"{trial.file}-seed{seed}.safetensors"
-        took, found = train(trial, given.dataset, seed, given.seconds, file), dict[str, list[float]]()
-        if took["not_finite"] is None:
+        file = given.out / (re.sub(r"[^\w.=+-]+", "_", trial.name) + f"-seed{seed}.safetensors")
+        line = {"name": trial.name, **what, **train(trial, given.dataset, seed, given.seconds, file)}
+        if line["not_finite"] is None:
             loaded = load_generator(file)
             z = sample_latents(loaded, given.sampling_seeds[0], range(SHOWN), 1)
             save_png(grid(draw_faces(loaded.module, loaded.config.networks, z), SHOWN), file.with_suffix(".png"))
-            found = measure(loaded, unseen, extractor, given.sampling_seeds, given.count)
-        line = {"name": trial.name, **what, **took}
-        line |= {name: sum(values) / len(values) for name, values in found.items()}
-        line |= {f"{name}_each": values for name, values in found.items()}
-        line |= {"conditions": conditions, "machine": machine(CPU)}
+            found = list(measure(loaded, unseen, extractor, given.sampling_seeds, given.count))
+            for name in FIGURES:
+                line[f"{name}_each"] = [figures[name] for figures in found]
+                line[name] = mean(line[f"{name}_each"])
         with path.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(line) + "\n")
+            out.write(json.dumps({**line, "conditions": conditions, "machine": machine(CPU)}) + "\n")
     print(table(read_lines(path)))
+
+
+def check_conditions(path: Path, lines: Sequence[dict[str, Any]], conditions: dict[str, Any]) -> None:
+    """Raises: FaceganError: a trial whose figures cannot stand beside those to come."""
+    for before in (line["conditions"] for line in lines):
+        if other := [name for name in conditions if before.get(name) != conditions[name]]:
+            raise FaceganError(
+                f"{path} has trials under other conditions: {other[0]} was {before.get(other[0])} "
+                f"and is {conditions[other[0]]}.",
+                "Choose another folder with --out.",
+            )
 
 
 def table(lines: Sequence[dict[str, Any]]) -> str:
@@ -227,15 +227,12 @@ def face_detector(cascade: Path) -> Callable[[Pixels], float]:
     """The share of pictures in which OpenCV's detector finds a face, at 192 px and with a border around."""
     try:
         import cv2
+        from cv2 import CascadeClassifier  # OpenCV 5 has none
     except ImportError:
         raise FaceganError(
-            "--detector needs OpenCV, which is not installed.", 'pip install "opencv-python-headless<5"'
+            "--detector needs OpenCV 4, which is not installed.", 'pip install "opencv-python-headless<5"'
         ) from None
-    if not hasattr(cv2, "CascadeClassifier"):
-        raise FaceganError(
-            f"OpenCV {cv2.__version__} has no cascades any more.", 'pip install "opencv-python-headless<5"'
-        )
-    if not cascade.is_file() or (detector := cv2.CascadeClassifier(str(cascade))).empty():
+    if not cascade.is_file() or (detector := CascadeClassifier(str(cascade))).empty():
         raise FaceganError(f"{cascade} is not a cascade.", "OpenCV brings haarcascade_frontalface_default.xml.")
     cv2.setNumThreads(1)
 
@@ -252,22 +249,25 @@ def run_generator(given: argparse.Namespace) -> None:
     detect = face_detector(given.detector) if given.detector else None
     unseen, loaded = Dataset(given.unseen, seed=0), load_generator(find_generator(given.source)[0])
     keep_memory()
+    rows = list[list[float]]()
+    print("| seed | FD | KID x1000 | precision | recall |" + (" faces found |" if detect else ""))
+    print("|---" * (6 if detect else 5) + "|", flush=True)
     found = measure(loaded, unseen, open_extractor(OFFLINE, CPU), given.sampling_seeds, given.count)
-    if detect:
-        z = (sample_latents(loaded, seed, range(given.count), 1) for seed in given.sampling_seeds)
-        found["faces found"] = [detect(draw_faces(loaded.module, loaded.config.networks, points)) for points in z]
-    print(
-        f"| of {given.count:,} faces each | mean | " + " | ".join(f"seed {seed}" for seed in given.sampling_seeds), "|"
-    )
-    print("|---" * (len(given.sampling_seeds) + 2) + "|")
-    names = {"fd": ("FD", 1, ".1f"), "kid": ("KID x1000", 1000, ".1f")}
-    for key, values in found.items():
-        name, scale, form = names.get(key, (key, 1, ".3f"))
-        cells = [format(value * scale, form) for value in (sum(values) / len(values), *values)]
-        print(f"| {name} | " + " | ".join(cells) + " |")
+    for seed, figures in zip(given.sampling_seeds, found, strict=True):
+        rows.append([figures["fd"], 1000 * figures["kid"], figures["precision"], figures["recall"]])
+        if detect:
+            z = sample_latents(loaded, seed, range(given.count), 1)
+            rows[-1].append(detect(draw_faces(loaded.module, loaded.config.networks, z)))
+        print(_row(str(seed), rows[-1]), flush=True)
+    print(_row("mean", [mean(column) for column in zip(*rows, strict=True)]))
     if detect:
         photos = unseen.images[np.sort(order(unseen)[: given.count])]
         print(f"\nfaces found in the {len(photos):,} photos: {detect(photos):.3f}")
+
+
+def _row(name: str, figures: Sequence[float]) -> str:
+    distances, shares = figures[:2], figures[2:]
+    return "| " + " | ".join([name, *(f"{x:.1f}" for x in distances), *(f"{x:.3f}" for x in shares)]) + " |"
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -87,5 +87,6 @@ def test_a_generator_is_measured(tmp_path, capsys):
         "evaluate", "pretrained", "--data", unseen, "--features", "tiny", "--seed", "2", "--count", "20", "--json"
     )
     assert code == 0, err
-    rows = [row.split(" | ") for row in capsys.readouterr().out.splitlines()]
-    assert rows[2][0] == "| FD" and rows[2][-1] == f"{json.loads(out)['fd']:.1f} |"
+    first, second, mean = (row.split(" | ") for row in capsys.readouterr().out.splitlines()[2:])
+    assert second[:2] == ["| 2", f"{json.loads(out)['fd']:.1f}"] and second[-1] == f"{json.loads(out)['recall']:.3f} |"
+    assert mean[0] == "| mean" and float(mean[1]) == pytest.approx((float(first[1]) + float(second[1])) / 2, abs=0.1)
