@@ -15,6 +15,7 @@ from conftest import cli, write_dataset
 from test_world import RUN, SECONDS, TRAIN, ended, start, start_two, wait_for_rows
 
 from facegan import runlock
+from facegan.checkpoint import load_checkpoint
 from facegan.errors import FaceganError
 from facegan.rundir import RunDir, create_run
 from facegan.runlock import locked
@@ -36,6 +37,20 @@ def test_runs_that_start_together_get_directories_of_their_own(workdir):
     found = [path for process in processes for path in ended(process)[1].split()]
     assert len(found) == len(set(found)) == 80
     assert len({Path(path).name[:5] for path in found}) == 80, "nor do two of them share a number"
+
+
+def test_two_trainings_started_together(workdir):
+    write_dataset(workdir / "data/d", 10)
+    both = [start([sys.executable, "-m", "facegan", *TRAIN, "--images", "8"]) for _ in range(2)]
+    for code, said in map(ended, both):
+        assert code == 0, said
+    one, two = (RunDir(path) for path in sorted(Path("runs").iterdir()))
+    assert [run.path.name[:6] for run in (one, two)] == ["00001-", "00002-"]
+    assert [path.name for path in sorted(one.path.iterdir())] == [path.name for path in sorted(two.path.iterdir())]
+    rows = [[{**row, "images_per_second": 0} for row in run.read_metrics()] for run in (one, two)]
+    assert rows[0] == rows[1] and len(rows[0]) == 2
+    for run in (one, two):
+        assert load_checkpoint(run.newest_checkpoint()).images_seen == 8
 
 
 def test_two_at_once(workdir):
