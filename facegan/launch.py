@@ -183,11 +183,11 @@ def plan_resume(
     notes += broken_promises(before, config, where, world)
     if config.training.decay and config.training.images != was_long:
         notes.append("the run's length has changed, and with it where its learning rates begin to fall")
-    if seen >= total_images(config):
-        raise FaceganError(
-            f"{run.path} is complete: it has seen {seen:,} of {total_images(config):,} images.",
-            "Ask for more with --epochs or --images.",
+    if seen >= (total := total_images(config)):
+        much = (
+            f"all of its {total:,} images" if seen == total else f"{seen:,} images, more than the {total:,} asked for"
         )
+        raise FaceganError(f"{run.path} is complete: it has seen {much}.", "Ask for more with --epochs or --images.")
     return _checked(Plan(config, dataset, where, run, checkpoint, notes=tuple(notes), world=world))
 
 

@@ -16,6 +16,7 @@ from facegan.cli.signals import signals
 from facegan.errors import UsageError
 from facegan.presets import DEFAULT, PRESETS
 from facegan.quantities import duration
+from facegan.rundir import check_name
 from facegan.world import World, joined
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ def train(
     given = {flag: value for flag, value in locals().items() if flag in FIELDS and value is not None}
     check_flags(given, PRESETS.get(preset or DEFAULT, PRESETS[DEFAULT]))
     overrides = to_overrides(given)
+    if name is not None:
+        check_name(name)
     with joined() as world:
         console.speak_for(world)
         plan = _plan(data, preset, start, resume, run, name, overrides, device, world, batch_size == AUTO)
