@@ -153,7 +153,7 @@ def test_too_little_room_is_said_before_the_run(workdir, monkeypatch):
 
 def test_the_estimate_is_about_what_is_written(workdir):
     from facegan.estimate import disk_needed
-    from facegan.launch import plan_new
+    from facegan.plan import plan_new
 
     write_dataset(workdir / "data/d", 10)
     overrides = {"networks.width": 16, "networks.critic_width": 16, "training.batch_size": 4, "training.images": 20}

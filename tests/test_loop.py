@@ -14,8 +14,9 @@ from facegan.checkpoint import load_checkpoint, load_generator
 from facegan.dataset import Dataset, flip_mask, to_images, to_pixels
 from facegan.describe import describe
 from facegan.errors import FaceganError, Interrupted
-from facegan.launch import open_run, plan_new, plan_resume
+from facegan.launch import open_run
 from facegan.loop import Logged, Loop
+from facegan.plan import plan_new, plan_resume
 from facegan.presets import PRESETS
 from facegan.rundir import RunDir, create_run, newest_checkpoint
 
@@ -25,7 +26,7 @@ TIMING = {"images_per_second"}
 @pytest.fixture(autouse=True)
 def _tiny_presets(monkeypatch):
     monkeypatch.setattr(
-        "facegan.launch.PRESETS", {name: tiny(name).override({"training.images": None}) for name in PRESETS}
+        "facegan.plan.PRESETS", {name: tiny(name).override({"training.images": None}) for name in PRESETS}
     )
 
 

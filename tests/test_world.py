@@ -16,8 +16,8 @@ import torch
 from conftest import cli, tiny, write_dataset
 
 from facegan.errors import FaceganError
-from facegan.launch import plan_new
 from facegan.noise import draw_noise
+from facegan.plan import plan_new
 from facegan.rundir import RunDir
 from facegan.world import World, joined
 

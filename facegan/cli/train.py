@@ -1,4 +1,4 @@
-"""facegan train: parses, shows progress, and lets `launch` and `loop` work."""
+"""facegan train: parses, shows progress, and lets `plan`, `launch` and `loop` work."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from facegan.rundir import check_name
 from facegan.world import World, joined
 
 if TYPE_CHECKING:
-    from facegan.launch import OpenRun, Plan
+    from facegan.launch import OpenRun
     from facegan.loop import Event
+    from facegan.plan import Plan
 
 DEMO = "demo"
 
@@ -154,7 +155,7 @@ def _plan(
         directory = RunDir(run) if run else newest_run()
         directory.read_config()  # says what is wrong with the path before torch is imported
         check_free(directory, world)
-        from facegan.launch import plan_resume
+        from facegan.plan import plan_resume
 
         return plan_resume(directory, overrides, device, Path(data) if data else None, world)
 
@@ -177,7 +178,7 @@ def _plan(
         from facegan.datasetdir import find_dataset
 
         path = find_dataset().path
-    from facegan.launch import plan_new
+    from facegan.plan import plan_new
 
     return plan_new(path, preset, overrides, device or "auto", origin, world, console.note if auto_batch else None)
 
