@@ -164,12 +164,12 @@ def test_a_complete_run_goes_on_when_more_is_asked_for(workdir):
     assert run.checkpoints()[-1][0] == 20
 
 
-@pytest.mark.parametrize("path", ["training.batch_size", "seed", "networks.width", "training.critic.lr"])
-def test_what_is_computed_cannot_change_in_a_run_that_goes_on(workdir, path):
+def test_what_is_computed_cannot_change_in_a_run_that_goes_on(workdir):
     write_dataset(workdir / "data/d", 10)
     run, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1}, "cpu"))
-    with pytest.raises(FaceganError, match="cannot change in a run that goes on"):
-        plan_resume(run, {path: 8}, None)
+    for path in ("training.batch_size", "seed", "networks.width", "training.critic.lr"):
+        with pytest.raises(FaceganError, match=f"{path} cannot change in a run that goes on"):
+            plan_resume(run, {path: 8}, None)
 
 
 def test_another_dataset_is_refused(workdir):
