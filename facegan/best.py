@@ -36,7 +36,8 @@ class Best:
         photos = min(count, len(dataset))
         if photos < FEWEST:
             raise FaceganError(
-                f"--evaluate-every needs at least {FEWEST} photos, and {dataset.info.path} has {photos}."
+                f"--evaluate-every needs at least {FEWEST} photos, and {dataset.info.path} has {photos}.",
+                "Leave it out, or give it 0.",
             )
         self._path, self._networks, self._note = run.best, config.networks, note
         self._extractor = open_extractor(OFFLINE, trainer.device)

@@ -23,7 +23,7 @@ from facegan.errors import FaceganError, first_line
 from facegan.files import atomic_path, write_atomic
 from facegan.fitting import MOST_IMAGES, MisfitError, blueprint, check_state, check_weights
 from facegan.networks import build_generator
-from facegan.rundir import RunDir, is_run
+from facegan.rundir import RunDir, instead_of, is_run
 from facegan.strictjson import parse_json
 from facegan.torchzip import DamagedError, ForeignError, read_torch_zip
 
@@ -55,9 +55,6 @@ _MAX_HEADER = 4 << 20
 
 _UPGRADE = "Upgrade: pip install --upgrade facegan"
 _WHAT_OPENS = "Name a .pt, a .safetensors, a run directory or 'pretrained'."
-_TRY_OLDER = (
-    "If it belongs to a run, name an older checkpoint from the same folder, or move this one away to go on from that."
-)
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         raise FaceganError(f"{path} does not exist or is not a file.", _WHAT_OPENS)
     if not zipfile.is_zipfile(path):
-        raise FaceganError(f"{path} is not a facegan checkpoint, or is damaged.", _TRY_OLDER)
+        raise FaceganError(f"{path} is not a facegan checkpoint, or is damaged.", instead_of(path))
     try:
         content = _migrate(read_torch_zip(path), path)
     except ForeignError as error:
@@ -145,26 +142,26 @@ def load_checkpoint(path: Path) -> Checkpoint:
         ) from None
     except (DamagedError, OSError) as error:
         raise FaceganError(
-            f"{path} is not a facegan checkpoint, or is damaged: {first_line(error)}.", _TRY_OLDER
+            f"{path} is not a facegan checkpoint, or is damaged: {first_line(error)}.", instead_of(path)
         ) from None
     if unknown := content.keys() - _ENTRIES:
         name = str(min(map(str, unknown)))[:80]
         raise FaceganError(f"{path} has an unknown entry {name!r}, perhaps of a newer facegan.", _UPGRADE)
     if missing := _ENTRIES - content.keys():
-        raise FaceganError(f"{path} is not a facegan checkpoint: {min(missing)!r} is missing.")
+        raise FaceganError(f"{path} is not a facegan checkpoint: {min(missing)!r} is missing.", _WHAT_OPENS)
     config = Config.from_json(content.pop("config"), str(path))
     provenance = parse_json(content.pop("provenance"), f"{path}: its provenance")
     del content["format_version"]
     try:
         check_state(content, config)
     except MisfitError as error:
-        raise FaceganError(f"{path} does not fit its own configuration: {error}.", _TRY_OLDER) from None
+        raise FaceganError(f"{path} does not fit its own configuration: {error}.", instead_of(path)) from None
     return Checkpoint(path, config, provenance, content)
 
 
 def _migrate(content: object, path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or type(content.get("format_version")) is not int:
-        raise FaceganError(f"{path} is not a facegan checkpoint: it has no format version.")
+        raise FaceganError(f"{path} is not a facegan checkpoint: it has no format version.", _WHAT_OPENS)
     while (version := content["format_version"]) != FORMAT_VERSION:
         _refuse_newer(version, FORMAT_VERSION, path)
         if version not in MIGRATIONS:
@@ -250,7 +247,7 @@ def _from_safetensors(path: Path) -> LoadedGenerator:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != GENERATOR_FORMAT:
-                raise FaceganError(f"{path} is a .safetensors file, but not a facegan generator.")
+                raise FaceganError(f"{path} is a .safetensors file, but not a facegan generator.", _WHAT_OPENS)
             _check_version(metadata.get("format_version", ""), path)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is not a dict
     except (SafetensorError, OSError, DamagedError) as error:

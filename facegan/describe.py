@@ -30,7 +30,7 @@ def describe(path: Path) -> tuple[str, Facts]:
             return "run", _run(RunDir(path))
         raise FaceganError(f"{path} is a folder, but neither a dataset nor a run.", "A dataset has a dataset.json.")
     if not path.exists():
-        raise FaceganError(f"{path} does not exist.")
+        raise FaceganError(f"{path} does not exist.", "Name a dataset, a run, a .pt, a .safetensors or 'pretrained'.")
     if path.suffix == ".safetensors":
         return "generator", _generator(path)
     return "checkpoint", _checkpoint(path)
@@ -59,7 +59,7 @@ def _run(run: RunDir) -> Facts:
     rows, checkpoints = run.read_metrics(), run.checkpoints()
     facts = _configuration(config)
     seen = checkpoints[-1][0] if checkpoints else 0
-    facts.append(("images seen", f"{seen:,} of {config.training.images or 0:,}"))
+    facts.append(("images seen", _seen(seen, config)))
     if rows:
         last = rows[-1]
         facts.append(("last row", f"score gap {_number(last, 'wasserstein')}, slope {_number(last, 'slope')}"))
@@ -82,13 +82,19 @@ def _checkpoint(path: Path) -> Facts:
     averaged = found.state["averaged_generator"] is not None
     return [
         *_configuration(found.config),
-        ("images seen", f"{found.images_seen:,} of {found.config.training.images or 0:,}"),
+        ("images seen", _seen(found.images_seen, found.config)),
         ("parameters", f"generator {count_parameters(build_generator(found.config)):,}, "
                        f"critic {count_parameters(build_critic(found.config)):,}"),
         ("averaged weights", "yes" if averaged else "no"),
         ("on disk", in_bytes(path.stat().st_size)),
         *_origin(found.provenance),
     ]  # fmt: skip
+
+
+def _seen(images: int, config: Config) -> str:
+    """A run ends with a whole batch, so it may have seen more than was asked for."""
+    asked = config.training.images or 0
+    return f"{images:,} of {asked:,}" if images < asked else f"{images:,}, all of the {asked:,} asked for"
 
 
 def _measured(path: Path) -> str:

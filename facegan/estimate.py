@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from facegan.fit import memory_watched
-from facegan.launch import Plan
 from facegan.loop import SHEET, total_images
 from facegan.networks import count_parameters
+from facegan.plan import Plan
 from facegan.quantities import duration
 from facegan.quantities import size as in_bytes
 from facegan.stepping import steps_of

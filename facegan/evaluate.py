@@ -136,7 +136,8 @@ def evaluate(
     photos = min(photos or count, len(dataset))
     if min(count, photos) < FEWEST:
         raise FaceganError(
-            f"{min(count, photos)} pictures are too few to compare: {FEWEST} are the fewest, thousands are usual."
+            f"{min(count, photos)} pictures are too few to compare: {FEWEST} are the fewest, thousands are usual.",
+            "Give a larger --count, and --photos as large, of a larger dataset.",
         )
     reals = photo_features(dataset, extractor, photos, partial(on_progress, "photos"), note)
     fakes = sample_features(

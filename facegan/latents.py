@@ -27,6 +27,8 @@ MAX_LATENTS = 2500
 MAX_VALUE = 1e6
 """Largest number of a latent; those of the prior stay below ten."""
 
+_MAKE = "`facegan arithmetic --save` writes such a file."
+
 
 def draw(seed: int, indices: Sequence[int] | range, latent_dim: int) -> Latents:
     """Latents number `indices` of a seed, (len(indices), latent_dim), ~ N(0, I).
@@ -164,6 +166,8 @@ def parse_spec(spec: str, seed: int, latent_dim: int) -> Operand:
     labels: list[str] = []
     for item in spec.split(","):
         item = item.strip()
+        if not item:
+            raise UsageError(f"There is an empty item in {spec!r}.", "Write it as 44 or 44,7:51,smile.npy.")
         if match := _INDEX.fullmatch(item):
             item_seed, index = int(match[1] or seed), int(match[2])
             if index > MAX_INDEX:
@@ -185,7 +189,7 @@ def parse_spec(spec: str, seed: int, latent_dim: int) -> Operand:
 def load_latents(path: Path, latent_dim: int) -> Latents:
     """A .npy file of (latent_dim,) or (K, latent_dim) finite numbers as (K, latent_dim); never unpickles anything."""
     if not path.is_file():  # a device or a pipe could be read for ever
-        raise FaceganError(f"{path} is not a file." if path.exists() else f"{path} does not exist.")
+        raise FaceganError(f"{path} is not a file." if path.exists() else f"{path} does not exist.", _MAKE)
     try:
         # Mapped, a header that promises more than the file holds is an error before it is memory.
         with np.errstate(over="ignore"):
@@ -193,7 +197,7 @@ def load_latents(path: Path, latent_dim: int) -> Latents:
     except OSError as error:
         raise FaceganError(f"{path} cannot be read: {error.strerror or error}.") from None
     except Exception as error:  # a damaged header ends in nearly every exception there is
-        raise FaceganError(f"{path} is not a .npy file of plain numbers: {one_line(error)[:200]}.") from None
+        raise FaceganError(f"{path} is not a .npy file of plain numbers: {one_line(error)[:200]}.", _MAKE) from None
     try:
         return _checked(z, latent_dim, path)
     finally:
@@ -203,11 +207,14 @@ def load_latents(path: Path, latent_dim: int) -> Latents:
 def _checked(z: NDArray[np.generic], latent_dim: int, path: Path) -> Latents:
     """A copy as float32 (K, latent_dim), or the reason why there is none."""
     if z.dtype.kind not in "fiu" or z.ndim not in (1, 2):
-        raise FaceganError(f"{path} does not hold one latent or a list of them.")
+        raise FaceganError(f"{path} does not hold one latent or a list of them.", _MAKE)
     if z.size == 0:
         raise FaceganError(f"{path} is empty.")
     if z.shape[-1] != latent_dim:
-        raise FaceganError(f"{path} holds latents of width {z.shape[-1]}; this generator takes {latent_dim}.")
+        raise FaceganError(
+            f"{path} holds latents of width {z.shape[-1]}; this generator takes {latent_dim}.",
+            "Name the generator that it was made with.",
+        )
     if len(z) > MAX_LATENTS and z.ndim == 2:
         raise FaceganError(f"{path} holds {len(z):,} latents; {MAX_LATENTS:,} are the most.")
     wide = np.atleast_2d(z).astype(np.float64)

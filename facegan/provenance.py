@@ -21,16 +21,22 @@ from facegan.rundir import RunDir
 from facegan.strictjson import read_json
 from facegan.world import World
 
+_START_ANEW = "facegan train --from {} starts a new run from its weights."
+
 
 def read_provenance(run: RunDir) -> dict[str, Any]:
     """Raises: FaceganError: missing or damaged."""
     try:
         provenance = read_json(run.provenance)
     except OSError as error:
-        raise FaceganError(f"{run.provenance} cannot be read: {error.strerror}.") from None
+        raise FaceganError(
+            f"{run.provenance} cannot be read: {error.strerror}.", _START_ANEW.format(run.path)
+        ) from None
     for entry, kind in (("dataset", dict), ("resumed", list)):
         if not isinstance(provenance.get(entry, kind()), kind):
-            raise FaceganError(f"{run.provenance} is damaged: its {entry!r} is not what facegan writes.")
+            raise FaceganError(
+                f"{run.provenance} is damaged: its {entry!r} is not what facegan writes.", _START_ANEW.format(run.path)
+            )
     return provenance
 
 

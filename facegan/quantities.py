@@ -9,6 +9,7 @@ from facegan.errors import UsageError
 
 _SUFFIXES = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 _NUMBER = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([kmg]?)", re.IGNORECASE)
+_WRITTEN = "Write it as 8500, 200k or 1.5M."
 
 
 def parse_count(text: str) -> int:
@@ -18,9 +19,10 @@ def parse_count(text: str) -> int:
         UsageError: not such a number, or less than one.
     """
     match = _NUMBER.fullmatch(text.replace(",", "").replace("_", "").strip())
-    count = round(float(match[1]) * _SUFFIXES[match[2].lower()]) if match else 0
-    if count < 1:
-        raise UsageError(f"{text!r} is not a count.", "Write it as 8500, 200k or 1.5M.")
+    if not match:
+        raise UsageError(f"{text!r} is not a count.", _WRITTEN)
+    if (count := round(float(match[1]) * _SUFFIXES[match[2].lower()])) < 1:
+        raise UsageError(f"{text!r} is too few: it must be at least 1.", _WRITTEN)
     return count
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -104,7 +105,9 @@ class RunDir:
         try:
             facts = read_json(self.config)
         except (FileNotFoundError, NotADirectoryError):
-            raise FaceganError(f"{self.path} is not a run: it has no config.json.") from None
+            raise FaceganError(
+                f"{self.path} is not a run: it has no config.json.", "Runs are the folders under runs/."
+            ) from None
         config = Config.from_dict(facts, str(self.config))
         if config.training.images is None:
             raise FaceganError(f"{self.config}: training.images must be a number, as in every run.")
@@ -171,6 +174,12 @@ def is_run(path: Path) -> bool:
     return path.is_dir() and RunDir(path).config.is_file()
 
 
+def check_name(name: str) -> None:
+    """Raises: UsageError: a name that is no folder's name."""
+    if not name.strip() or name != Path(name).name or not name.isprintable():
+        raise UsageError(f"{name!r} cannot be part of a folder's name.", "Choose a --name of letters and digits.")
+
+
 def create_run(name: str, root: Path = RUNS) -> RunDir:
     """A new `root/NNNNN-name`, numbered one above the highest there; safe against another run starting meanwhile.
 
@@ -178,8 +187,7 @@ def create_run(name: str, root: Path = RUNS) -> RunDir:
         UsageError: a name that is no folder's name.
         FaceganError: the folder cannot be made.
     """
-    if not name.strip() or name != Path(name).name or not name.isprintable():
-        raise UsageError(f"{name!r} cannot be part of a folder's name.", "Choose a --name of letters and digits.")
+    check_name(name)
     try:
         root.mkdir(parents=True, exist_ok=True)
         number = 1 + max((int(m[1]) for p in root.iterdir() if (m := _RUN_NAME.fullmatch(p.name))), default=0)
@@ -194,7 +202,23 @@ def create_run(name: str, root: Path = RUNS) -> RunDir:
                     pass
             number += 1
     except OSError as error:
-        raise FaceganError(f"No run can be made under {root}/: {error.strerror}.") from None
+        raise FaceganError(
+            f"No run can be made under {root}/: {error.strerror}.", "Check the folder and your permissions."
+        ) from None
+
+
+def instead_of(checkpoint: Path) -> str:
+    """What to do where a checkpoint is damaged: what is left of its run, and how to go on with that."""
+    run = RunDir(checkpoint.parent.parent)
+    if not is_run(run.path):
+        return "Name another checkpoint, a .safetensors or 'pretrained'."
+    seen = int(checkpoint.stem) if _CHECKPOINT_NAME.fullmatch(checkpoint.name) else math.inf
+    if older := [path for count, path in run.checkpoints() if count < seen]:
+        return (
+            f"Name {older[-1]} instead; or to go on training from there, first rename the damaged one to "
+            f"{checkpoint.name}.damaged, then: facegan train --run {run.path}"
+        )
+    return f"Start a new run from its generator: facegan train --from {run.generator}" if run.generator.exists() else ""
 
 
 def runs(root: Path = RUNS) -> list[RunDir]:

@@ -26,8 +26,9 @@ from facegan.datasetdir import DatasetWriter
 from facegan.demo import make_demo
 from facegan.errors import FaceganError
 from facegan.health import FLAT, STEEP, spread
-from facegan.launch import open_run, plan_new
+from facegan.launch import open_run
 from facegan.loop import Event, Logged, Loop, Noted, Wrote
+from facegan.plan import plan_new
 from facegan.presets import PRESETS
 from facegan.synthesis import draw_faces
 

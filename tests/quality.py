@@ -38,7 +38,8 @@ from facegan.evaluate import evaluate
 from facegan.extractors import OFFLINE, Extractor, open_extractor
 from facegan.features import order
 from facegan.images import grid, save_png
-from facegan.launch import Plan, describe, plan_new
+from facegan.launch import describe
+from facegan.plan import Plan, plan_new
 from facegan.presets import PRESETS
 from facegan.pretrained import find_generator
 from facegan.provenance import machine

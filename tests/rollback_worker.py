@@ -1,4 +1,4 @@
-"""`facegan` whose last process spoils its critic once: the two processes of test_rollback.py, or one that is alone."""
+"""`facegan` whose last process spoils its critic once: one of the two processes of test_rollback.py."""
 
 from __future__ import annotations
 

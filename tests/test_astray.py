@@ -12,8 +12,9 @@ from test_trainer import assert_same
 
 from facegan.checkpoint import load_checkpoint
 from facegan.errors import FaceganError
-from facegan.launch import open_run, plan_new, plan_resume
+from facegan.launch import open_run
 from facegan.loop import MOST_ROLLBACKS, Loop, Noted
+from facegan.plan import plan_new, plan_resume
 from facegan.trainer import Trainer
 
 ROLL_BACK = {**OUTPUT, "training.on_nan": "rollback", "training.epochs": None, "training.images": 48}

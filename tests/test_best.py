@@ -13,8 +13,8 @@ from facegan.best import evaluated
 from facegan.checkpoint import load_checkpoint
 from facegan.errors import FaceganError
 from facegan.evaluate import Scores
-from facegan.launch import plan_new, plan_resume
 from facegan.loop import Noted
+from facegan.plan import plan_new, plan_resume
 
 ASKED = {
     "training.images": 48, "training.epochs": None, **OUTPUT, "output.evaluate_every": 1, "output.evaluate_count": 12

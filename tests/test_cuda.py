@@ -7,7 +7,7 @@ from conftest import cli, tiny, write_dataset
 
 from facegan import latents
 from facegan.dataset import Dataset
-from facegan.launch import use_tf32
+from facegan.device import use_tf32
 from facegan.networks import build_generator
 from facegan.noise import draw_noise
 from facegan.presets import PRESETS

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from facegan import fit, latents
 from facegan.errors import FaceganError, is_out_of_memory
-from facegan.launch import plan_new
 from facegan.networks import build_generator
 from facegan.networks.dcgan import Generator
+from facegan.plan import plan_new
 from facegan.presets import PRESETS
 from facegan.synthesis import batches, draw_faces
 from facegan.trainer import Trainer

@@ -12,9 +12,11 @@ from test_trainer import assert_same
 
 from facegan.checkpoint import load_checkpoint, load_generator
 from facegan.dataset import Dataset, flip_mask, to_images, to_pixels
+from facegan.describe import describe
 from facegan.errors import FaceganError, Interrupted
-from facegan.launch import open_run, plan_new, plan_resume
+from facegan.launch import open_run
 from facegan.loop import Logged, Loop
+from facegan.plan import plan_new, plan_resume
 from facegan.presets import PRESETS
 from facegan.rundir import RunDir, create_run, newest_checkpoint
 
@@ -24,7 +26,7 @@ TIMING = {"images_per_second"}
 @pytest.fixture(autouse=True)
 def _tiny_presets(monkeypatch):
     monkeypatch.setattr(
-        "facegan.launch.PRESETS", {name: tiny(name).override({"training.images": None}) for name in PRESETS}
+        "facegan.plan.PRESETS", {name: tiny(name).override({"training.images": None}) for name in PRESETS}
     )
 
 
@@ -130,21 +132,44 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(workdir):
     assert_same(expected.state, load_checkpoint(run.newest_checkpoint()).state)
 
 
+def test_a_damaged_checkpoint_is_answered_with_the_one_before(workdir):
+    write_dataset(workdir / "data/d", 10)
+    asked = {"training.images": 20, "training.epochs": None, **OUTPUT}
+    run, _ = train(plan_new(workdir / "data/d", "dcgan", asked, "cpu"))
+    (before, older), (_, newest) = run.checkpoints()
+    newest.write_bytes(newest.read_bytes()[:1000])
+    with pytest.raises(FaceganError, match="is damaged") as refused:
+        plan_resume(run, {}, None)
+    assert f"Name {older} instead" in refused.value.hint
+    assert (
+        f"rename the damaged one to {newest.name}.damaged, then: facegan train --run {run.path}" in refused.value.hint
+    )
+    newest.rename(newest.with_name(f"{newest.name}.damaged"))
+    assert plan_resume(run, {}, None).checkpoint.images_seen == before
+    older.write_bytes(b"")
+    with pytest.raises(FaceganError) as refused:
+        plan_resume(run, {}, None)
+    assert refused.value.hint.endswith(f"facegan train --from {run.generator}")
+
+
 def test_a_complete_run_goes_on_when_more_is_asked_for(workdir):
     write_dataset(workdir / "data/d", 10)
     run, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1}, "cpu"))
-    with pytest.raises(FaceganError, match="complete"):
+    with pytest.raises(FaceganError, match="is complete: it has seen all of its 12 images"):
         plan_resume(run, {}, None)
+    with pytest.raises(FaceganError, match="is complete: it has seen 12 images, more than the 4 asked for"):
+        plan_resume(run, {"training.epochs": None, "training.images": 4}, None)
+    assert ("images seen", "12, all of the 10 asked for") in describe(run.path)[1]
     train(plan_resume(run, {"training.epochs": 2, "training.images": None}, None))
     assert run.checkpoints()[-1][0] == 20
 
 
-@pytest.mark.parametrize("path", ["training.batch_size", "seed", "networks.width", "training.critic.lr"])
-def test_what_is_computed_cannot_change_in_a_run_that_goes_on(workdir, path):
+def test_what_is_computed_cannot_change_in_a_run_that_goes_on(workdir):
     write_dataset(workdir / "data/d", 10)
     run, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1}, "cpu"))
-    with pytest.raises(FaceganError, match="cannot change in a run that goes on"):
-        plan_resume(run, {path: 8}, None)
+    for path in ("training.batch_size", "seed", "networks.width", "training.critic.lr"):
+        with pytest.raises(FaceganError, match=f"{path} cannot change in a run that goes on"):
+            plan_resume(run, {path: 8}, None)
 
 
 def test_another_dataset_is_refused(workdir):

@@ -15,6 +15,7 @@ from conftest import cli, write_dataset
 from test_world import RUN, SECONDS, TRAIN, ended, start, start_two, wait_for_rows
 
 from facegan import runlock
+from facegan.checkpoint import load_checkpoint
 from facegan.errors import FaceganError
 from facegan.rundir import RunDir, create_run
 from facegan.runlock import locked
@@ -38,10 +39,24 @@ def test_runs_that_start_together_get_directories_of_their_own(workdir):
     assert len({Path(path).name[:5] for path in found}) == 80, "nor do two of them share a number"
 
 
+def test_two_trainings_started_together(workdir):
+    write_dataset(workdir / "data/d", 10)
+    both = [start([sys.executable, "-m", "facegan", *TRAIN, "--images", "8"]) for _ in range(2)]
+    for code, said in map(ended, both):
+        assert code == 0, said
+    one, two = (RunDir(path) for path in sorted(Path("runs").iterdir()))
+    assert [run.path.name[:6] for run in (one, two)] == ["00001-", "00002-"]
+    assert [path.name for path in sorted(one.path.iterdir())] == [path.name for path in sorted(two.path.iterdir())]
+    rows = [[{**row, "images_per_second": 0} for row in run.read_metrics()] for run in (one, two)]
+    assert rows[0] == rows[1] and len(rows[0]) == 2
+    for run in (one, two):
+        assert load_checkpoint(run.newest_checkpoint()).images_seen == 8
+
+
 def test_two_at_once(workdir):
     """Another run does not meet the first; the same run is refused, with the number of the process that trains it.
 
-    And a killed one leaves no lock behind, whatever the file says.
+    And a killed one leaves no lock behind, whatever the file says. Of two processes both are refused.
     """
     write_dataset(workdir / "data/d", 10)
     first = start(LONG)
@@ -58,14 +73,15 @@ def test_two_at_once(workdir):
     code, _, err = cli(*GO_ON)
     assert code == 1
     assert f"is being trained by process {first.pid} on " in err
-    both = list(map(ended, start_two(GO_ON)))
-    assert [code for code, _ in both] == [1, 1]
-    assert "is being trained by process" in "".join(said for _, said in both)
-    assert "has ended" not in "".join(said for _, said in both), "the refusal reaches all processes"
     assert first.poll() is None
     first.kill()
     ended(first)
     assert json.loads((RUN / "lock").read_text())["process"] == first.pid
+    with locked(one):  # by a process that does not take the others' time by training
+        both = list(map(ended, start_two(GO_ON)))
+    assert [code for code, _ in both] == [1, 1]
+    assert f"is being trained by process {os.getpid()}" in "".join(said for _, said in both)
+    assert "has ended" not in "".join(said for _, said in both), "the refusal reaches all processes"
     length = RunDir(RUN).checkpoints()[-1][0] + 8
     code, _, err = cli("train", "--run", RUN, "--images", length, "--device", "cpu")
     assert code == 0, err

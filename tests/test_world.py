@@ -16,8 +16,8 @@ import torch
 from conftest import cli, tiny, write_dataset
 
 from facegan.errors import FaceganError
-from facegan.launch import plan_new
 from facegan.noise import draw_noise
+from facegan.plan import plan_new
 from facegan.rundir import RunDir
 from facegan.world import World, joined
 
@@ -25,7 +25,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 TRAIN = ["train", "--width", "4", "--critic-width", "4", "--batch-size", "4", "--log-every", "1", "--device", "cpu"]
 RUN = Path("runs/00001-d-dcgan-r3gan")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-SECONDS = 60
+SECONDS = 120
 """After so long something hangs."""
 
 posix = pytest.mark.skipif(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -59,11 +61,20 @@ app.command()(info)
 app.command()(bench)
 
 
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Raises: UsageError: a word is empty: as a path it would mean the current folder, which nobody meant."""
+    for before, word in pairwise(["facegan", *words]):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            where = f"The argument after {before!r}" if not word else f"{word[:-1]}"
+            raise UsageError(f"{where} is empty.", "Leave it out, or fill it; the current folder is '.'")
+
+
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a FaceganError, 2 wrong usage, 128 + signal when interrupted."""
     debug = os.environ.get("FACEGAN_DEBUG") == "1"
     try:
         with unwinding():
+            _refuse_empty(sys.argv[1:])
             app(prog_name="facegan")
     except FaceganError as error:
         if debug:

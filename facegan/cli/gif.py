@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from facegan.cli import console, options
+from facegan.errors import FaceganError
 
 if TYPE_CHECKING:
     from facegan.rundir import RunDir
@@ -45,6 +46,8 @@ def gif(
     path = output_path(out, "gif", _KINDS, overwrite)
     run = _run_of(what or [])
     pictures = what if what and not run and not _is_generator(what) else None
+    for folder in (path for path in pictures or [] if path.is_dir()):
+        raise FaceganError(f"{folder} is a folder, not a picture.", _instead_of(folder))
     if run or pictures:
         kind = f"the progress of {run.path}" if run else "pictures"
         options.refuse(ctx, *_OF_A_WALK, without=f"is for a walk through faces, and this is {kind}", hint=_A_WALK)
@@ -73,6 +76,17 @@ def _run_of(what: list[Path]) -> RunDir | None:
     if not what:
         return next((run for run in reversed(runs()) if run.samples()), None)
     return RunDir(what[0]) if len(what) == 1 and is_run(what[0]) else None
+
+
+def _instead_of(folder: Path) -> str:
+    """What to name where a folder was named that is no run, or not alone."""
+    from facegan.rundir import is_run, runs
+
+    if is_run(folder):
+        return f"It is a run, whose progress is shown if it is named alone: facegan gif {folder}"
+    if found := runs(folder):
+        return f"Name one of the runs in it: facegan gif {found[-1].path}"
+    return f"Name the pictures in it: facegan gif {folder / '*.png'}"
 
 
 def _is_generator(what: list[Path]) -> bool:

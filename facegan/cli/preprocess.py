@@ -13,24 +13,16 @@ import typer
 from facegan.cli import console
 from facegan.cli.signals import Stopped
 from facegan.crops import PROTOCOLS
-from facegan.errors import Interrupted, UsageError
+from facegan.errors import Interrupted
 
 if TYPE_CHECKING:
     from facegan.preprocess import PreprocessResult
-
-
-def _path(text: str) -> Path:
-    """A path as it was typed: `Path("")` would be the current folder, which nobody meant."""
-    if not text:
-        raise UsageError("SOURCE is empty.", "Name a folder of photos or a .zip of them; the current folder is '.'")
-    return Path(text)
 
 
 def preprocess(
     source: Annotated[
         Path,
         typer.Argument(
-            parser=_path,
             metavar="SOURCE",
             help="A folder of photos (searched to the bottom), a .zip of them, or CelebA in any layout.",
         ),

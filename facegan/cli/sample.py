@@ -28,7 +28,9 @@ def sample(
     from facegan.outputs import output_folder, output_path
 
     if sort and separate:
-        raise UsageError("--sort is for sheets, and --separate writes files in the order of their numbers.")
+        raise UsageError(
+            "--sort is for sheets, and --separate writes files in the order of their numbers.", "Leave one out."
+        )
     path = output_folder(out, "sample") if separate else output_path(out, "sample", (".png",), overwrite)
     loaded = options.open_generator(source, device)
     from facegan.draw import sample_separately, sample_sheet
@@ -39,7 +41,12 @@ def sample(
         console.wrote([save_png(picture, path)])
         return
     with console.progress("faces") as bar:
-        task = bar.add_task("drawing", total=count, rate="")
-        for _ in sample_separately(loaded, path, count=count, seed=seed, truncation=truncation):
-            bar.advance(task)
+        task, written = bar.add_task("drawing", total=count, rate=""), 0
+        try:
+            for _ in sample_separately(loaded, path, count=count, seed=seed, truncation=truncation):
+                written += 1
+                bar.advance(task)
+        finally:
+            if written < count:
+                console.note(f"{written:,} of {count:,} faces were written to {path}")
     console.wrote([path])

@@ -1,4 +1,4 @@
-"""facegan train: parses, shows progress, and lets `launch` and `loop` work."""
+"""facegan train: parses, shows progress, and lets `plan`, `launch` and `loop` work."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from facegan.cli.signals import signals
 from facegan.errors import UsageError
 from facegan.presets import DEFAULT, PRESETS
 from facegan.quantities import duration
+from facegan.rundir import check_name
 from facegan.world import World, joined
 
 if TYPE_CHECKING:
-    from facegan.launch import OpenRun, Plan
+    from facegan.launch import OpenRun
     from facegan.loop import Event
+    from facegan.plan import Plan
 
 DEMO = "demo"
 
@@ -112,6 +114,8 @@ def train(
     given = {flag: value for flag, value in locals().items() if flag in FIELDS and value is not None}
     check_flags(given, PRESETS.get(preset or DEFAULT, PRESETS[DEFAULT]))
     overrides = to_overrides(given)
+    if name is not None:
+        check_name(name)
     with joined() as world:
         console.speak_for(world)
         plan = _plan(data, preset, start, resume, run, name, overrides, device, world, batch_size == AUTO)
@@ -155,7 +159,7 @@ def _plan(
         directory = RunDir(run) if run else newest_run()
         directory.read_config()  # says what is wrong with the path before torch is imported
         check_free(directory, world)
-        from facegan.launch import plan_resume
+        from facegan.plan import plan_resume
 
         return plan_resume(directory, overrides, device, Path(data) if data else None, world)
 
@@ -178,7 +182,7 @@ def _plan(
         from facegan.datasetdir import find_dataset
 
         path = find_dataset().path
-    from facegan.launch import plan_new
+    from facegan.plan import plan_new
 
     return plan_new(path, preset, overrides, device or "auto", origin, world, console.note if auto_batch else None)
 

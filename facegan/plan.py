@@ -1,0 +1,236 @@
+"""From what was asked for to a plan of it: a new run, or an old one that goes on; what cannot be is refused here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from facegan.checkpoint import Checkpoint, LoadedGenerator, load_checkpoint, load_generator
+from facegan.config import Config
+from facegan.dataset import Dataset
+from facegan.device import choose_device, choose_precision, keep_memory, use_tf32
+from facegan.errors import FaceganError, UsageError
+from facegan.fit import fit_batch
+from facegan.loop import total_images
+from facegan.presets import DEFAULT, ORIGINS, PRESETS
+from facegan.provenance import broken_promises, read_provenance
+from facegan.rundir import RunDir
+from facegan.trainer import Trainer
+from facegan.world import ALONE, World
+
+RESUMABLE = ("training.epochs", "training.images", "training.on_nan", "output.")
+"""What may change when a run goes on; anything else would make another run of it."""
+
+FEW_IMAGES = 1000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that has not started: everything that is known before the first step.
+
+    Attributes:
+        run: the directory of a run that goes on; None for a new one.
+        checkpoint: where it goes on from; None to start at the beginning.
+        start: generator to start a new run from (`--from`).
+        notes: sentences for the user: what was chosen, and which promises do not hold.
+        world: the processes that train it together.
+    """
+
+    config: Config
+    dataset: Dataset
+    device: torch.device
+    run: RunDir | None = None
+    checkpoint: Checkpoint | None = None
+    start: LoadedGenerator | None = None
+    notes: tuple[str, ...] = ()
+    world: World = ALONE
+
+    def trainer(self) -> Trainer:
+        """Raises: FaceganError: a checkpoint whose tensors do not fit its configuration."""
+        keep_memory()
+        use_tf32(choose_precision(self.config.training.precision, self.device) != "fp32")
+        trainer = Trainer(self.config, self.device, self.world)
+        if self.checkpoint:
+            try:
+                trainer.load_state(self.checkpoint.state)
+            except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+                raise FaceganError(f"{self.checkpoint.path} does not fit its own configuration: {error}") from None
+        elif self.start:
+            weights = self.start.module.state_dict()
+            trainer.generator.load_state_dict(weights)
+            if trainer.average:
+                trainer.average.module.load_state_dict(weights)
+            if self.start.critic is not None:
+                trainer.critic.load_state_dict(self.start.critic)
+        if not self.world.alone:
+            self.world.check_same({"weights": _bytes(trainer.generator) + _bytes(trainer.critic)})
+        return trainer
+
+
+def plan_new(
+    dataset_path: Path,
+    preset: str | None,
+    overrides: Mapping[str, Any],
+    device: str,
+    start: Path | None = None,
+    world: World = ALONE,
+    auto_batch: Callable[[str], None] | None = None,
+) -> Plan:
+    """A new run on a dataset.
+
+    Args:
+        preset: a name in PRESETS; None takes the default, or with `start` the configuration that comes with it.
+        overrides: dotted configuration paths and their values.
+        start: a generator or checkpoint whose weights the run starts from.
+        auto_batch: make the batch smaller where it does not fit the memory; this is told of each trial.
+
+    Raises:
+        UsageError: an unknown preset, or a value out of range.
+        FaceganError: a dataset of the wrong size, weights that do not fit.
+    """
+    source = load_generator(start) if start else None
+    if preset is not None and preset not in PRESETS:
+        raise UsageError(f"There is no preset {preset!r}.", f"Presets: {', '.join(PRESETS)}.")
+    base = PRESETS[preset or DEFAULT]
+    if source and preset is None:
+        base = source.config.override({"training.images": None, "training.epochs": base.training.epochs, "seed": 0})
+    config = base.override(overrides)
+    dataset = Dataset(dataset_path, config.seed)
+    config = _fit(config, dataset)
+    if source and source.config.networks != config.networks:
+        raise FaceganError(
+            f"--from {start}: its networks ({_networks_in_words(source.config)}) are not those of this run "
+            f"({_networks_in_words(config)}).",
+            "Leave out --preset and network options, and use a dataset of the same size.",
+        )
+    notes = []
+    if source:
+        notes.append(f"starting from the generator in {source.source}")
+        if source.critic is None:
+            notes.append("that file has no critic: it starts new, and the first faces may get worse before better")
+    elif preset is None:
+        notes.append(f"preset: {config.preset} ({ORIGINS[config.preset].summary})")
+    notes.append(f"dataset: {dataset_path} ({len(dataset):,} images of {dataset.info.size} px)")
+    if len(dataset) < FEW_IMAGES:
+        notes.append(f"{len(dataset):,} images are few: expect rough faces, much like those; a thousand is a start")
+    where = world.take_device(choose_device(device))
+    plan = Plan(config, dataset, where, start=source, notes=tuple(notes), world=world)
+    if auto_batch is None:
+        return _checked(plan)
+    shared = config.override({"training.batch_size": max(config.training.batch_size // world.size, 1) * world.size})
+    config, note = fit_batch(_checked(replace(plan, config=shared), "auto").config, where, world, auto_batch)
+    return replace(plan, config=config, notes=(*notes, note))
+
+
+def plan_resume(
+    run: RunDir,
+    overrides: Mapping[str, Any],
+    device: str | None,
+    dataset_path: Path | None = None,
+    world: World = ALONE,
+) -> Plan:
+    """The continuation of a run from its newest checkpoint, or from the beginning if it has none yet.
+
+    Args:
+        dataset_path: where the run's dataset is now, if it has moved.
+
+    Raises:
+        FaceganError: an override that would change what is computed, or a dataset that is not the run's.
+    """
+    config = run.read_config()
+    if fixed := [path for path in overrides if not path.startswith(RESUMABLE)]:
+        raise FaceganError(
+            f"{fixed[0]} cannot change in a run that goes on.",
+            "Only the length, the device and what is written can; start a new run with --from for the rest.",
+        )
+    found = run.checkpoints()
+    if not found and run.generator.exists():
+        raise FaceganError(
+            f"{run.path} had checkpoints, and they are gone: it cannot go on where it was.",
+            f"Start a new run from its generator: facegan train --from {run.generator}",
+        )
+    checkpoint = load_checkpoint(found[-1][1]) if found else None
+    if checkpoint and _computed(checkpoint.config) != _computed(config):
+        raise FaceganError(
+            f"{run.config} is not the configuration that {checkpoint.path} was trained with.",
+            "Put back what was changed in it; a run cannot change what it computes.",
+        )
+    was_long = config.training.images
+    config = config.override(overrides)
+    provenance = read_provenance(run)
+    facts = provenance.get("dataset", {})
+    if not (found_at := dataset_path or Path(str(facts.get("path")))).exists():
+        raise FaceganError(f"{found_at}, the dataset of {run.path}, is gone.", "If it has moved, name it with --data.")
+    dataset = Dataset(found_at, config.seed)
+    if dataset.info.pixels_sha256 != facts.get("sha256"):
+        raise FaceganError(
+            f"{dataset.info.path} is not the dataset that {run.path} was trained on.",
+            "A run can only go on with the same images; start a new one with --from.",
+        )
+    config = _fit(config, dataset)
+    before = [provenance, *provenance.get("resumed", [])][-1]
+    where = world.take_device(choose_device(device or str(before.get("device", "auto"))))
+    seen = checkpoint.images_seen if checkpoint else 0
+    notes = [f"going on with {run.path} at {seen:,} images"]
+    notes += broken_promises(before, config, where, world)
+    if config.training.decay and config.training.images != was_long:
+        notes.append("the run's length has changed, and with it where its learning rates begin to fall")
+    if seen >= (total := total_images(config)):
+        much = (
+            f"all of its {total:,} images" if seen == total else f"{seen:,} images, more than the {total:,} asked for"
+        )
+        raise FaceganError(f"{run.path} is complete: it has seen {much}.", "Ask for more with --epochs or --images.")
+    return _checked(Plan(config, dataset, where, run, checkpoint, notes=tuple(notes), world=world))
+
+
+def _checked(plan: Plan, batch: str = "") -> Plan:
+    """The plan, if its batches can be shared by all processes and all of them have the same one, and find it alike."""
+    plan.world.check_batch(plan.config.training.batch_size)
+    facts = {
+        "configuration": plan.config.to_json() + batch,
+        "dataset": plan.dataset.info.pixels_sha256,
+        "checkpoint to go on from": str(plan.checkpoint.images_seen if plan.checkpoint else 0),
+    }
+    plan.world.check_same({name: text.encode() for name, text in facts.items()})
+    return plan
+
+
+def _bytes(network: nn.Module) -> bytes:
+    return b"".join(tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values())
+
+
+def _fit(config: Config, dataset: Dataset) -> Config:
+    """The configuration met with its dataset: size and length resolved."""
+    size = dataset.info.size
+    networks = config.networks
+    if networks.size != size:
+        if not networks.any_size:
+            crop = ORIGINS[config.preset].crop if config.preset in ORIGINS else "square"  # a file may name any preset
+            raise FaceganError(
+                f"Preset {config.preset!r} is for {networks.size} px, and {dataset.info.path} has {size} px.",
+                f"facegan preprocess SOURCE --size {networks.size} --crop {crop}",
+            )
+        networks = replace(networks, size=size)
+    training = config.training
+    if training.images is None:
+        assert training.epochs is not None
+        training = replace(training, images=max(1, math.ceil(training.epochs * len(dataset))))
+    return replace(config, networks=networks, training=training)
+
+
+def _computed(config: Config) -> dict[str, Any]:
+    """The part of a configuration that may not change in a run."""
+    facts = config.to_dict()
+    training = {key: value for key, value in facts["training"].items() if f"training.{key}" not in RESUMABLE}
+    return {**facts, "training": training, "output": None}
+
+
+def _networks_in_words(config: Config) -> str:
+    facts = config.to_dict()["networks"]
+    return ", ".join(f"{key} {facts[key]}" for key in ("family", "size", "width", "latent_dim") if key in facts)
