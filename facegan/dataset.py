@@ -105,8 +105,10 @@ def to_images(pixels: Pixels, device: torch.device, mirrored: NDArray[np.bool_] 
     images = scaled(torch.from_numpy(pixels).to(device)).contiguous()
     if mirrored is None:
         return images
+    from torchvision.transforms.v2.functional import horizontal_flip  # here only: it is slow to import
+
     mask = torch.from_numpy(mirrored).to(device).view(-1, 1, 1, 1)
-    return torch.where(mask, images.flip(-1), images)
+    return torch.where(mask, horizontal_flip(images), images)
 
 
 def scaled(pixels: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ def test_help_needs_no_torch(command):
         "import sys\nfrom facegan.cli.app import main\n"
         f"sys.argv = ['facegan', *{command.split()!r}, '--help']\n"
         "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
-        "heavy = {'torch', 'matplotlib', 'imageio'} & set(sys.modules)\n"
+        "heavy = {'torch', 'torchvision', 'matplotlib', 'imageio'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
