@@ -129,13 +129,16 @@ def test_the_step_touches_no_global_generator():
 
 
 def test_noise_is_a_function_of_seed_and_step():
-    config = tiny("human-faces")
+    config = tiny("human-faces").override({"training.augment": 0.5})
     shapes = Trainer(config, CPU).critic.mask_shapes
     one, same, other = (draw_noise(config, step, shapes, CPU) for step in (5, 5, 6))
     assert torch.equal(one.critic_latents, same.critic_latents)
     assert torch.equal(one.keep[2][1], same.keep[2][1])
     assert not torch.equal(one.critic_latents, other.critic_latents)
     assert not torch.equal(one.mix, other.mix)
+    assert torch.equal(one.augment, same.augment)
+    assert not torch.equal(one.augment, other.augment)
+    assert not torch.equal(one.augment[0], one.augment[1]), "photos and fakes are changed independently"
     assert not torch.equal(one.keep[0][0], one.keep[1][0]), "each pass has its own masks"
     share = torch.cat([mask.flatten() for masks in one.keep for mask in masks]).float().mean()
     assert abs(share - 0.5) < 0.01
