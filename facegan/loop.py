@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from facegan import latents
@@ -147,7 +148,7 @@ class Loop:
                 self.world.barrier()  # the others leave when everything is saved, or torchrun would end the saving
                 raise Interrupted(
                     f"at {seen:,} images; everything is saved in {self.run.path}.",
-                    f"go on with: {self.world.command(f'train --run {self.run.path}')}",
+                    f"go on with: {self.world.command(f'train --run {quote(str(self.run.path))}')}",
                     signum=signum,
                 )
         self._finish()

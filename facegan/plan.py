@@ -144,9 +144,15 @@ def plan_resume(
         FaceganError: an override that would change what is computed, or a dataset that is not the run's.
     """
     config = run.read_config()
-    if fixed := [path for path in overrides if not path.startswith(RESUMABLE)]:
+    fixed = {path: value for path, value in overrides.items() if not path.startswith(RESUMABLE)}
+    for path, value in fixed.items():
+        old: Any = config
+        for name in path.split("."):
+            old = getattr(old, name, None)
+        if old == value:
+            continue
         raise FaceganError(
-            f"{fixed[0]} cannot change in a run that goes on.",
+            f"{path} cannot change in a run that goes on: it is {old}, not {value}.",
             "Only the length, the device and what is written can; start a new run with --from for the rest.",
         )
     found = run.checkpoints()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from facegan.config import Config
@@ -176,7 +176,7 @@ def is_run(path: Path) -> bool:
 
 def check_name(name: str) -> None:
     """Raises: UsageError: a name that is no folder's name."""
-    if not name.strip() or name != Path(name).name or not name.isprintable():
+    if not name.strip(". ") or name != Path(name).name or not name.isprintable():
         raise UsageError(f"{name!r} cannot be part of a folder's name.", "Choose a --name of letters and digits.")
 
 
@@ -212,13 +212,16 @@ def instead_of(checkpoint: Path) -> str:
     run = RunDir(checkpoint.parent.parent)
     if not is_run(run.path):
         return "Name another checkpoint, a .safetensors or 'pretrained'."
-    seen = int(checkpoint.stem) if _CHECKPOINT_NAME.fullmatch(checkpoint.name) else math.inf
-    if older := [path for count, path in run.checkpoints() if count < seen]:
+    *older, newest = [path for _, path in run.checkpoints()] or [checkpoint]
+    if newest != checkpoint:
+        return f"Name another checkpoint of the run, such as {newest}."
+    if older:
         return (
             f"Name {older[-1]} instead; or to go on training from there, first rename the damaged one to "
-            f"{checkpoint.name}.damaged, then: facegan train --run {run.path}"
+            f"{checkpoint.name}.damaged, then: facegan train --run {quote(str(run.path))}"
         )
-    return f"Start a new run from its generator: facegan train --from {run.generator}" if run.generator.exists() else ""
+    start = f"Start a new run from its generator: facegan train --from {quote(str(run.generator))}"
+    return start if run.generator.exists() else ""
 
 
 def runs(root: Path = RUNS) -> list[RunDir]:

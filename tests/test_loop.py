@@ -170,6 +170,8 @@ def test_what_is_computed_cannot_change_in_a_run_that_goes_on(workdir):
     for path in ("training.batch_size", "seed", "networks.width", "training.critic.lr"):
         with pytest.raises(FaceganError, match=f"{path} cannot change in a run that goes on"):
             plan_resume(run, {path: 8}, None)
+    as_before = {"seed": 0, "networks.width": run.read_config().networks.width, "training.epochs": 2}
+    plan_resume(run, {**as_before, "training.images": None}, None)
 
 
 def test_another_dataset_is_refused(workdir):

@@ -69,7 +69,7 @@ def evaluate(
 ) -> None:
     """Measure how near generated faces are to photos, or with --neighbours whether they are new.
 
-    FID (Fréchet distance), KID, precision and recall by torch-fidelity: pip install "facegan[metrics]".
+    FID (Fréchet distance), KID, precision and recall by torch-fidelity: pip install "facegan\\[metrics]".
     """
     from facegan.datasetdir import find_dataset
     from facegan.outputs import output_path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
@@ -83,10 +84,10 @@ def _instead_of(folder: Path) -> str:
     from facegan.rundir import is_run, runs
 
     if is_run(folder):
-        return f"It is a run, whose progress is shown if it is named alone: facegan gif {folder}"
+        return f"It is a run, whose progress is shown if it is named alone: facegan gif {quote(str(folder))}"
     if found := runs(folder):
-        return f"Name one of the runs in it: facegan gif {found[-1].path}"
-    return f"Name the pictures in it: facegan gif {folder / '*.png'}"
+        return f"Name one of the runs in it: facegan gif {quote(str(found[-1].path))}"
+    return f"Name the pictures in it: facegan gif {quote(str(folder))}/*.png"
 
 
 def _is_generator(what: list[Path]) -> bool:
