@@ -20,7 +20,7 @@ from facegan.fit import fit_batch
 from facegan.loop import total_images
 from facegan.presets import DEFAULT, ORIGINS, PRESETS
 from facegan.provenance import broken_promises, read_provenance
-from facegan.rundir import RunDir
+from facegan.rundir import RunDir, start_again
 from facegan.trainer import Trainer
 from facegan.world import ALONE, World
 
@@ -159,7 +159,7 @@ def plan_resume(
     if not found and run.generator.exists():
         raise FaceganError(
             f"{run.path} had checkpoints, and they are gone: it cannot go on where it was.",
-            f"Start a new run from its generator: facegan train --from {run.generator}",
+            start_again(run),
         )
     checkpoint = load_checkpoint(found[-1][1]) if found else None
     if checkpoint and _computed(checkpoint.config) != _computed(config):

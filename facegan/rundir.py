@@ -220,8 +220,12 @@ def instead_of(checkpoint: Path) -> str:
             f"Name {older[-1]} instead; or to go on training from there, first rename the damaged one to "
             f"{checkpoint.name}.damaged, then: facegan train --run {quote(str(run.path))}"
         )
-    start = f"Start a new run from its generator: facegan train --from {quote(str(run.generator))}"
-    return start if run.generator.exists() else ""
+    return start_again(run) if run.generator.exists() else ""
+
+
+def start_again(run: RunDir) -> str:
+    """What to do where a run's checkpoints are lost and its generator is not."""
+    return f"Start a new run from its generator: facegan train --from {quote(str(run.generator))}"
 
 
 def runs(root: Path = RUNS) -> list[RunDir]:
