@@ -59,11 +59,11 @@ class Best:
         self._note(f"{self._path} was measured otherwise than now, or is damaged: the next evaluation replaces it")
         return float("inf")
 
-    def consider(self, trainer: Trainer, provenance: dict[str, Any]) -> dict[str, float]:
+    def consider(self, trainer: Trainer, provenance: dict[str, Any]) -> tuple[dict[str, float], Path | None]:
         """Evaluate the trainer's generator, and keep a checkpoint if it is the best so far.
 
         Returns:
-            `fd` and `kid`, for a row of metrics.
+            `fd` and `kid`, for a row of metrics; and the checkpoint, if it was kept.
         """
         samples = sample_features(trainer.sampling_generator, self._networks, self._latents, self._extractor)
         found = scores(samples, self._photos)
@@ -71,12 +71,12 @@ class Best:
         text = f"FD {found.fd:.1f}, KID x1000 {1000 * found.kid:.1f} at {trainer.images_seen:,} images"
         if found.fd >= self._fd:
             self._note(f"{text}; the best FD so far is {self._fd:.1f}")
-            return row
+            return row, None
         noted = {**provenance, "evaluated": {**row, **self._measure}}
         save_checkpoint(self._path, trainer.config, noted, trainer.state())
         self._fd = found.fd
         self._note(f"{text}, the best so far: kept as {self._path}")
-        return row
+        return row, self._path
 
 
 def evaluated(path: Path) -> dict[str, Any] | None:

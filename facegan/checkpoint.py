@@ -23,7 +23,7 @@ from facegan.errors import FaceganError, first_line
 from facegan.files import atomic_path, write_atomic
 from facegan.fitting import MOST_IMAGES, MisfitError, blueprint, check_state, check_weights
 from facegan.networks import build_generator
-from facegan.rundir import RunDir, instead_of, is_run
+from facegan.rundir import RunDir, instead_of, is_run, run_in
 from facegan.strictjson import parse_json
 from facegan.torchzip import DamagedError, ForeignError, read_torch_zip
 
@@ -224,7 +224,8 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> LoadedGene
         run = RunDir(path)
         path = run.generator if not run.checkpoints() and run.generator.is_file() else run.newest_checkpoint()
     if path.is_dir():
-        raise FaceganError(f"{path} is a folder, but not a run.", "Name a .pt, a .safetensors or a run directory.")
+        hint = run_in(path) or "Name a .pt, a .safetensors or a run directory."
+        raise FaceganError(f"{path} is a folder, but not a run.", hint)
     loaded = _from_safetensors(path) if path.suffix == ".safetensors" else _from_checkpoint(path)
     loaded.module.to(device).eval().requires_grad_(False)
     return loaded

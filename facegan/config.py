@@ -244,6 +244,13 @@ class Config(_Checked):
         """The inverse of `to_json`, as strict as `from_dict`."""
         return cls.from_dict(parse_json(text, where), where)
 
+    def at(self, path: str) -> Any:
+        """The field that a dotted path such as `training.critic.lr` names; None where these networks have none."""
+        node: Any = self
+        for name in path.split("."):
+            node = getattr(node, name, None)
+        return node
+
     def override(self, values: Mapping[str, Any]) -> Config:
         """A copy with some fields replaced, named by dotted paths such as `training.critic.lr`.
 

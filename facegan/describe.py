@@ -9,7 +9,7 @@ from facegan.config import Config
 from facegan.errors import FaceganError
 from facegan.newfolder import put_back
 from facegan.quantities import size as in_bytes
-from facegan.rundir import RunDir, is_run
+from facegan.rundir import RunDir, is_run, run_in
 from facegan.strictjson import read_json
 
 Facts = list[tuple[str, str]]
@@ -28,7 +28,8 @@ def describe(path: Path) -> tuple[str, Facts]:
             return "dataset", _dataset(path)
         if is_run(path):
             return "run", _run(RunDir(path))
-        raise FaceganError(f"{path} is a folder, but neither a dataset nor a run.", "A dataset has a dataset.json.")
+        hint = run_in(path) or "A dataset has a dataset.json."
+        raise FaceganError(f"{path} is a folder, but neither a dataset nor a run.", hint)
     if not path.exists():
         raise FaceganError(f"{path} does not exist.", "Name a dataset, a run, a .pt, a .safetensors or 'pretrained'.")
     if path.suffix == ".safetensors":

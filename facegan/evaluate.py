@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from torch import nn
 from facegan.checkpoint import LoadedGenerator
 from facegan.config import Networks
 from facegan.dataset import Dataset
+from facegan.datasetdir import read_dataset_json
+from facegan.datasetinfo import DatasetInfo
 from facegan.draw import sample_latents
 from facegan.errors import FaceganError
 from facegan.extractors import STANDARD, Extractor, Features
@@ -136,7 +139,7 @@ def evaluate(
     photos = min(photos or count, len(dataset))
     if min(count, photos) < FEWEST:
         raise FaceganError(
-            f"{min(count, photos)} pictures are too few to compare: {FEWEST} are the fewest, thousands are usual.",
+            f"Too few pictures to compare: {min(count, photos)}; {FEWEST} are the fewest, thousands are usual.",
             "Give a larger --count, and --photos as large, of a larger dataset.",
         )
     reals = photo_features(dataset, extractor, photos, partial(on_progress, "photos"), note)
@@ -163,7 +166,7 @@ def facts(
         "images_seen": loaded.images_seen,
         "dataset": str(info.path),
         "pixels_sha256": info.pixels_sha256,
-        "trained_on": trained_on(loaded, dataset),
+        "trained_on": trained_on(loaded, info),
         "crop": dict(info.crop),
         "filter": info.filter,
         "size": info.size,
@@ -183,10 +186,19 @@ def check_match(loaded: LoadedGenerator, dataset: Dataset) -> None:
         )
 
 
-def trained_on(loaded: LoadedGenerator, dataset: Dataset) -> bool:
+def trained_on(loaded: LoadedGenerator, dataset: DatasetInfo) -> bool:
     """Whether these are the photos that the generator learnt from, as far as its file says."""
     origin = loaded.provenance.get("dataset")
-    return isinstance(origin, dict) and origin.get("sha256") == dataset.info.pixels_sha256
+    return isinstance(origin, dict) and origin.get("sha256") == dataset.pixels_sha256
+
+
+def own_photos(loaded: LoadedGenerator) -> Path | None:
+    """The dataset that the generator was trained on, where it still is as it was; else None."""
+    origin = loaded.provenance.get("dataset")
+    folder = Path(str(origin.get("path"))) if isinstance(origin, dict) else None
+    if folder is None or not (folder / "dataset.json").is_file():
+        return None
+    return folder if trained_on(loaded, read_dataset_json(folder)) else None
 
 
 def name_of_distance(extractor: str) -> str:

@@ -56,6 +56,7 @@ def open_run(plan: Plan, name: str | None, command: list[str]) -> Iterator[OpenR
             run.drop_beyond(seen)
             provenance = read_provenance(run)
             going_on = {"at_images": seen, **environment(plan.config, plan.device, plan.world, command)}
+            provenance["dataset"]["path"] = str(plan.dataset.info.path)  # it may have moved
             provenance["resumed"] = [*provenance.get("resumed", []), going_on]
         write_provenance(run, provenance)
         run.write_config(plan.config)  # last: it is what makes the folder a run

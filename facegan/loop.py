@@ -103,8 +103,7 @@ class Loop:
         evaluates = self.world.first and self.config.output.evaluate_every
         self.best = Best(run, dataset, trainer, lambda text: self._tell(Noted(text))) if evaluates else None
         self._sheet = latents.draw(self.config.seed, range(SHEET), self.config.networks.latent_dim)
-        self._clock = time.perf_counter()
-        self._curves_at = self._clock
+        self._clock = self._curves_at = time.perf_counter()
         self._rated_at = trainer.images_seen
 
     def train(self) -> None:
@@ -187,10 +186,13 @@ class Loop:
         seen, now = self.trainer.images_seen, time.perf_counter()
         rate = (seen - self._rated_at) / max(now - self._clock, 1e-9)
         self._clock, self._rated_at = now, seen
-        row = {"images_seen": seen, "epoch": round(seen / len(self.dataset), 4), **values}
-        row["images_per_second"] = round(rate, 1)
+        epoch = round(seen / len(self.dataset), 4)
+        row = {"images_seen": seen, "epoch": epoch, **values, "images_per_second": round(rate, 1)}
         if self.best and evaluation_due:
-            row |= self.best.consider(self.trainer, self.provenance)
+            distances, kept = self.best.consider(self.trainer, self.provenance)
+            row |= distances
+            if kept:
+                self._tell(Wrote(kept))
             self._restart_clock()
         self.run.append_metrics(row)
         self._tell(Logged(row))

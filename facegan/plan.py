@@ -146,9 +146,7 @@ def plan_resume(
     config = run.read_config()
     fixed = {path: value for path, value in overrides.items() if not path.startswith(RESUMABLE)}
     for path, value in fixed.items():
-        old: Any = config
-        for name in path.split("."):
-            old = getattr(old, name, None)
+        old = config.at(path)
         if old == value:
             continue
         raise FaceganError(

@@ -106,7 +106,8 @@ class RunDir:
             facts = read_json(self.config)
         except (FileNotFoundError, NotADirectoryError):
             raise FaceganError(
-                f"{self.path} is not a run: it has no config.json.", "Runs are the folders under runs/."
+                f"{self.path} is not a run: it has no config.json.",
+                run_in(self.path) or "Runs are the folders under runs/.",
             ) from None
         config = Config.from_dict(facts, str(self.config))
         if config.training.images is None:
@@ -234,6 +235,12 @@ def runs(root: Path = RUNS) -> list[RunDir]:
         return []
     found = [(int(m[1]), p) for p in root.iterdir() if (m := _RUN_NAME.fullmatch(p.name)) and is_run(p)]
     return [RunDir(path) for _, path in sorted(found)]
+
+
+def run_in(folder: Path) -> str:
+    """What to name where a folder was named that is no run and holds some; empty where it holds none."""
+    found = runs(folder)
+    return f"Name one of the runs in it, such as {found[-1].path}." if found else ""
 
 
 def newest_run(root: Path = RUNS) -> RunDir:

@@ -13,7 +13,7 @@ from facegan.best import evaluated
 from facegan.checkpoint import load_checkpoint
 from facegan.errors import FaceganError
 from facegan.evaluate import Scores
-from facegan.loop import Noted
+from facegan.loop import Noted, Wrote
 from facegan.plan import plan_new, plan_resume
 
 ASKED = {
@@ -63,9 +63,10 @@ def test_the_best_is_kept_whatever_is_thinned_and_known_to_a_run_that_goes_on(wo
     assert any("FD 30.0" in text and "the best FD so far is 20.0" in text for text in said)
 
     distances += [25.0, 15.0]
-    run, _ = train(plan_resume(run, {}, None))
+    run, events = train(plan_resume(run, {}, None))
     found = load_checkpoint(run.best)
     assert found.images_seen == 48
+    assert [event.path for event in events if isinstance(event, Wrote)].count(run.best) == 1
     assert evaluated(run.best) == {
         "fd": 15.0, "kid": 0.01, "extractor": "tiny", "library": found.provenance["evaluated"]["library"],
         "samples": 12, "photos": 10,

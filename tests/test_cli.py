@@ -240,7 +240,10 @@ def test_options_of_a_walk_are_for_a_walk(workdir, words):
     (run / "samples").mkdir(parents=True)
     (run / "config.json").write_text(PRESETS["dcgan"].to_json())
     Image.new("RGB", (20, 20)).save(run / "samples/epoch-0001.png")
-    for folder, hint in (("runs", f"facegan gif {run}"), (run, f"named alone: facegan gif {run}")):
+    for command in ("sample", "info", "train --run"):
+        code, _, err = cli(*command.split(), "runs")
+        assert code == 1 and f"Name one of the runs in it, such as {run}" in err
+    for folder, hint in (("runs", f"such as {run}"), (run, f"named alone: facegan gif {run}")):
         code, _, err = cli("gif", folder, *([] if folder == "runs" else [run / "samples/epoch-0001.png"]))
         assert code == 1 and f"{folder} is a folder, not a picture" in err and hint in err
     for which in ([], [run]):
@@ -258,7 +261,9 @@ BAD = [
     ("sample --seed -1", 2, "--seed"),
     ("sample ckpt.safetensors --count 2501", 2, "--separate"),
     ("sample ckpt.safetensors --sort", 1, "has no critic, so there are no scores to sort by"),
-    ("sample ckpt.safetensors --sort --separate", 2, "--sort is for sheets"),
+    ("sample ckpt.safetensors --sort --separate", 2, "--sort is for a sheet"),
+    ("sample ckpt.safetensors --number --separate", 2, "--number is for a sheet"),
+    ("interpolate ckpt.safetensors --fps 5", 2, "--fps is for the GIF, and --gif is not given"),
     ("sample ckpt.safetensors --device toaster", 2, "'toaster' is not a device"),
     ("sample ckpt.safetensors --device cuda:99", 1, "cuda"),
     ("interpolate ckpt.safetensors --method cubic", 2, "slerp"),

@@ -228,9 +228,14 @@ def test_json_is_the_same_as_by_function(loaded, dataset, extractor):
 
 
 def test_photos_of_the_training_are_recognised(loaded, dataset):
-    assert not evaluate.trained_on(loaded, dataset)
+    assert not evaluate.trained_on(loaded, dataset.info)
     loaded.provenance["dataset"] = {"sha256": dataset.info.pixels_sha256}
-    assert evaluate.trained_on(loaded, dataset)
+    assert evaluate.trained_on(loaded, dataset.info)
+    assert evaluate.own_photos(loaded) is None
+    loaded.provenance["dataset"]["path"] = str(dataset.info.path)
+    assert evaluate.own_photos(loaded) == dataset.info.path
+    loaded.provenance["dataset"]["sha256"] = "0" * 64
+    assert evaluate.own_photos(loaded) is None
 
 
 def test_weights_that_cannot_be_had_are_one_sentence(loaded, dataset, monkeypatch, tmp_path):
@@ -264,7 +269,7 @@ def test_an_unknown_extractor_lists_those_there_are(tiny_extractor):
 def test_other_sizes_and_too_few_photos_are_refused(loaded, tmp_path, extractor):
     with pytest.raises(FaceganError, match="draws 32 px, and the photos in .* have 64 px"):
         evaluate.evaluate(loaded, Dataset(write_dataset(tmp_path / "b", 6, size=64), 0), extractor)
-    with pytest.raises(FaceganError, match="4 pictures are too few"):
+    with pytest.raises(FaceganError, match="Too few pictures to compare: 4;"):
         evaluate.evaluate(loaded, Dataset(write_dataset(tmp_path / "f", 4), 0), extractor)
 
 

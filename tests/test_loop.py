@@ -183,6 +183,17 @@ def test_another_dataset_is_refused(workdir):
         plan_resume(run, {"training.epochs": 2, "training.images": None}, None)
 
 
+def test_a_dataset_that_has_moved_is_named_once(workdir):
+    write_dataset(workdir / "data/d", 10)
+    run, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1}, "cpu"))
+    (workdir / "data/d").rename(workdir / "data/moved")
+    with pytest.raises(FaceganError, match="data/d, the dataset of .*, is gone") as caught:
+        plan_resume(run, {"training.epochs": 2, "training.images": None}, None)
+    assert "name it with --data" in caught.value.hint
+    train(plan_resume(run, {"training.epochs": 2, "training.images": None}, None, workdir / "data/moved"))
+    train(plan_resume(run, {"training.epochs": 3, "training.images": None}, None))
+
+
 def test_starting_from_weights(workdir):
     write_dataset(workdir / "data/d", 10)
     first, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1}, "cpu"))

@@ -27,7 +27,8 @@ def evaluate(
         options.OptionalPath,
         typer.Option(
             metavar="PATH",
-            help="The photos: a dataset directory. Default: the only one under data/.",
+            help="The photos: a dataset directory. Default: what the generator was trained on, else the only one "
+            "under data/.",
             show_default=False,
         ),
     ] = None,
@@ -84,19 +85,18 @@ def evaluate(
                 f"--neighbours shows at most {MOST_SAMPLES} samples, not {count:,}.", "Give a smaller --count."
             )
     path = output_path(out, "neighbours", (".png",), overwrite) if neighbours else None
-    folder = data or find_dataset().path
     from facegan.extractors import OFFLINE, STANDARD, check_installed, open_extractor
 
     check_installed()
     from facegan.dataset import Dataset
     from facegan.device import choose_device, keep_memory
-    from facegan.evaluate import check_match
+    from facegan.evaluate import check_match, own_photos
     from facegan.evaluate import evaluate as measure
     from facegan.images import save_png
     from facegan.neighbours import find_neighbours
 
-    dataset = Dataset(folder, seed=0)
     loaded = options.open_generator(source, device)
+    dataset = Dataset(data or own_photos(loaded) or find_dataset().path, seed=0)
     check_match(loaded, dataset)
     console.note(f"photos: {dataset.info.path} ({len(dataset):,} of {dataset.info.size} px)")
     extractor = open_extractor(features or (OFFLINE if neighbours else STANDARD), choose_device(device))

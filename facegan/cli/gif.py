@@ -81,13 +81,11 @@ def _run_of(what: list[Path]) -> RunDir | None:
 
 def _instead_of(folder: Path) -> str:
     """What to name where a folder was named that is no run, or not alone."""
-    from facegan.rundir import is_run, runs
+    from facegan.rundir import is_run, run_in
 
     if is_run(folder):
         return f"It is a run, whose progress is shown if it is named alone: facegan gif {quote(str(folder))}"
-    if found := runs(folder):
-        return f"Name one of the runs in it: facegan gif {quote(str(found[-1].path))}"
-    return f"Name the pictures in it: facegan gif {quote(str(folder))}/*.png"
+    return run_in(folder) or f"Name the pictures in it: facegan gif {quote(str(folder))}/*.png"
 
 
 def _is_generator(what: list[Path]) -> bool:

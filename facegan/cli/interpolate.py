@@ -12,6 +12,7 @@ Specs = Optional[list[str]]  # noqa: UP045, typer reads it at run time
 
 
 def interpolate(
+    ctx: typer.Context,
     source: options.Source = None,
     through: Annotated[
         Specs,
@@ -39,6 +40,8 @@ def interpolate(
 
     if method not in METHODS:
         raise UsageError(f"--method {method!r} is not one of {', '.join(METHODS)}.")
+    if not gif:
+        options.refuse(ctx, "fps", without="is for the GIF, and --gif is not given", hint="Add --gif, or leave it out.")
     path = output_path(out, "interpolate", (".png",), overwrite)
     film = output_path(path.with_suffix(".gif"), "interpolate", (".gif",), overwrite) if gif else None
     loaded = options.open_generator(source, device)

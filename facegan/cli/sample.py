@@ -10,6 +10,7 @@ from facegan.cli import console, options
 
 
 def sample(
+    ctx: typer.Context,
     source: options.Source = None,
     count: Annotated[int, typer.Option(min=1, max=10**7, help="How many faces.")] = 25,
     seed: options.Seed = 0,
@@ -24,15 +25,15 @@ def sample(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Draw new faces."""
-    from facegan.errors import UsageError
     from facegan.outputs import output_folder, output_path
 
-    if sort and separate:
-        raise UsageError(
-            "--sort is for sheets, and --separate writes files in the order of their numbers.", "Leave one out."
-        )
+    if separate:
+        why = "is for a sheet, and --separate writes files, named by the numbers of their faces"
+        options.refuse(ctx, "sort", "number", without=why, hint="Leave one out.")
     path = output_folder(out, "sample") if separate else output_path(out, "sample", (".png",), overwrite)
     loaded = options.open_generator(source, device)
+    if truncation == 0:
+        console.note("--truncation 0 leaves the average latent alone: all faces are the same")
     from facegan.draw import sample_separately, sample_sheet
     from facegan.images import save_png
 

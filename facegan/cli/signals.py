@@ -62,7 +62,7 @@ def signals(world: World) -> Iterator[Callable[[], int | None]]:
         if caught:
             raise Stopped(signum)
         caught.append(signum)
-        console.note("finishing the step and saving; once more to stop at once")
+        console.note("finishing the step, or the evaluation, and saving; once more to stop at once")
 
     before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
     after = before if world.alone else dict.fromkeys(before, signal.SIG_IGN)

@@ -238,7 +238,7 @@ def _train_in(opened: OpenRun, plan: Plan) -> None:
         _loop(opened, plan, on_event, stopped)
     last_grid = [path for path in written if path.parent.name == "samples"][-1:]
     last_checkpoint = [path for path in written if path.suffix == ".pt" and path != directory.best][-1:]
-    best = [directory.best] if directory.best.exists() else []
+    best = [path for path in written if path == directory.best]
     console.wrote([*last_grid, *last_checkpoint, *best, directory.curves, directory.progress, directory.generator])
 
 
