@@ -151,7 +151,7 @@ def plan_resume(
             continue
         raise FaceganError(
             f"{path} cannot change in a run that goes on: it is {old}, not {value}.",
-            "Only the length, the device and what is written can; start a new run with --from for the rest.",
+            "Only the length, the device, --on-nan and what is written can; start a new run with --from for the rest.",
         )
     found = run.checkpoints()
     if not found and run.generator.exists():

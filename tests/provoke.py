@@ -34,7 +34,7 @@ from facegan.synthesis import draw_faces
 
 NARROW = {"networks.width": 8, "networks.critic_width": 8, "training.precision": "fp32"}
 KERAS = {"networks.size": 32, "networks.generator_widths": (32, 16, 8), "networks.critic_widths": (8, 16, 32)}
-GOOD = {name: (name, NARROW if name == "dcgan" else KERAS) for name in PRESETS}
+GOOD = {name: (name, NARROW if name.startswith("dcgan") else KERAS) for name in PRESETS}
 GENERATOR, CRITIC, PENALTY = "training.generator.lr", "training.critic.lr", "training.penalty_weight"
 BAD = {
     "no penalty": {PENALTY: 0.0},
