@@ -137,5 +137,5 @@ def _check(where: str, number: int, fields: Sequence[str], columns: Sequence[str
 
 def _line(values: Sequence[str]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow([value.strip() for value in values])
+    csv.writer(buffer, lineterminator="").writerow([" ".join(value.splitlines()).strip() for value in values])
     return buffer.getvalue()

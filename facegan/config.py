@@ -1,8 +1,4 @@
-"""What a training run is made of: frozen dataclasses, checked on construction, to and from plain JSON.
-
-Every number carries its legal range in its field, so one loop checks them all, whether a value comes from a preset,
-a flag or a file that a stranger wrote.
-"""
+"""What a training run is made of: frozen dataclasses, checked on construction, to and from plain JSON."""
 
 from __future__ import annotations
 
@@ -10,70 +6,17 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, TypeVar, cast
 
+from facegan.checked import Checked, in_range, one_of, shown
 from facegan.errors import FaceganError, UsageError
 from facegan.strictjson import parse_json
 
+T = TypeVar("T", bound=Checked)
+
 SIZES = (32, 64, 128, 256)
 """Image sizes (pixels on a side) that a network can be built for."""
-
-T = TypeVar("T", bound="_Checked")
-
-
-def _in(low: float, high: float, *, above: bool = False) -> Any:
-    """A number in [low, high], or in (low, high] with `above`."""
-    return field(metadata={"low": low, "high": high, "above": above})
-
-
-def _one_of(*choices: object) -> Any:
-    return field(metadata={"choices": choices})
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Checked:
-    def __post_init__(self) -> None:
-        for f in fields(self):
-            _check(f.name, getattr(self, f.name), str(f.type), f.metadata)
-
-
-_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
-
-
-def _check(name: str, value: object, kind: str, rule: Mapping[str, Any]) -> None:
-    if kind.endswith("| None"):
-        if value is None:
-            return
-        kind = kind.removesuffix("| None").strip()
-    if kind.startswith("tuple["):
-        items = value if isinstance(value, tuple) else ()
-        if not items or len(items) > 16:
-            raise FaceganError(f"{name} must be a short list of numbers, not {_shown(value)}.")
-        for item in items:
-            _check(name, item, kind.removeprefix("tuple[").split(",")[0], rule)
-        return
-    if kind not in _TYPES:  # a nested configuration, which has checked itself
-        return
-    if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "bool"):
-        raise FaceganError(f"{name} must be of type {kind}, not {_shown(value)}.")
-    if "choices" in rule and value not in rule["choices"]:
-        raise FaceganError(f"{name} must be one of {', '.join(map(str, rule['choices']))}, not {_shown(value)}.")
-    if "low" in rule:
-        number, low, high = cast(float, value), rule["low"], rule["high"]
-        if not low <= number <= high or (rule["above"] and number == low):  # nor is NaN between any two numbers
-            bound = "above" if rule["above"] else "at least"
-            raise FaceganError(f"{name} must be {bound} {low:g} and at most {high:g}, not {_shown(number)}.")
-
-
-def _shown(value: object) -> str:
-    """A value as a sentence quotes it, cut short if it is long."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python does not write numbers of more than 4300 digits
-        text = "a number of thousands of digits"
-    return text if len(text) <= 80 else f"{text[:80]}…"
-
 
 _BEFORE: dict[str, dict[str, Any]] = {
     "training": {"penalty": "textbook", "on_nan": "stop", "objective": "wgan-gp", "augment": 0},
@@ -83,22 +26,23 @@ _BEFORE: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class KerasNetworks(_Checked):
+class KerasNetworks(Checked):
     """Networks with Keras' conventions: the classics' generators and critics (`networks/keras.py`)."""
 
     family: ClassVar[str] = "keras"
     any_size: ClassVar[bool] = False
+    fewest: ClassVar[int] = 2
 
-    size: int = _one_of(*SIZES)
-    latent_dim: int = _in(1, 4096)
-    generator_widths: tuple[int, ...] = _in(1, 2048)
-    critic_widths: tuple[int, ...] = _in(1, 2048)
-    kernel_size: int = _one_of(3, 5)
-    slope: float = _in(0, 1)
-    batch_norm_momentum: float = _in(0, 1)
-    critic_batch_norm: bool = _one_of(True, False)
-    critic_dropout: float = _in(0, 0.95)
-    unit_pixels: bool = _one_of(True, False)
+    size: int = one_of(*SIZES)
+    latent_dim: int = in_range(1, 4096)
+    generator_widths: tuple[int, ...] = in_range(1, 2048)
+    critic_widths: tuple[int, ...] = in_range(1, 2048)
+    kernel_size: int = one_of(3, 5)
+    slope: float = in_range(0, 1)
+    batch_norm_momentum: float = in_range(0, 1)
+    critic_batch_norm: bool = one_of(True, False)
+    critic_dropout: float = in_range(0, 0.95)
+    unit_pixels: bool = one_of(True, False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -112,19 +56,20 @@ class KerasNetworks(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DcganNetworks(_Checked):
+class DcganNetworks(Checked):
     """One family for every power of two from 32 to 256 (`networks/dcgan.py`)."""
 
     family: ClassVar[str] = "dcgan"
     any_size: ClassVar[bool] = True
+    fewest: ClassVar[int] = 1
     pixel_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
-    size: int = _one_of(*SIZES)
-    latent_dim: int = _in(1, 4096)
-    width: int = _in(1, 1024)
-    critic_width: int = _in(1, 1024)
-    max_width: int = _in(1, 2048)
-    slope: float = _in(0, 1)
+    size: int = one_of(*SIZES)
+    latent_dim: int = in_range(1, 4096)
+    width: int = in_range(1, 1024)
+    critic_width: int = in_range(1, 1024)
+    max_width: int = in_range(1, 2048)
+    slope: float = in_range(0, 1)
 
 
 Networks = KerasNetworks | DcganNetworks
@@ -132,35 +77,35 @@ NETWORKS: dict[str, type[KerasNetworks] | type[DcganNetworks]] = {c.family: c fo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adam(_Checked):
+class Adam(Checked):
     """Adam's numbers (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1)."""
 
-    lr: float = _in(0, 1, above=True)
-    beta1: float = _in(0, 0.9999)
-    beta2: float = _in(0, 0.99999)
-    eps: float = _in(0, 1, above=True)
+    lr: float = in_range(0, 1, above=True)
+    beta1: float = in_range(0, 0.9999)
+    beta2: float = in_range(0, 0.99999)
+    eps: float = in_range(0, 1, above=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training(_Checked):
+class Training(Checked):
     """How the networks are trained. Lengths are in images seen: real images shown to the critic."""
 
-    epochs: float | None = _in(0, 1e7, above=True)
-    images: int | None = _in(1, 10**12)
-    batch_size: int = _in(1, 65536)
-    n_critic: int = _in(1, 1000)
-    update: str = _one_of("alternating", "joint")
-    objective: str = _one_of("wgan-gp", "r3gan")
-    penalty: str = _one_of("auto", "textbook")
-    penalty_weight: float = _in(0, 1e6)
+    epochs: float | None = in_range(0, 1e7, above=True)
+    images: int | None = in_range(1, 10**12)
+    batch_size: int = in_range(1, 65536)
+    n_critic: int = in_range(1, 1000)
+    update: str = one_of("alternating", "joint")
+    objective: str = one_of("wgan-gp", "r3gan")
+    penalty: str = one_of("auto", "textbook")
+    penalty_weight: float = in_range(0, 1e6)
     generator: Adam
     critic: Adam
-    ema_half_life: int = _in(0, 10**9)
-    decay: float = _in(0, 1)
-    flip: bool = _one_of(True, False)
-    augment: float = _in(0, 1)
-    precision: str = _one_of("auto", "fp32", "bf16")
-    on_nan: str = _one_of("stop", "rollback")
+    ema_half_life: int = in_range(0, 10**9)
+    decay: float = in_range(0, 1)
+    flip: bool = one_of(True, False)
+    augment: float = in_range(0, 1)
+    precision: str = one_of("auto", "fp32", "bf16")
+    on_nan: str = one_of("stop", "rollback")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -173,24 +118,24 @@ class Training(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Output(_Checked):
+class Output(Checked):
     """What a run writes and how often; none of it changes what is computed."""
 
-    sample_every: float = _in(0.01, 1e7)
-    checkpoint_every: float = _in(0, 1e7, above=True)
-    evaluate_every: float = _in(0, 1e7)
-    evaluate_count: int = _in(5, 100_000)
-    log_every: int = _in(1, 10**6)
-    keep: int = _in(1, 10**6)
-    tensorboard: bool = _one_of(True, False)
+    sample_every: float = in_range(0.01, 1e7)
+    checkpoint_every: float = in_range(0, 1e7, above=True)
+    evaluate_every: float = in_range(0, 1e7)
+    evaluate_count: int = in_range(5, 100_000)
+    log_every: int = in_range(1, 10**6)
+    keep: int = in_range(1, 10**6)
+    tensorboard: bool = one_of(True, False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(_Checked):
+class Config(Checked):
     """A whole run. `networks.size` is the dataset's; `training.images` is set once the dataset is known."""
 
     preset: str
-    seed: int = _in(0, 2**63 - 1)
+    seed: int = in_range(0, 2**63 - 1)
     networks: Networks
     training: Training
     output: Output
@@ -198,7 +143,10 @@ class Config(_Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not re.fullmatch(r"[\w.+-]{1,64}", self.preset):  # it becomes part of a folder's name
-            raise FaceganError(f"preset must be a name of letters, digits and hyphens, not {_shown(self.preset)}.")
+            raise FaceganError(f"preset must be a name of letters, digits and hyphens, not {shown(self.preset)}.")
+
+        if self.training.batch_size < self.networks.fewest:  # batch norm of single numbers needs others to compare
+            raise FaceganError(f"batch_size must be at least {self.networks.fewest} with preset {self.preset!r}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; the networks carry the name of their family."""
@@ -218,7 +166,7 @@ class Config(_Checked):
         family = networks.pop("family", None)
         if not isinstance(family, str) or family not in NETWORKS:
             raise FaceganError(
-                f"{where}: unknown network family {_shown(family)}, perhaps of a newer facegan.",
+                f"{where}: unknown network family {shown(family)}, perhaps of a newer facegan.",
                 f"Known: {', '.join(NETWORKS)}.",
             )
         training = dict(_mapping(data.get("training"), f"{where}: training"))
@@ -285,7 +233,7 @@ def _build(cls: type[T], data: object, where: str) -> T:
     names = {f.name for f in fields(cls)}
     if unknown := sorted(set(values) - names):
         raise FaceganError(
-            f"{where} has an unknown entry {_shown(unknown[0])}, perhaps of a newer facegan.",
+            f"{where} has an unknown entry {shown(unknown[0])}, perhaps of a newer facegan.",
             "Upgrade: pip install --upgrade facegan",
         )
     if missing := sorted(names - set(values)):

@@ -63,7 +63,7 @@ class Dataset:
         self.info: DatasetInfo = read_dataset_json(path)
         self.images: Pixels = _open(self.info)
         self._seed = seed
-        self._epoch, self._order = -1, np.empty(0, np.int64)
+        self._order = -1, np.empty(0, np.int64)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -81,9 +81,11 @@ class Dataset:
 
     def order_of(self, epoch: int) -> NDArray[np.int64]:
         """The indices of all images in the order of one epoch."""
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, rng(self._seed, Stream.ORDER, epoch).permutation(len(self))
-        return self._order
+        known, order = self._order  # one value: two threads may ask for different epochs
+        if known != epoch:
+            order = rng(self._seed, Stream.ORDER, epoch).permutation(len(self))
+            self._order = epoch, order
+        return order
 
 
 def _open(info: DatasetInfo) -> Pixels:

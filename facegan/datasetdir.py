@@ -18,6 +18,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 from typing import IO, Any
 
@@ -163,7 +164,11 @@ def read_dataset_json(path: Path) -> DatasetInfo:
     folder = path.parent if path.name == "dataset.json" else path
     put_back(folder.parent)
     if not (folder / "dataset.json").is_file():
-        hint = f"If it holds photos: facegan preprocess {folder}" if folder.exists() else "facegan preprocess SOURCE"
+        hint = (
+            f"If it holds photos: facegan preprocess {quote(str(folder))}"
+            if folder.exists()
+            else "facegan preprocess SOURCE"
+        )
         raise FaceganError(f"There is no dataset at {folder}: no dataset.json.", hint)
     again = _again(folder)
     try:
@@ -249,12 +254,12 @@ def find_dataset(root: Path = Path("data")) -> DatasetInfo:
         )
     if len(found) > 1:
         names = ", ".join(str(folder) for folder in found)
-        raise FaceganError(f"There are {len(found)} datasets: {names}.", f"Choose one: --data {found[0]}")
+        raise FaceganError(f"There are {len(found)} datasets: {names}.", f"Choose one: --data {quote(str(found[0]))}")
     return read_dataset_json(found[0])
 
 
 def _again(folder: Path) -> str:
-    return f"Make it again with: facegan preprocess SOURCE --out {folder} --overwrite"
+    return f"Make it again with: facegan preprocess SOURCE --out {quote(str(folder))} --overwrite"
 
 
 def _first_bytes(path: Path) -> bytes:

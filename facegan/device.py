@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -27,8 +28,8 @@ def choose_device(name: str) -> torch.device:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, there in available.items() if there))
-    kind, _, index = name.partition(":")
-    if kind not in available or (index and not (kind == "cuda" and index.isdecimal())):
+    kind, colon, index = name.partition(":")
+    if kind not in available or (colon and not (kind == "cuda" and re.fullmatch("[0-9]{1,4}", index))):
         raise UsageError(f"{name!r} is not a device.", "Use auto, cpu, cuda, cuda:1 or mps.")
     if not available[kind]:
         raise FaceganError(
@@ -36,7 +37,7 @@ def choose_device(name: str) -> torch.device:
         )
     if index and int(index) >= torch.cuda.device_count():
         raise FaceganError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, counted from cuda:0.")
-    return torch.device(name)
+    return torch.device(kind, int(index)) if index else torch.device(kind)
 
 
 def describe_device(device: torch.device) -> str:

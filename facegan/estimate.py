@@ -73,7 +73,7 @@ def _measured(plan: Plan) -> Estimate:
 
 def _peak_memory(device: torch.device) -> int | None:
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+        return torch.cuda.max_memory_reserved(device)
     try:
         import resource
     except ImportError:  # Windows

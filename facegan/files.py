@@ -1,12 +1,15 @@
 """Files that are whole or absent: written under a temporary name, synced, then renamed into place."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from facegan.errors import FaceganError
+
+_TEMPORARY = re.compile(r"\..{1,40}-[0-9a-f]{8}(\.[^.]*)?")
 
 
 @contextmanager
@@ -50,6 +53,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether `atomic_path` made this file; with nobody at work on it, a killed process left it behind."""
+    return bool(_TEMPORARY.fullmatch(path.name)) and path.is_file()
 
 
 def write_atomic(path: Path, content: bytes | str) -> Path:

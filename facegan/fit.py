@@ -69,10 +69,15 @@ def try_cycle(trial: tuple[Config, torch.device]) -> bool:
 
 
 def _train_a_little(config: Config, device: torch.device) -> None:
-    """The last step of two cycles, in which both networks are updated: from the second on Adam has its moments."""
+    """The last step of two cycles, in which both networks are updated: from the second on Adam has its moments.
+
+    Before it, where there are such, a step of the critic alone: what a GPU keeps for both kinds stands side by side.
+    """
     batch, n_critic = config.training.batch_size, config.training.n_critic
     trainer = Trainer(config, device)
     steps = steps_of(trainer, NoiseImages(batch, config.networks.size))
+    if n_critic > 1:
+        steps.step()
     for cycle in (1, 2):
         trainer.images_seen = (cycle * n_critic - 1) * batch
         metrics = steps.step()
@@ -181,7 +186,7 @@ def _nothing_fits(device: torch.device, world: World) -> FaceganError:
     elsewhere = "" if device.type == "cpu" else ", or --device cpu"
     return FaceganError(
         f"Not even a batch of {max(SMALLEST, world.size)} images fits the memory of {_name(device)}.",
-        f"Use narrower networks, with --width and --critic-width{elsewhere}.",
+        f"Use narrower networks, such as the default preset with a smaller --width and --critic-width{elsewhere}.",
     )
 
 

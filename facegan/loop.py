@@ -132,7 +132,7 @@ class Loop:
             save_due = bool(self._due(output.checkpoint_every, seen) or signum or seen >= total)
             if row_due or epoch or save_due:
                 values = self._means(metrics)
-                if fault := self._fault(values, weights=bool(epoch) or save_due):
+                if fault := self._fault(values, weights=bool(epoch) or save_due or evaluation_due):
                     self._roll_back_or_stop(fault)
                     continue
                 if self.world.first:
@@ -232,12 +232,14 @@ class Loop:
         wanted = self.config.training.on_nan == "rollback"
         if checkpoint is None or not wanted or tried >= MOST_ROLLBACKS:
             again = f", as after each of {tried} rollbacks" if tried else ""
-            start = f" --from {checkpoint.path}" if checkpoint else ""
+            saved, start, go_on = "nothing was saved", "", ""
+            if checkpoint:
+                saved = f"the last good checkpoint is {checkpoint.path}"
+                start = f" --from {quote(str(checkpoint.path))}"
+                go_on = "" if wanted else f", or go on with --run {quote(str(self.run.path))} --on-nan rollback"
             raise FaceganError(
-                f"{where}{again}: training has diverged and was stopped; {cause}; "
-                f"{f'the last good checkpoint is {checkpoint.path}' if checkpoint else 'nothing was saved'}.",
-                f"Start a new run{start} with {remedy}"
-                + ("." if wanted or not checkpoint else ", or go on with --resume --on-nan rollback."),
+                f"{where}{again}: training has diverged and was stopped; {cause}; {saved}.",
+                f"Start a new run{start} with {remedy}{go_on}.",
             )
         rollbacks = trainer.rollbacks + 1
         trainer.load_state({**checkpoint.state, "rollbacks": rollbacks})
@@ -245,12 +247,8 @@ class Loop:
             self.run.drop_beyond(trainer.images_seen, checkpoints=True)
         del self.steps  # its captured graphs write to the optimiser's old tensors
         self.steps = steps_of(trainer, self.dataset)
-        self._tell(
-            Noted(
-                f"{where}: back to {checkpoint.path} with other noise, {tried + 1} of at most {MOST_ROLLBACKS} times "
-                f"({cause})"
-            )
-        )
+        often = f"{tried + 1} of at most {MOST_ROLLBACKS} times"
+        self._tell(Noted(f"{where}: back to {checkpoint.path} with other noise, {often} ({cause})"))
         self._restart_clock()
 
     def _save_sample(self, epoch: float) -> None:

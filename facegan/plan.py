@@ -160,6 +160,7 @@ def plan_resume(
             start_again(run),
         )
     checkpoint = load_checkpoint(found[-1][1]) if found else None
+    start = None if checkpoint else _start_of(run, config)
     if checkpoint and _computed(checkpoint.config) != _computed(config):
         raise FaceganError(
             f"{run.config} is not the configuration that {checkpoint.path} was trained with.",
@@ -190,7 +191,26 @@ def plan_resume(
             f"all of its {total:,} images" if seen == total else f"{seen:,} images, more than the {total:,} asked for"
         )
         raise FaceganError(f"{run.path} is complete: it has seen {much}.", "Ask for more with --epochs or --images.")
-    return _checked(Plan(config, dataset, where, run, checkpoint, notes=tuple(notes), world=world))
+    return _checked(Plan(config, dataset, where, run, checkpoint, start, tuple(notes), world))
+
+
+def _start_of(run: RunDir, config: Config) -> LoadedGenerator | None:
+    """What a run without a checkpoint was started from with `--from`; None where it was from nothing.
+
+    Raises:
+        FaceganError: it is gone, or is another one by now.
+    """
+    provenance = read_provenance(run)
+    if (origin := provenance.get("from")) is None:
+        return None
+    path = Path(str(origin))
+    start = load_generator(path) if path.exists() else None
+    if start and (start.images_seen, start.config.networks) == (provenance.get("from_images_seen"), config.networks):
+        return start
+    raise FaceganError(
+        f"{run.path} was started from {path}, and has no checkpoint of its own yet: that file is gone or has changed.",
+        "Start a new run.",
+    )
 
 
 def _checked(plan: Plan, batch: str = "") -> Plan:

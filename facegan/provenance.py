@@ -7,6 +7,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -21,22 +22,22 @@ from facegan.rundir import RunDir
 from facegan.strictjson import read_json
 from facegan.world import World
 
-_START_ANEW = "facegan train --from {} starts a new run from its weights."
-
 
 def read_provenance(run: RunDir) -> dict[str, Any]:
     """Raises: FaceganError: missing or damaged."""
+    again = f"facegan train --from {quote(str(run.path))} starts a new run from its weights."
     try:
         provenance = read_json(run.provenance)
     except OSError as error:
-        raise FaceganError(
-            f"{run.provenance} cannot be read: {error.strerror}.", _START_ANEW.format(run.path)
-        ) from None
-    for entry, kind in (("dataset", dict), ("resumed", list)):
-        if not isinstance(provenance.get(entry, kind()), kind):
-            raise FaceganError(
-                f"{run.provenance} is damaged: its {entry!r} is not what facegan writes.", _START_ANEW.format(run.path)
-            )
+        raise FaceganError(f"{run.provenance} cannot be read: {error.strerror}.", again) from None
+    dataset, resumed = provenance.get("dataset", {}), provenance.get("resumed", [])
+    sound = {
+        "dataset": isinstance(dataset, dict),
+        "resumed": isinstance(resumed, list) and all(isinstance(part, dict) for part in resumed),
+    }
+    for entry, well in sound.items():
+        if not well:
+            raise FaceganError(f"{run.provenance} is damaged: its {entry!r} is not what facegan writes.", again)
     return provenance
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from facegan.config import Config
 from facegan.errors import FaceganError, UsageError
-from facegan.files import write_atomic
+from facegan.files import is_temporary, write_atomic
 from facegan.strictjson import read_json
 
 RUNS = Path("runs")
@@ -126,7 +126,7 @@ class RunDir:
         except OSError as error:
             raise FaceganError(
                 f"{self.metrics} could not be written: {error.strerror}.",
-                "Check its folder and the room on the disk, then go on with --resume.",
+                f"Check its folder and the room on the disk, then: facegan train --run {quote(str(self.path))}",
             ) from error
 
     def check_there(self) -> None:
@@ -159,7 +159,8 @@ class RunDir:
             checkpoints: also those of such steps, which will not be done again as they were.
         """
         for leftover in [*self.path.glob(".*"), *self.path.glob("*/.*")]:
-            leftover.unlink(missing_ok=True)
+            if is_temporary(leftover):
+                leftover.unlink(missing_ok=True)
         for seen, path in self.checkpoints() if checkpoints else []:
             if seen > images_seen:
                 path.unlink(missing_ok=True)
@@ -198,9 +199,12 @@ def create_run(name: str, root: Path = RUNS) -> RunDir:
             if not any(root.glob(f"{number:05d}-*")):
                 try:
                     path.mkdir()
-                    return RunDir(path)
                 except FileExistsError:
                     pass
+                else:
+                    if path == min(root.glob(f"{number:05d}-*")):
+                        return RunDir(path)
+                    path.rmdir()  # another took the number between the two looks
             number += 1
     except OSError as error:
         raise FaceganError(

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 from facegan.errors import FaceganError
 from facegan.photos import DEFLATED, MAX_FILE_BYTES, STORED, Photo
@@ -82,7 +83,7 @@ def open_source(path: Path) -> Source:
         others = f", only other files ({source.ignored:,})" if source.ignored else ": it is empty"
         hint = "Photos are found by their names: .jpg, .png, .webp and the like, at any depth."
         if source.inner_zips:
-            hint = f"There is a zip in it: facegan preprocess {path / source.inner_zips[0]}"
+            hint = f"There is a zip in it: facegan preprocess {quote(str(path / source.inner_zips[0]))}"
             if source.kind == "zip":
                 hint = f"There is a zip in it, {source.inner_zips[0]}: unpack the outer one first."
         raise FaceganError(f"{path} holds no photos{others}.", hint)
@@ -263,5 +264,5 @@ def _advice(path: Path) -> str:
     if suffix in ARCHIVES:
         return "Unpack it first, and name the folder."
     if suffix in PICTURES:
-        return f"Name the folder that the photos are in: facegan preprocess {path.parent}"
+        return f"Name the folder that the photos are in: facegan preprocess {quote(str(path.parent))}"
     return "Name a folder of photos or a .zip of them."

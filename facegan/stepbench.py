@@ -122,9 +122,13 @@ class StepTask:
     def warm_up(self) -> float:
         n_critic = self.config.training.n_critic
         self._set_process()
+        if self.device.type == "cuda":  # the first of each kind captures a graph, which takes many times longer
+            for _ in range(min(n_critic, 2)):
+                self._timed_step()
+            self._next = 2 * n_critic - 1
         _, both = self._timed_step()
         critic_only = self._timed_step()[1] if n_critic > 1 else 0.0
-        self._next = 2 * n_critic
+        self._next = 3 * n_critic
         cycle = (n_critic - 1) * critic_only + both
         self._cycles = math.ceil(SHORTEST / cycle)
         return cycle * self._cycles

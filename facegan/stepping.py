@@ -5,6 +5,7 @@ Both are functions of (seed, step) alone, so a run stopped anywhere goes on with
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from facegan.dataset import Batches, flip_mask, scaled, to_images
-from facegan.errors import first_line
+from facegan.errors import FaceganError, first_line
 from facegan.noise import StepNoise, draw_noise, draw_noise_on_device, ends_cycle
 from facegan.streams import Stream, rng
 from facegan.trainer import Metrics, Trainer
@@ -136,16 +137,25 @@ class DeviceSteps:
             for tensor, value in zip(_tensors(trainer), before, strict=True):
                 tensor.copy_(value)
         graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self._random)
         try:
+            _register(graph, self._random)
             with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 metrics = self._compute(both)
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:
+        except (RuntimeError, FaceganError) as error:  # the latter where it was in words of several processes
             self.uncaptured = first_line(error)
+            self._random = torch.Generator(trainer.device)  # the old one may still believe that it is being captured
             return
         self._graphs[both] = graph, metrics
+
+
+def _register(graph: torch.cuda.CUDAGraph, random: torch.Generator) -> None:
+    """Tell a graph of a generator that it uses; newer versions of torch find out, and do without."""
+    if register := getattr(graph, "register_generator_state", None):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            register(random)
 
 
 def _tensors(trainer: Trainer) -> list[Tensor]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from facegan.config import Networks
 from facegan.dataset import Pixels, scaled, to_pixels
-from facegan.device import release_memory
+from facegan.device import exact_float32, release_memory
 from facegan.errors import FaceganError, is_out_of_memory
 from facegan.latents import Latents
 
@@ -58,7 +58,8 @@ def _drawn(generator: nn.Module, networks: Networks, latents: Latents) -> Pixels
     low, high = networks.pixel_range
     try:
         z = torch.from_numpy(np.ascontiguousarray(latents)).to(next(generator.parameters()).device)
-        return to_pixels((generator(z) - low) * (2 / (high - low)) - 1)
+        with exact_float32():
+            return to_pixels((generator(z) - low) * (2 / (high - low)) - 1)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -82,5 +83,6 @@ def critic_scores(critic: nn.Module, networks: Networks, faces: Pixels) -> NDArr
     found = []
     for start in range(0, len(faces), step := max(1, _PIXELS_PER_BATCH // networks.size**2)):
         images = scaled(torch.from_numpy(faces[start : start + step]).to(device))
-        found.append(critic((images + 1) * ((high - low) / 2) + low).float().cpu().numpy())
+        with exact_float32():
+            found.append(critic((images + 1) * ((high - low) / 2) + low).float().cpu().numpy())
     return np.concatenate(found)

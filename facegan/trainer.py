@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from facegan import explicit, losses
 from facegan.augment import augment
-from facegan.config import Adam, Config
+from facegan.config import Config
 from facegan.device import autocast, choose_precision, widened
 from facegan.ema import AveragedGenerator
 from facegan.networks import build_critic, build_generator
 from facegan.networks.sync import synchronise_batch_norm
 from facegan.noise import Masks, StepNoise
+from facegan.optimiser import adam, load_optimiser, optimiser_state, set_learning_rate
 from facegan.world import ALONE, World
 
 Metrics = dict[str, Tensor]
@@ -54,8 +55,8 @@ class Trainer:
         self.objective = losses.OBJECTIVES[config.training.objective]
         wanted = config.training.penalty == "auto"
         self.uncovered = explicit.why_not(self.critic) if wanted else "--penalty textbook asks for it"
-        self.generator_optimiser = _adam(self.generator, config.training.generator, device)
-        self.critic_optimiser = _adam(self.critic, config.training.critic, device)
+        self.generator_optimiser = adam(self.generator, config.training.generator, device)
+        self.critic_optimiser = adam(self.critic, config.training.critic, device)
         half_life = config.training.ema_half_life
         self.average = AveragedGenerator(self.generator, half_life) if half_life else None
         for network in (self.generator, self.critic):
@@ -100,8 +101,8 @@ class Trainer:
         if training.decay:
             assert training.images is not None, "the configuration has not met its dataset"
             factor = min(1.0, max(0.0, 1 - self.images_seen / training.images) / training.decay)
-            _set_learning_rate(self.generator_optimiser, training.generator.lr * factor)
-            _set_learning_rate(self.critic_optimiser, training.critic.lr * factor)
+            set_learning_rate(self.generator_optimiser, training.generator.lr * factor)
+            set_learning_rate(self.critic_optimiser, training.critic.lr * factor)
         if self.average and updates_generator:
             batch = training.batch_size
             self.average.aim(self.images_seen + batch, training.n_critic * batch)
@@ -181,13 +182,15 @@ class Trainer:
     def _update_generator(self, noise: StepNoise, reals: Tensor) -> Tensor:
         assert noise.generator_latents is not None
         self.critic.requires_grad_(False)  # its weights' gradients would be computed and thrown away
-        fake_scores = self._score(self._generate(noise.generator_latents, noise, _GENERATOR_FAKES), None)
-        real_scores = self._score(reals, None) if self.objective.relative else fake_scores.detach()
-        loss = self.objective.generator(real_scores, fake_scores)
-        self.generator_optimiser.zero_grad()
-        loss.backward()
+        try:
+            fake_scores = self._score(self._generate(noise.generator_latents, noise, _GENERATOR_FAKES), None)
+            real_scores = self._score(reals, None) if self.objective.relative else fake_scores.detach()
+            loss = self.objective.generator(real_scores, fake_scores)
+            self.generator_optimiser.zero_grad()
+            loss.backward()
+        finally:
+            self.critic.requires_grad_(True)
         self._descend(self.generator_optimiser)
-        self.critic.requires_grad_(True)
         return loss.detach()
 
     def _joint_update(self, reals: Tensor, noise: StepNoise) -> Metrics:
@@ -228,8 +231,8 @@ class Trainer:
             "generator": self.generator.state_dict(),
             "critic": self.critic.state_dict(),
             "averaged_generator": self.average.module.state_dict() if self.average else None,
-            "generator_optimiser": _optimiser_state(self.generator_optimiser),
-            "critic_optimiser": _optimiser_state(self.critic_optimiser),
+            "generator_optimiser": optimiser_state(self.generator_optimiser),
+            "critic_optimiser": optimiser_state(self.critic_optimiser),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -239,8 +242,8 @@ class Trainer:
         self.critic.load_state_dict(state["critic"])
         if self.average:
             self.average.module.load_state_dict(state["averaged_generator"])
-        _load_optimiser(self.generator_optimiser, state["generator_optimiser"])
-        _load_optimiser(self.critic_optimiser, state["critic_optimiser"])
+        load_optimiser(self.generator_optimiser, state["generator_optimiser"])
+        load_optimiser(self.critic_optimiser, state["critic_optimiser"])
 
 
 def _named_tensors(node: object, path: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -255,40 +258,3 @@ def _named_tensors(node: object, path: str = "") -> Iterator[tuple[str, Tensor]]
 _REALS, _CRITIC_FAKES, _GENERATOR_FAKES = range(3)
 """Rows of `StepNoise.augment`."""
 _NO_MASKS: tuple[Masks | None, ...] = (None, None, None)
-
-
-def _adam(network: nn.Module, numbers: Adam, device: torch.device) -> torch.optim.Adam:
-    cuda = device.type == "cuda"  # there the learning rate is read on the device, where a captured step finds it
-    return torch.optim.Adam(
-        network.parameters(),
-        lr=torch.tensor(numbers.lr, device=device) if cuda else numbers.lr,
-        betas=(numbers.beta1, numbers.beta2),
-        eps=numbers.eps,
-        fused=True,
-        capturable=cuda,
-    )
-
-
-def _set_learning_rate(optimiser: torch.optim.Optimizer, value: float) -> None:
-    group = optimiser.param_groups[0]
-    if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(value)
-    else:
-        group["lr"] = value
-
-
-def _optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """As the optimiser gives it, but the same on every device."""
-    state = optimiser.state_dict()
-    groups = [{**group, "lr": float(group["lr"]), "capturable": False} for group in state["param_groups"]]
-    return {**state, "param_groups": groups}
-
-
-def _load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    group = optimiser.param_groups[0]
-    lr, capturable = group["lr"], group["capturable"]
-    optimiser.load_state_dict(state)
-    group = optimiser.param_groups[0]
-    saved = float(group["lr"])
-    group.update(lr=lr, capturable=capturable)
-    _set_learning_rate(optimiser, saved)

@@ -86,10 +86,14 @@ class World:
         Raises:
             FaceganError: a device that several processes cannot share, or more processes than GPUs.
         """
-        if self.alone or device.type == "cpu":
+        if device.type == "cpu":
             return device
         import torch
 
+        if self.alone:
+            if device.type == "cuda" and device.index is not None:
+                torch.cuda.set_device(device)  # what torch makes without naming a device goes there too
+            return device
         if device.type != "cuda":
             raise FaceganError(f"Several processes cannot train on {device.type}.", "Use --device cpu.")
         if device.index is not None:

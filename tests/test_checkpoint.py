@@ -47,6 +47,21 @@ def test_round_trip(tmp_path, preset):
     assert np.array_equal(draw_faces(generator.module, generator.config.networks, z), expected)
 
 
+def test_learning_rates_on_a_device_are_not_rounded_in_a_file(tmp_path):
+    """On a GPU they stand in float32 tensors; a checkpoint has what the configuration leads to, flat and falling."""
+    trainer = Trainer(tiny("dcgan-r3gan"), CPU)
+    for optimiser in (trainer.generator_optimiser, trainer.critic_optimiser):
+        optimiser.param_groups[0]["lr"] = torch.tensor(1e-3)
+    for images_seen, rate in ((0, 1e-3), (36, 1e-3 * (1 - 36 / 48) / 0.4)):
+        trainer.images_seen = images_seen
+        trainer.aim(True)
+        save_checkpoint(tmp_path / "c.pt", trainer.config, {}, trainer.state())
+        state = load_checkpoint(tmp_path / "c.pt").state
+        assert state["critic_optimiser"]["param_groups"][0]["lr"] == pytest.approx(rate, rel=1e-15)
+        trainer.load_state(state)
+        assert trainer.generator_optimiser.param_groups[0]["lr"].item() == pytest.approx(rate, rel=1e-6)
+
+
 def test_a_checkpoint_holds_tensors_and_primitives_only(tmp_path):
     saved(tmp_path / "c.pt")
     content = torch.load(tmp_path / "c.pt", weights_only=True)

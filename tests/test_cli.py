@@ -164,6 +164,8 @@ def test_sample_sheets_and_single_files(ckpt):
     faces = {path.read_bytes() for path in Path("faces").iterdir()}
     assert len(faces) == 7
     code, _, err = cli("sample", ckpt, "--count", "2", "--separate", "--out", "faces", "--overwrite")
+    assert code == 2 and "--overwrite is for a sheet" in err
+    code, _, err = cli("sample", ckpt, "--count", "2", "--separate", "--out", "faces")
     assert code == 1 and "faces exists already" in err
     cli("sample", ckpt, "--count", "7", "--seed", "3", "--separate", "--truncation", "0", "--out", "mean")
     assert len({path.read_bytes() for path in Path("mean").iterdir()}) == 1
@@ -289,6 +291,12 @@ BAD = [
     ("train --data data --images 0", 2, "--images: '0' is too few: it must be at least 1"),
     ("train --name a/b", 2, "'a/b' cannot be part of a folder's name"),
     ("train --batch-size many", 2, "--batch-size: 'many' is neither a whole number nor 'auto'"),
+    ("train --preset keras-faces-64 --batch-size 1", 2, "--batch-size: batch_size must be at least 2"),
+    ("sample ckpt.safetensors --device cpu:", 2, "'cpu:' is not a device"),
+    ("sample ckpt.safetensors --device cuda:x", 2, "'cuda:x' is not a device"),
+    ("sample ckpt.safetensors --separate --overwrite", 2, "--overwrite is for a sheet"),
+    ("evaluate ckpt.safetensors --overwrite", 2, "--overwrite is for the picture of --neighbours"),
+    ("evaluate ckpt.safetensors --out a.png", 2, "--out is for the picture of --neighbours"),
     ("train --batch-size 0", 2, "--batch-size: batch_size must be at least 1"),
     ("train --resume --batch-size auto", 2, "--batch-size auto belongs to a new run"),
     ("train --preset nonsense --data folder", 2, "no preset 'nonsense'"),

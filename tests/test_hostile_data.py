@@ -630,6 +630,12 @@ def test_a_quote_in_an_official_table_stays_in_its_field(tmp_path):
     assert read_attributes(tmp_path / "t.txt").row("a.jpg") == ["1", '"x']
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_a_value_of_several_lines_becomes_one(tmp_path, end):
+    (tmp_path / "t.csv").write_bytes(f'name,note\na.jpg,"one{end}two"\n'.encode())
+    assert read_attributes(tmp_path / "t.csv").row("a.jpg") == ["one two"]
+
+
 def test_hashes_are_of_what_was_written(workdir):
     info = read_dataset_json(write_dataset(workdir / "d", 3))
     assert hashlib.sha256(info.images.read_bytes()[128:]).hexdigest() == info.pixels_sha256

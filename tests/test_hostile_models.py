@@ -218,6 +218,7 @@ RUN_FILES: dict[str, tuple[str, bytes]] = {
         }.items()
     },
     "provenance-of-lists": ("provenance.json", b'{"dataset": [], "resumed": 3}'),
+    "provenance-of-parts-that-are-none": ("provenance.json", b'{"resumed": ["x"]}'),
     "provenance-of-no-dataset": ("provenance.json", b'{"dataset": {"path": "missing", "sha256": 3}}'),
     "config-without-length": (
         "config.json",

@@ -208,6 +208,33 @@ def test_starting_from_weights(workdir):
         plan_new(workdir / "data/d", "human-faces", {}, "cpu", first.generator)
 
 
+def test_a_run_from_weights_that_was_killed_before_its_first_checkpoint_starts_from_them_again(workdir):
+    write_dataset(workdir / "data/d", 10)
+    first, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1}, "cpu"))
+    plan = plan_new(workdir / "data/d", None, {}, "cpu", first.newest_checkpoint())
+    with open_run(plan, None, ["facegan", "train"]) as opened:
+        pass
+    again = plan_resume(opened.run, {}, None).trainer()
+    assert_same(again.critic.state_dict(), plan.trainer().critic.state_dict())
+    assert_same(again.generator.state_dict(), plan.trainer().generator.state_dict())
+    first.newest_checkpoint().unlink()
+    with pytest.raises(FaceganError, match="that file is gone or has changed"):
+        plan_resume(opened.run, {}, None)
+
+
+def test_what_is_not_ours_in_a_run_stays(workdir):
+    """A notebook's hidden folder, say; what a killed process left goes."""
+    write_dataset(workdir / "data/d", 10)
+    run, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1}, "cpu"))
+    (run.path / ".ipynb_checkpoints").mkdir()
+    (run.path / "samples/.ipynb_checkpoints").mkdir()
+    (run.path / ".note").write_text("mine")
+    (run.path / "checkpoints/.000000004-0123abcd.pt").write_bytes(b"cut short")
+    train(plan_resume(run, {"training.epochs": 2, "training.images": None}, None))
+    assert {path.name for path in run.path.glob(".*")} == {".ipynb_checkpoints", ".note"}
+    assert not list((run.path / "checkpoints").glob(".*"))
+
+
 def test_a_preset_for_another_size_says_how_to_preprocess(workdir):
     write_dataset(workdir / "data/d", 4, size=64)
     with pytest.raises(FaceganError, match="is for 32 px") as caught:

@@ -22,6 +22,7 @@ Text = Optional[str]  # noqa: UP045
 
 
 def evaluate(
+    ctx: typer.Context,
     source: options.Source = None,
     data: Annotated[
         options.OptionalPath,
@@ -75,8 +76,9 @@ def evaluate(
     from facegan.datasetdir import find_dataset
     from facegan.outputs import output_path
 
-    if out is not None and not neighbours:
-        raise UsageError("--out names the picture of --neighbours, and there is none without it.", "Leave one out.")
+    if not neighbours:
+        why = "is for the picture of --neighbours, and there is none without it"
+        options.refuse(ctx, "out", "overwrite", without=why, hint="Leave it out, or add --neighbours.")
     if neighbours:
         from facegan.neighbours import MOST_SAMPLES
 

@@ -30,6 +30,8 @@ def sample(
     if separate:
         why = "is for a sheet, and --separate writes files, named by the numbers of their faces"
         options.refuse(ctx, "sort", "number", without=why, hint="Leave one out.")
+        why = "is for a sheet: --separate writes into a new folder"
+        options.refuse(ctx, "overwrite", without=why, hint="Choose a new folder with --out.")
     path = output_folder(out, "sample") if separate else output_path(out, "sample", (".png",), overwrite)
     loaded = options.open_generator(source, device)
     if truncation == 0:

@@ -33,15 +33,14 @@ def unwinding() -> Iterator[None]:
 
     Of several processes each ends as the system ends it: one that waits for another could not raise anything.
     """
-    if "WORLD_SIZE" in os.environ:
+    if os.environ.get("WORLD_SIZE", "1") != "1":
         yield
         return
 
     def stop(signum: int, frame: FrameType | None) -> None:
         raise Stopped(signum)
 
-    caught = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in caught}
+    before = {number: signal.signal(number, stop) for number in _heeded()}
     try:
         yield
     finally:
@@ -64,7 +63,7 @@ def signals(world: World) -> Iterator[Callable[[], int | None]]:
         caught.append(signum)
         console.note("finishing the step, or the evaluation, and saving; once more to stop at once")
 
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, remember) for number in _heeded()}
     after = before if world.alone else dict.fromkeys(before, signal.SIG_IGN)
     try:
         yield lambda: caught[0] if caught else None
@@ -72,3 +71,8 @@ def signals(world: World) -> Iterator[Callable[[], int | None]]:
     finally:
         for number, handler in after.items():
             signal.signal(number, handler)
+
+
+def _heeded() -> list[signal.Signals]:
+    """Those of the two signals that are not ignored."""
+    return [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
