@@ -28,9 +28,7 @@ _BYTES_PER_PIXEL = {".gif": 1, ".webp": 5}
 """Of what is held, as measured: `tests/walk_memory.py`."""
 
 
-def write_animation(
-    frames: Iterable[np.ndarray], path: Path, *, fps: float = 12, loop: bool = True, expected: int = 0
-) -> Path:
+def write_animation(frames: Iterable[np.ndarray], path: Path, *, fps: float = 12, expected: int = 0) -> Path:
     """Write frames (H, W, 3) of uint8 as an animation, whole or not at all. The path's suffix chooses its type.
 
     `.gif`: a frame lasts a whole number of hundredths of a second, at least two (viewers slow down anything faster), so
@@ -38,7 +36,7 @@ def write_animation(
     `.webp`: lossy at high quality, timed in whole milliseconds; a third to a half of the size of a GIF.
     `.mp4`: H.264 in yuv420p, which every player knows, at exactly `fps`; the only one whose memory does not grow with
     the number of frames. Its sides must be even, so an odd one gets its last row or column twice. Needs the extra
-    "video". Players, not the file, decide whether it loops.
+    "video". GIF and WebP repeat for ever; of an MP4 players decide.
 
     In GIF and WebP a frame equal to the one before it may be stored as that one lasting longer.
 
@@ -46,7 +44,6 @@ def write_animation(
         frames: at least one, all of one size; drawn one by one.
         path: ends in .gif, .webp or .mp4; missing folders are made.
         fps: frames a second, above 0.
-        loop: repeat for ever, or play once.
         expected: how many frames will come, if it is known: too many are then refused after the first.
 
     Returns:
@@ -58,7 +55,7 @@ def write_animation(
             What stood at `path` is then untouched.
     """
     path = Path(path)
-    writers: dict[str, Callable[[Iterator[np.ndarray], Path, float, bool], None]]
+    writers: dict[str, Callable[[Iterator[np.ndarray], Path, float], None]]
     writers = {".gif": _write_gif, ".webp": _write_webp, ".mp4": _write_mp4}
     write = writers.get(path.suffix.lower())
     if write is None:
@@ -69,7 +66,7 @@ def write_animation(
         _require_ffmpeg(path)
     with atomic_path(path) as temporary:
         even = _of_one_size(frames, path)
-        write(even if write is _write_mp4 else _in_memory(even, path, expected), temporary, fps, loop)
+        write(even if write is _write_mp4 else _in_memory(even, path, expected), temporary, fps)
     return path
 
 
@@ -144,23 +141,21 @@ def _in_memory(frames: Iterator[np.ndarray], path: Path, expected: int) -> Itera
         yield frame
 
 
-def _write_gif(frames: Iterator[np.ndarray], path: Path, fps: float, loop: bool) -> None:
+def _write_gif(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
     hundredths = max(2, round(100 / fps))
     pictures = (_with_palette(frame) for frame in frames)
-    # Left out, `loop` means once; 0 means for ever.
-    repeat = {"loop": 0} if loop else {}
-    _save_all(pictures, path, format="GIF", duration=10 * hundredths, optimize=False, **repeat)
+    _save_all(pictures, path, format="GIF", duration=10 * hundredths, optimize=False)
 
 
-def _write_webp(frames: Iterator[np.ndarray], path: Path, fps: float, loop: bool) -> None:
+def _write_webp(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
     pictures = (Image.fromarray(frame) for frame in frames)
     duration = max(1, round(1000 / fps))
-    _save_all(pictures, path, format="WEBP", duration=duration, loop=0 if loop else 1, quality=90, method=4)
+    _save_all(pictures, path, format="WEBP", duration=duration, quality=90, method=4)
 
 
 def _save_all(pictures: Iterator[Image.Image], path: Path, **options: Any) -> None:
     first = next(pictures)
-    first.save(path, save_all=True, append_images=pictures, **options)
+    first.save(path, save_all=True, append_images=pictures, loop=0, **options)  # 0 means for ever
 
 
 def _with_palette(frame: np.ndarray) -> Image.Image:
@@ -182,7 +177,7 @@ def _require_ffmpeg(path: Path) -> None:
         ) from error
 
 
-def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float, loop: bool) -> None:
+def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
     import imageio.v2 as imageio
     from imageio_ffmpeg import count_frames_and_secs
 

@@ -37,6 +37,7 @@ class Decoded(NamedTuple):
 
 
 def in_chunks(job: Job, photos: Sequence[Photo]) -> Iterator[tuple[Job, Sequence[Photo]]]:
+    """All photos, a chunk at a time: few enough that what becomes of them is small."""
     length = max(1, min(_CHUNK_PHOTOS, _CHUNK_BYTES // (job.size * job.size * 3)))
     for first in range(0, len(photos), length):
         yield job, photos[first : first + length]

@@ -63,6 +63,7 @@ class DatasetInfo:
 
 
 def to_json(info: DatasetInfo) -> dict[str, Any]:
+    """What stands in dataset.json; `from_json` is the inverse."""
     return {
         "format_version": FORMAT_VERSION,
         "facegan": __version__,
@@ -106,6 +107,7 @@ def from_json(folder: Path, facts: Mapping[str, Any]) -> DatasetInfo:
 
 
 def npy_header(count: int, size: int) -> bytes:
+    """The first HEADER_BYTES of images.npy, version 1.0 of NumPy's format; its one line is filled up with spaces."""
     shape = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({count}, {size}, {size}, 3), }}"
     text = shape.ljust(HEADER_BYTES - 11) + "\n"
     return b"\x93NUMPY\x01\x00" + (HEADER_BYTES - 10).to_bytes(2, "little") + text.encode("ascii")

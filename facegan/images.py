@@ -90,32 +90,27 @@ def columns_for(count: int) -> int:
     return min(range(root, root * 3 // 2 + 1), key=lambda columns: (-count % columns, columns))
 
 
-def sheet(
-    images: np.ndarray, *, numbers: bool | Sequence[int] = False, columns: int | None = None, title: str = ""
-) -> np.ndarray:
+def sheet(images: np.ndarray, *, numbers: bool | Sequence[int] = False) -> np.ndarray:
     """The contact sheet: faces (N, H, W, 3) row by row on white paper, N of at least 1.
 
     Args:
         numbers: write each face's index under it: counted from 0, or these N.
-        columns: faces in a row; near-square when left out, see `columns_for`.
-        title: a line above the faces; the sheet grows as wide as the line needs.
     """
     indices = range(len(images)) if isinstance(numbers, bool) else numbers
     labels = [str(n) for n in indices] if numbers is not False else None
-    return labelled(images, labels, columns or columns_for(len(images)), title=title)
+    return labelled(images, labels, columns_for(len(images)))
 
 
-def strip(images: np.ndarray, factors: Sequence[float], marks: Sequence[bool] | None = None) -> np.ndarray:
+def strip(images: np.ndarray, factors: Sequence[float]) -> np.ndarray:
     """The way from face to face: (N, H, W, 3) in a row, the mixing factor under each ("0.00", "0.11", ...).
 
     A strip of more than `LONGEST_ROW` faces is broken into rows of equal length, but for the last.
 
     Args:
-        factors: N numbers in [0, 1]: how far each face is on its way from one key face to the next.
-        marks: N flags: which are the key faces, whose factors are in dark ink and underlined. When left out, those
-            whose factor is exactly 0 or 1.
+        factors: N numbers in [0, 1]: how far each face is on its way from one key face to the next. Those of the key
+            faces themselves, 0 and 1, are in dark ink and underlined.
     """
-    marks = [factor in (0, 1) for factor in factors] if marks is None else marks
+    marks = [factor in (0, 1) for factor in factors]
     rows = math.ceil(len(images) / LONGEST_ROW)
     return labelled(images, [f"{factor:.2f}" for factor in factors], math.ceil(len(images) / rows), marks=marks)
 
@@ -148,7 +143,7 @@ def labelled(
 
     Args:
         marks: N flags: labels in dark ink and underlined, the others quiet; all plain and dark when left out.
-        title: a line above the faces.
+        title: a line above the faces; the sheet grows as wide as the line needs.
     """
     faces = enlarge(checked(images, 4), reading_factor(images))
     count, height, across, _ = faces.shape

@@ -42,6 +42,7 @@ def read_provenance(run: RunDir) -> dict[str, Any]:
 
 
 def write_provenance(run: RunDir, provenance: Mapping[str, Any]) -> None:
+    """Replace provenance.json; a killed process leaves the old one or the new one."""
     write_atomic(run.provenance, json.dumps(provenance, indent=2) + "\n")
 
 

@@ -84,6 +84,7 @@ def _plain_pillow(paths: Sequence[Path]) -> None:
 
 
 def drawing(device: torch.device) -> RateTask:
+    """Faces drawn per second with the generator in the package."""
     loaded = load_generator(PATH, device)
     dim = loaded.config.networks.latent_dim
 

@@ -98,6 +98,7 @@ class RunDir:
                 path.unlink(missing_ok=True)
 
     def write_config(self, config: Config) -> None:
+        """Write config.json, which makes the folder a run: after everything else that a run must have."""
         write_atomic(self.config, config.to_json() + "\n")
 
     def read_config(self) -> Config:
@@ -173,6 +174,7 @@ def _all_numbers(row: dict[str, Any]) -> bool:
 
 
 def is_run(path: Path) -> bool:
+    """Whether a folder is a run: its config.json makes it one."""
     return path.is_dir() and RunDir(path).config.is_file()
 
 

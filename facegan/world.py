@@ -54,6 +54,7 @@ class World:
 
     @property
     def alone(self) -> bool:
+        """Whether one process trains the run by itself."""
         return self.size == 1
 
     def command(self, words: str) -> str:

@@ -8,7 +8,18 @@ from PIL import Image
 
 from facegan.errors import FaceganError
 from facegan.files import atomic_path, write_atomic
-from facegan.images import EquationTerm, columns_for, enlarge, equation, grid, save_png, sheet, strip, with_caption
+from facegan.images import (
+    EquationTerm,
+    columns_for,
+    enlarge,
+    equation,
+    grid,
+    labelled,
+    save_png,
+    sheet,
+    strip,
+    with_caption,
+)
 from facegan.typesetting import fitted, printable, text_width
 
 
@@ -55,7 +66,7 @@ def test_grid_gaps_and_empty_places_are_white() -> None:
 @pytest.mark.parametrize(("size", "drawn"), [(32, 128), (64, 128), (128, 128), (256, 256)])
 def test_sheet_shows_every_face_whole_and_in_order(size: int, drawn: int, numbers: bool) -> None:
     faces = plain(7, size)
-    boxes = [box(sheet(faces, numbers=numbers, title="seed 0"), face[0, 0]) for face in faces]
+    boxes = [box(sheet(faces, numbers=numbers), face[0, 0]) for face in faces]
     assert {(height, width) for _, _, height, width in boxes} == {(drawn, drawn)}
     assert boxes == sorted(boxes) and len({top for top, *_ in boxes}) == 2
 
@@ -79,8 +90,8 @@ def test_numbers_are_drawn_and_differ() -> None:
 
 def test_title_makes_room_for_itself() -> None:
     face, title = plain(1), "facegan sample · seed 0 · a rather long title"
-    assert sheet(face, title=title).shape[1] > sheet(face).shape[1]
-    assert text_width(title, 15) < sheet(face, title=title).shape[1]
+    assert labelled(face, None, 1, title=title).shape[1] > sheet(face).shape[1]
+    assert text_width(title, 15) < labelled(face, None, 1, title=title).shape[1]
 
 
 def test_enlarge_takes_one_picture_or_many() -> None:
@@ -100,9 +111,9 @@ def test_strip_wraps_in_order(count: int, rows: int) -> None:
 
 def test_strip_underlines_the_key_faces() -> None:
     faces, factors = plain(5), [0.0, 0.5, 0.0, 0.5, 1.0]
-    by_itself = strip(faces, factors)
-    np.testing.assert_array_equal(by_itself, strip(faces, factors, [True, False, True, False, True]))
-    assert (by_itself != strip(faces, factors, [True, False, False, False, True])).any()
+    labels = [f"{factor:.2f}" for factor in factors]
+    np.testing.assert_array_equal(strip(faces, factors), labelled(faces, labels, 5, marks=[True, False] * 2 + [True]))
+    assert (strip(faces, factors) != labelled(faces, labels, 5)).any()
 
 
 def term(sign: str, faces: np.ndarray, mean: np.ndarray | None = None) -> EquationTerm:

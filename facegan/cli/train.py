@@ -173,7 +173,9 @@ def _plan(
         if world.first:
             if not DEMO_PATH.exists():
                 console.note(f"drawing the demo dataset into {DEMO_PATH}")
-            make_demo()
+            with console.progress("faces") as bar:
+                task = bar.add_task("drawing", total=None, rate="")
+                make_demo(progress=lambda done, total: bar.update(task, completed=done, total=total))
         world.barrier()
         path = DEMO_PATH
     elif data is not None:
