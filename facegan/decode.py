@@ -38,8 +38,12 @@ LANCZOS = Image.Resampling.LANCZOS
 _INTEGER_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _NARROW_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr")
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
-_WIDE_FORMATS = ("AVIF", "JPEG2000", "WEBP")
+_WIDE_FORMATS = ("AVIF", "HEIF", "JPEG2000", "WEBP")
 _ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
+
+
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""What stands behind "ftyp" in the photos of telephones, among others: ISO/IEC 23008-12, annex B."""
 
 
 class PhotoError(ValueError):
@@ -78,8 +82,6 @@ def decode_face(data: bytes, size: int, crop: Crop) -> Face:
     except (CropError, PhotoError) as error:
         raise PhotoError(str(error)) from error
     except UnidentifiedImageError as error:
-        if data[4:8] == b"ftyp":
-            raise PhotoError("HEIC, or another format that Pillow does not read: save it as JPEG") from error
         raise PhotoError("not a picture in any format that can be read") from error
     except Image.DecompressionBombError as error:
         raise PhotoError(f"more than {MAX_PIXELS:,} pixels") from error  # Pillow's own limit lies above
@@ -95,8 +97,22 @@ def decode_face(data: bytes, size: int, crop: Crop) -> Face:
         raise PhotoError(f"damaged: {detail or type(error).__name__}") from error
 
 
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        if data[4:8] != b"ftyp" or data[8:12] not in _HEIF_BRANDS:
+            raise
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        raise PhotoError('HEIC: pip install "facegan[heif]", or save it as JPEG') from None
+    register_heif_opener(thumbnails=False)
+    return Image.open(io.BytesIO(data), formats=("HEIF",))
+
+
 def _decode(data: bytes, size: int, crop: Crop) -> Face:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as photo:
+    with _open(data) as photo:
         wide = photo.mode not in _NARROW_MODES or "transparency" in photo.info or photo.format in _WIDE_FORMATS
         most = MAX_WIDE_PIXELS if wide else MAX_PIXELS
         if photo.width * photo.height > most:

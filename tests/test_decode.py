@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from pillow_heif import register_heif_opener
 
 from facegan.crops import Crop, parse_crop
 from facegan.decode import PhotoError, decode_face
 
 RESAMPLE = Image.Resampling.LANCZOS
+register_heif_opener()
 
 
 def gradient(width: int = 178, height: int = 218) -> Image.Image:
@@ -106,6 +109,14 @@ def test_photos_are_turned_upright_before_the_crop(tmp_path: Path, suffix: str) 
     )
 
 
+def test_heic_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gradient().save(tmp_path / "a.heic")
+    assert np.abs(face(tmp_path / "a.heic") - expected(gradient())).mean() < 3
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(PhotoError, match=r'^HEIC: pip install "facegan\[heif\]", or save it as JPEG'):
+        face(tmp_path / "a.heic")
+
+
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
 def test_of_an_animation_the_first_frame(tmp_path: Path, suffix: str) -> None:
     first, later = Image.new("RGB", (16, 16), (0, 0, 255)), Image.new("RGB", (16, 16), (255, 0, 0))
@@ -116,10 +127,10 @@ def test_of_an_animation_the_first_frame(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(45))
 def test_no_bytes_crash_the_decoder(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    suffix = ("jpg", "png", "gif", "webp", "tif", "bmp", "ppm", "tga")[seed % 8]
+    suffix = ("jpg", "png", "gif", "webp", "tif", "bmp", "ppm", "tga", "heic")[seed % 9]
     gradient(40, 40).save(tmp_path / f"a.{suffix}")
     data = bytearray((tmp_path / f"a.{suffix}").read_bytes())
     for at in rng.integers(0, min(len(data), 400), 6):

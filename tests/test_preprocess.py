@@ -69,7 +69,7 @@ def damaged(folder: Path) -> dict[str, str]:
         "empty.jpg": "empty file",
         "half.jpg": "cut short",
         "header.jpg": "cut short",
-        "photo.heic": "HEIC",
+        "photo.heic": "not a picture",
         "text.jpg": "not a picture",
     }
 
