@@ -39,6 +39,7 @@ def test_packing_again_changes_nothing_that_is_drawn(loaded, tmp_path):
     z = latents.draw(0, range(4), 128)
     first = draw_faces(loaded.module, loaded.config.networks, z)
     assert np.array_equal(first, draw_faces(again.module, again.config.networks, z))
+    assert "/" not in again.provenance["dataset"]["path"], "where somebody keeps photos is nobody's business"
 
 
 def test_the_demo_dataset(workdir):

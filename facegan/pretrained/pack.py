@@ -21,7 +21,8 @@ NOTES = {
 }
 
 _PRIVATE = ("system", "device_name", "command")
-"""Facts of the machine it was trained on, which do not belong in a public file; the model card has the command."""
+"""Facts of the machine it was trained on, which do not belong in a public file, nor does the way to its dataset; the
+model card has the command."""
 
 
 def pack(source: Path, path: Path = PATH) -> Path:
@@ -35,6 +36,8 @@ def pack(source: Path, path: Path = PATH) -> Path:
     """
     loaded = load_generator(source)
     provenance = {key: value for key, value in loaded.provenance.items() if key not in (*_PRIVATE, "resumed")}
+    if dataset := provenance.get("dataset"):
+        provenance["dataset"] = {**dataset, "path": Path(dataset["path"]).name}
     count = sum(tensor.numel() for tensor in loaded.module.state_dict().values())
     if 2 * count > MAX_BYTES:
         raise FaceganError(f"{source} has {count:,} numbers: too many for a file of {size(MAX_BYTES)} at 2 bytes each.")
