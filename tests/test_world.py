@@ -126,7 +126,7 @@ def test_a_killed_process_ends_the_other(workdir, killed):
     since = time.monotonic()
     code, said = ended(two[1 - killed])
     ended(two[killed])
-    assert time.monotonic() - since < 10
+    assert time.monotonic() - since < 60, "it noticed, and did not wait for a timeout of minutes"
     assert code == 1
     assert f"error: process {1 - killed} of 2: another process of this run has ended" in said
     assert "Traceback" not in said
