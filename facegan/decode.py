@@ -40,8 +40,6 @@ _NARROW_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr")
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
 _WIDE_FORMATS = ("AVIF", "HEIF", "JPEG2000", "WEBP")
 _ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
-
-
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 """What stands behind "ftyp" in the photos of telephones, among others: ISO/IEC 23008-12, annex B."""
 
@@ -82,6 +80,8 @@ def decode_face(data: bytes, size: int, crop: Crop) -> Face:
     except (CropError, PhotoError) as error:
         raise PhotoError(str(error)) from error
     except UnidentifiedImageError as error:
+        if data[4:8] == b"ftyp":
+            raise PhotoError("HEIC, or another format that Pillow does not read: save it as JPEG") from error
         raise PhotoError("not a picture in any format that can be read") from error
     except Image.DecompressionBombError as error:
         raise PhotoError(f"more than {MAX_PIXELS:,} pixels") from error  # Pillow's own limit lies above

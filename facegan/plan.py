@@ -160,7 +160,6 @@ def plan_resume(
             start_again(run),
         )
     checkpoint = load_checkpoint(found[-1][1]) if found else None
-    start = None if checkpoint else _start_of(run, config)
     if checkpoint and _computed(checkpoint.config) != _computed(config):
         raise FaceganError(
             f"{run.config} is not the configuration that {checkpoint.path} was trained with.",
@@ -169,6 +168,7 @@ def plan_resume(
     was_long = config.training.images
     config = config.override(overrides)
     provenance = read_provenance(run)
+    start = None if checkpoint else _start_of(run, config, provenance)
     facts = provenance.get("dataset", {})
     if not (found_at := dataset_path or Path(str(facts.get("path")))).exists():
         raise FaceganError(f"{found_at}, the dataset of {run.path}, is gone.", "If it has moved, name it with --data.")
@@ -194,13 +194,12 @@ def plan_resume(
     return _checked(Plan(config, dataset, where, run, checkpoint, start, tuple(notes), world))
 
 
-def _start_of(run: RunDir, config: Config) -> LoadedGenerator | None:
+def _start_of(run: RunDir, config: Config, provenance: Mapping[str, Any]) -> LoadedGenerator | None:
     """What a run without a checkpoint was started from with `--from`; None where it was from nothing.
 
     Raises:
         FaceganError: it is gone, or is another one by now.
     """
-    provenance = read_provenance(run)
     if (origin := provenance.get("from")) is None:
         return None
     path = Path(str(origin))

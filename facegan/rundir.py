@@ -204,9 +204,9 @@ def create_run(name: str, root: Path = RUNS) -> RunDir:
                 except FileExistsError:
                     pass
                 else:
-                    if path == min(root.glob(f"{number:05d}-*")):
+                    if list(root.glob(f"{number:05d}-*")) == [path]:
                         return RunDir(path)
-                    path.rmdir()  # another took the number between the two looks
+                    path.rmdir()  # another took the number between the two looks; whoever comes later sees it
             number += 1
     except OSError as error:
         raise FaceganError(

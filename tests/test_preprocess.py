@@ -69,7 +69,7 @@ def damaged(folder: Path) -> dict[str, str]:
         "empty.jpg": "empty file",
         "half.jpg": "cut short",
         "header.jpg": "cut short",
-        "photo.heic": "not a picture",
+        "photo.heic": "HEIC",
         "text.jpg": "not a picture",
     }
 
