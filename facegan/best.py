@@ -26,9 +26,6 @@ class Best:
     Args:
         note: told what each evaluation found, and when the best so far cannot be compared with what is to come.
 
-    Attributes:
-        kept_at: images seen when a checkpoint was last kept here; None before the first.
-
     Raises:
         FaceganError: the extra `metrics` is missing, or there are too few photos.
     """
@@ -51,7 +48,6 @@ class Best:
             "extractor": OFFLINE, "library": self._extractor.library, "samples": count, "photos": photos
         }  # fmt: skip
         self._fd = self._so_far()
-        self.kept_at: int | None = None
 
     def _so_far(self) -> float:
         """The distance of the checkpoint that is there; infinite where it was measured otherwise, or there is none."""
@@ -63,11 +59,11 @@ class Best:
         self._note(f"{self._path} was measured otherwise than now, or is damaged: the next evaluation replaces it")
         return float("inf")
 
-    def consider(self, trainer: Trainer, provenance: dict[str, Any]) -> dict[str, float]:
+    def consider(self, trainer: Trainer, provenance: dict[str, Any]) -> tuple[dict[str, float], bool]:
         """Evaluate the trainer's generator, and keep a checkpoint if it is the best so far.
 
         Returns:
-            `fd` and `kid`, for a row of metrics.
+            `fd` and `kid`, for a row of metrics, and whether a checkpoint was kept.
         """
         samples = sample_features(trainer.sampling_generator, self._networks, self._latents, self._extractor)
         found = scores(samples, self._photos)
@@ -75,13 +71,12 @@ class Best:
         text = f"FD {found.fd:.1f}, KID x1000 {1000 * found.kid:.1f} at {trainer.images_seen:,} images"
         if found.fd >= self._fd:
             self._note(f"{text}; the best FD so far is {self._fd:.1f}")
-            return row
+            return row, False
         noted = {**provenance, "evaluated": {**row, **self._measure}}
         save_checkpoint(self._path, trainer.config, noted, trainer.state())
-        self.kept_at = trainer.images_seen
         self._fd = found.fd
         self._note(f"{text}, the best so far: kept as {self._path}")
-        return row
+        return row, True
 
 
 def evaluated(path: Path) -> dict[str, Any] | None:

@@ -189,8 +189,9 @@ class Loop:
         epoch = round(seen / len(self.dataset), 4)
         row = {"images_seen": seen, "epoch": epoch, **values, "images_per_second": round(rate, 1)}
         if self.best and evaluation_due:
-            row |= self.best.consider(self.trainer, self.provenance)
-            if self.best.kept_at == seen:
+            distances, kept = self.best.consider(self.trainer, self.provenance)
+            row |= distances
+            if kept:
                 self._tell(Wrote(self.run.best))
             self._restart_clock()
         self.run.append_metrics(row)

@@ -124,6 +124,8 @@ def train(
         if verify and world.first:  # the others meet it when they next speak to each other
             options.verify(plan.dataset.info)
             console.note("verified: the dataset's pixels are those that were written")
+        if "evaluate_count" in given and not plan.config.output.evaluate_every:
+            raise UsageError("--evaluate-count is for --evaluate-every, which is off.", "Add --evaluate-every EPOCHS.")
         if plan.config.output.evaluate_every and world.first:
             from facegan.extractors import check_installed
 
