@@ -22,6 +22,7 @@ from facegan.ratebench import PHOTOS, RateTask, decoding, drawing
 from facegan.rounds import Event, Spread, Task, WarmingUp, interleave
 from facegan.stepbench import TEXTBOOK, VARIANTS, PeakTask, StepTask
 from facegan.textbook import needed_flops
+from facegan.world import ALONE
 
 SECTIONS = ("step", "preprocess", "sample")
 DEFAULT_PRESETS = tuple(name for name, config in PRESETS.items() if config.networks.size == 64)
@@ -37,6 +38,7 @@ class StepRow:
         share_of_peak: the operations the preset needs, times its speed, over the convolutions' peak in this precision.
         critic, generator: images per second of each update alone; None where a step is always both.
         inputs: share of the time that went into images and noise, median.
+        uncaptured: why steps that should be CUDA graphs were not; None where they were, or where there are none.
     """
 
     preset: str
@@ -48,6 +50,7 @@ class StepRow:
     critic: Spread | None = None
     generator: Spread | None = None
     inputs: float | None = None
+    uncaptured: str | None = None
     absent: str = ""
 
 
@@ -110,7 +113,7 @@ def bench(
     check(presets, only)
     if batch_size < 2:
         raise UsageError(f"--batch-size {batch_size} is too small: batch norm needs at least 2 images.")
-    where, only = choose_device(device), set(only)
+    where, only = ALONE.take_device(choose_device(device)), set(only)
     on_event(WarmingUp())
     configs = {
         name: PRESETS[name].override({"training.batch_size": batch_size, "training.images": 10**9}) for name in presets
@@ -166,16 +169,16 @@ def _step_rows(
     peak: dict[str, Spread],
     device: torch.device,
 ) -> Iterable[StepRow]:
-    measured = {(task.config.preset, task.variant): task.rounds for task in tasks}
+    measured = {(task.config.preset, task.variant): task for task in tasks}
     for preset in configs:
-        textbook = [each.images_per_second for each in measured[preset, TEXTBOOK]]
+        textbook = [each.images_per_second for each in measured[preset, TEXTBOOK].rounds]
         for variant in VARIANTS:
-            rounds = measured.get((preset, variant))
-            if rounds is None:
+            task = measured.get((preset, variant))
+            if task is None:
                 reason = _absent(variant.precision, device)
                 yield StepRow(preset, variant.name, variant.precision, absent=reason)
                 continue
-            speeds = [each.images_per_second for each in rounds]
+            speeds = [each.images_per_second for each in task.rounds]
             speed = Spread.of(speeds)
             yield StepRow(
                 preset,
@@ -184,9 +187,10 @@ def _step_rows(
                 images_per_second=speed,
                 ratio=_ratio(speeds, textbook),
                 share_of_peak=flops[preset] * speed.median / (peak[variant.precision].median * 1e9),
-                critic=_spread(each.critic for each in rounds),
-                generator=_spread(each.generator for each in rounds),
-                inputs=Spread.of([each.inputs for each in rounds]).median,
+                critic=_spread(each.critic for each in task.rounds),
+                generator=_spread(each.generator for each in task.rounds),
+                inputs=Spread.of([each.inputs for each in task.rounds]).median,
+                uncaptured=task.uncaptured,
             )
 
 

@@ -89,7 +89,7 @@ def parse_crop(text: str) -> Crop:
     if word in PROTOCOLS:
         return Crop("protocol", word)
     hint = f"Choose square, none, PIXELS such as 128, a FRACTION such as 0.7, or one of: {', '.join(PROTOCOLS)}"
-    if word.isascii() and word.isdigit():
+    if word.isascii() and word.isdigit() and len(word) < 16:  # Python reads no number of thousands of digits
         if int(word) < MIN_SIDE:
             raise UsageError(f"--crop {text} would keep {word} pixels a side; the least is {MIN_SIDE}.", hint)
         return Crop("pixels", int(word))

@@ -8,7 +8,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -123,7 +123,8 @@ def release_memory(device: torch.device) -> None:
     """Give memory that no tensor uses any more back to the device or to the system, so that something else fits."""
     gc.collect()
     if device.type == "cuda":
-        torch.cuda.empty_cache()
+        with suppress(RuntimeError):  # torch 2.6 refuses for ever after a capture that failed
+            torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
     if malloc_trim := _of_glibc("malloc_trim"):

@@ -50,7 +50,7 @@ def estimate(plan: Plan) -> Estimate:
     Raises:
         FaceganError: the batch does not fit the memory; it names one that does.
     """
-    with memory_watched(plan.config, plan.device, plan.world, going_on=plan.run is not None):
+    with memory_watched(plan.trial, plan.world, going_on=plan.run is not None):
         return _measured(plan)
 
 

@@ -39,9 +39,10 @@ _ALL = slice(None)
 _SMALL_MAP = 4
 """Maps of up to so many pixels a side leave direct convolutions on a CPU at half of their speed; matrices do not."""
 
+_DROPS = "dropout drops other units in each pass"
 _NOT_COVERED: dict[type[nn.Module], str] = {
     nn.BatchNorm2d: "batch norm makes each score depend on the whole batch",
-    nn.Dropout: "dropout drops other units in each pass",
+    nn.Dropout: _DROPS,
 }
 
 
@@ -57,6 +58,8 @@ def why_not(critic: nn.Module) -> str | None:
     for layer in critic.layers():  # type: ignore[operator]
         if type(layer) in _NOT_COVERED:
             return _NOT_COVERED[type(layer)]
+    if getattr(critic, "mask_shapes", ()):  # of units that its forward drops
+        return _DROPS
     _, body, last = _parts(critic)
     alternating = (
         len(body) % 2 == 0 and all(map(_plain, body[::2])) and all(type(a) is nn.LeakyReLU for a in body[1::2])

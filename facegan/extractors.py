@@ -98,7 +98,6 @@ def open_extractor(name: str, device: torch.device) -> Extractor:
     try:
         with _patient(), contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
             module = create_feature_extractor(name, [layer], cuda=False, verbose=False)
-        return Extractor(name, layer, module.to(device), device)
     except Exception as error:
         if is_out_of_memory(error):
             raise
@@ -110,6 +109,9 @@ def open_extractor(name: str, device: torch.device) -> Extractor:
             if name != OFFLINE
             else 'Install them again: pip install --force-reinstall "facegan[metrics]"',
         ) from None
+    if device.type == "mps":  # torch has no antialiased resizing there
+        device = torch.device("cpu")
+    return Extractor(name, layer, module.to(device), device)
 
 
 @contextlib.contextmanager

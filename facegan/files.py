@@ -37,7 +37,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         assert temporary.exists(), f"nothing was written to the temporary path of {path}"
-        _sync(temporary)
+        sync_file(temporary)
         temporary.replace(path)
     except OSError as error:
         # Only the system's word on this very file: an OSError about something read inside the block passes unchanged,
@@ -78,8 +78,8 @@ def write_atomic(path: Path, content: bytes | str) -> Path:
     return path
 
 
-def _sync(path: Path) -> None:
-    """Bring a file's content to the disk, so that the rename that follows cannot outlive it in a power cut."""
+def sync_file(path: Path) -> None:
+    """Bring a file's content to the disk, so that what is written after it cannot outlive it in a power cut."""
     with path.open("r+b") as file:  # Windows syncs only what is open for writing
         os.fsync(file.fileno())
 

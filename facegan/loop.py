@@ -19,6 +19,7 @@ from facegan.best import Best
 from facegan.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_generator
 from facegan.config import Config
 from facegan.dataset import Dataset
+from facegan.device import release_memory
 from facegan.errors import FaceganError, Interrupted
 from facegan.health import Health
 from facegan.images import grid, save_png
@@ -100,7 +101,7 @@ class Loop:
         self.config, self.world = trainer.config, trainer.world
         self.steps = steps_of(trainer, dataset)
         self.health = Health(run.read_metrics(), trainer.objective.slope)
-        evaluates = self.world.first and self.config.output.evaluate_every
+        evaluates = self.world.first and self.config.output.evaluate_every > 0
         self.best = Best(run, dataset, trainer, lambda text: self._tell(Noted(text))) if evaluates else None
         self._sheet = latents.draw(self.config.seed, range(SHEET), self.config.networks.latent_dim)
         self._clock = self._curves_at = time.perf_counter()
@@ -247,6 +248,7 @@ class Loop:
         if self.world.first:
             self.run.drop_beyond(trainer.images_seen, checkpoints=True)
         del self.steps  # its captured graphs write to the optimiser's old tensors
+        release_memory(trainer.device)  # so that the dataset still fits a GPU
         self.steps = steps_of(trainer, self.dataset)
         often = f"{tried + 1} of at most {MOST_ROLLBACKS} times"
         self._tell(Noted(f"{where}: back to {checkpoint.path} with other noise, {often} ({cause})"))
@@ -263,6 +265,7 @@ class Loop:
 
     def _save(self) -> None:
         output, training, seen = self.config.output, self.config.training, self.trainer.images_seen
+        self.run.sync_metrics()  # a checkpoint on the disk whose rows are not would go on without them
         path = save_checkpoint(self.run.checkpoint(seen), self.config, self.provenance, self.trainer.state())
         self.run.thin_checkpoints(output.keep, output.checkpoint_every * len(self.dataset), training.batch_size)
         self._tell(Wrote(path))

@@ -15,7 +15,8 @@ from types import TracebackType
 from facegan.errors import FaceganError
 from facegan.files import sync_folder
 
-_STEPPED_ASIDE = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.old")
+_ASIDE = ".facegan-old"
+_STEPPED_ASIDE = re.compile(rf"\.(.+)\.[a-z0-9_]{{8}}{re.escape(_ASIDE)}")
 """Name of a folder that is being replaced: its own, and what `tempfile` made of its successor's."""
 
 
@@ -58,19 +59,24 @@ class NewFolder:
             self._temporary = None
 
     def publish(self) -> None:
-        """Sync every file and rename the folder to `out`. All files must be closed: Windows renames no open ones."""
+        """Sync every file and rename the folder to `out`. All files must be closed: Windows renames no open ones.
+
+        Raises:
+            FaceganError: something has come to `out` meanwhile that may not be replaced, or the system refuses.
+        """
         with disk_errors(self.out):
             for file in self.path.iterdir():
                 with file.open("rb+") as handle:  # Windows syncs only what is open for writing
                     os.fsync(handle.fileno())
             sync_folder(self.path)
+            self._check_free()  # again: much may have happened since
             self._rename()
             self._temporary = None
             sync_folder(self.out.parent)
 
     def _rename(self) -> None:
         """An old folder steps aside first: no folder can be renamed onto a full one. See `put_back`."""
-        old = self.path.with_suffix(".old")
+        old = self.path.with_suffix(_ASIDE)
         try:
             if self.out.exists():
                 self.out.replace(old)
@@ -116,7 +122,7 @@ def put_back(parent: Path) -> None:
     with contextlib.suppress(OSError):
         for folder in list(parent.iterdir()):
             match = _STEPPED_ASIDE.fullmatch(folder.name)
-            if match and not (parent / match[1]).exists():
+            if match and folder.is_dir() and not (parent / match[1]).exists():
                 folder.replace(parent / match[1])
 
 

@@ -16,7 +16,7 @@ from facegan.config import Config
 from facegan.dataset import Dataset
 from facegan.device import choose_device, choose_precision, keep_memory, use_tf32
 from facegan.errors import FaceganError, UsageError
-from facegan.fit import fit_batch
+from facegan.fit import Trial, fit_batch
 from facegan.loop import total_images
 from facegan.presets import DEFAULT, ORIGINS, PRESETS
 from facegan.provenance import broken_promises, read_provenance
@@ -50,6 +50,11 @@ class Plan:
     start: LoadedGenerator | None = None
     notes: tuple[str, ...] = ()
     world: World = ALONE
+
+    @property
+    def trial(self) -> Trial:
+        """What to try where memory is short."""
+        return Trial(self.config, self.device, len(self.dataset))
 
     def trainer(self) -> Trainer:
         """Raises: FaceganError: a checkpoint whose tensors do not fit its configuration."""
@@ -124,7 +129,7 @@ def plan_new(
     if auto_batch is None:
         return _checked(plan)
     shared = config.override({"training.batch_size": max(config.training.batch_size // world.size, 1) * world.size})
-    config, note = fit_batch(_checked(replace(plan, config=shared), "auto").config, where, world, auto_batch)
+    config, note = fit_batch(_checked(replace(plan, config=shared), "auto").trial, world, auto_batch)
     return replace(plan, config=config, notes=(*notes, note))
 
 

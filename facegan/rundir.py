@@ -12,7 +12,7 @@ from typing import Any
 
 from facegan.config import Config
 from facegan.errors import FaceganError, UsageError
-from facegan.files import is_temporary, write_atomic
+from facegan.files import is_temporary, sync_file, write_atomic
 from facegan.strictjson import read_json
 
 RUNS = Path("runs")
@@ -92,9 +92,15 @@ class RunDir:
         return found[-1][1]
 
     def thin_checkpoints(self, keep: int, interval: float, batch_size: int) -> None:
-        """Delete all but the newest `keep` and every 10th: those within a batch after a multiple of 10 intervals."""
-        for images_seen, path in self.checkpoints()[:-keep]:
-            if images_seen % (10 * interval) >= batch_size:
+        """Delete all but the newest `keep`, the newest whose turn it was, and every 10th.
+
+        A checkpoint's turn is within a batch after a multiple of the interval; one written at a stop had none, and
+        must not cost the one that a rollback would go back to.
+        """
+        found = self.checkpoints()
+        in_turn = [images_seen for images_seen, _ in found if images_seen % interval < batch_size]
+        for images_seen, path in found[:-keep]:
+            if images_seen % (10 * interval) >= batch_size and images_seen not in in_turn[-1:]:
                 path.unlink(missing_ok=True)
 
     def write_config(self, config: Config) -> None:
@@ -129,6 +135,11 @@ class RunDir:
                 f"{self.metrics} could not be written: {error.strerror}.",
                 f"Check its folder and the room on the disk, then: facegan train --run {quote(str(self.path))}",
             ) from error
+
+    def sync_metrics(self) -> None:
+        """Bring the rows so far to the disk, where a power cut leaves them."""
+        if self.metrics.exists():
+            sync_file(self.metrics)
 
     def check_there(self) -> None:
         """Raises: FaceganError: the folder has vanished: what is written now would be no run."""

@@ -33,16 +33,21 @@ def wait(device: torch.device) -> None:
 
 
 class Stepper(Protocol):
-    """One way to train: the inputs of step number `step`, and the step."""
+    """One way to train: the inputs of step number `step`, and the step; `uncaptured` as `stepping.Steps` has it."""
 
     def inputs(self, step: int) -> tuple[Any, ...]: ...
 
     @property
     def update(self) -> Callable[..., object]: ...
 
+    @property
+    def uncaptured(self) -> str | None: ...
+
 
 class TextbookStepper:
     """The textbook step, with images and noise as a reader would make them."""
+
+    uncaptured: str | None = None
 
     def __init__(self, config: Config, device: torch.device, images: Batches, *, sparing: bool) -> None:
         self._textbook = Textbook(config, device, sparing=sparing)
@@ -64,6 +69,10 @@ class FaceganStepper:
         self._images = images
         self._on_device = DeviceSteps(self._trainer, images) if device.type == "cuda" else None
         self.update: Callable[..., object] = self._on_device.step if self._on_device else self._trainer.step
+
+    @property
+    def uncaptured(self) -> str | None:
+        return self._on_device.uncaptured if self._on_device else None
 
     def inputs(self, step: int) -> tuple[Any, ...]:
         self._trainer.images_seen = step * self._trainer.config.training.batch_size
@@ -118,6 +127,10 @@ class StepTask:
         self._stepper = variant.make(config, device, images)
         self._next = config.training.n_critic - 1  # the warm-up begins at a cycle's last step, which has both updates
         self._cycles = 1
+
+    @property
+    def uncaptured(self) -> str | None:
+        return self._stepper.uncaptured
 
     def warm_up(self) -> float:
         n_critic = self.config.training.n_critic

@@ -136,18 +136,23 @@ class DeviceSteps:
         with torch.no_grad():
             for tensor, value in zip(_tensors(trainer), before, strict=True):
                 tensor.copy_(value)
-        graph = torch.cuda.CUDAGraph()
+        graph, failure = torch.cuda.CUDAGraph(), ""
         try:
             _register(graph, self._random)
-            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-                metrics = self._compute(both)
+            # The outer one restores the current stream where the inner one fails to.
+            with (
+                torch.cuda.stream(stream),
+                torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
+            ):
+                self._graphs[both] = graph, self._compute(both)
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, FaceganError) as error:  # the latter where it was in words of several processes
-            self.uncaptured = first_line(error)
+        except (RuntimeError, FaceganError) as error:
+            failure = first_line(error.__cause__ or error)  # the cause of what is in words of several processes
+        if trainer.world.agree(int(bool(failure))):  # all or none: NCCL knows no half-captured message
+            self.uncaptured = failure or "another process could not record them"
+            self._graphs.clear()
             self._random = torch.Generator(trainer.device)  # the old one may still believe that it is being captured
-            return
-        self._graphs[both] = graph, metrics
 
 
 def _register(graph: torch.cuda.CUDAGraph, random: torch.Generator) -> None:

@@ -7,6 +7,7 @@ A process that is alone never imports `torch.distributed`, and pays nothing: tor
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,9 +44,6 @@ class World:
 
     def __str__(self) -> str:
         return f"process {self.rank} of {self.size}"
-
-    def __deepcopy__(self, memo: object) -> World:
-        return self  # a copied network is still in the same world
 
     @property
     def first(self) -> bool:
@@ -228,6 +226,7 @@ def joined() -> Iterator[World]:
     world = _join(World(_from_environment("RANK"), size, _from_environment("LOCAL_RANK")))
     yield world
     world.barrier()  # process 0 may still be writing
+    gc.collect()  # NCCL waits for the end of captured graphs in which it takes part, and a cycle may hold one
     dist.destroy_process_group()
 
 

@@ -108,6 +108,8 @@ def test_the_offline_extractor_is_its_recipe():
     found = open_extractor(OFFLINE, CPU)
     assert found.width == 1280
     np.testing.assert_allclose(found(pixels), expected, rtol=1e-3, atol=1e-4)
+    apple = open_extractor(OFFLINE, torch.device("mps"))  # on the CPU: torch has no antialiased resizing there
+    np.testing.assert_array_equal(apple(pixels), found(pixels))
 
 
 # What is kept beside the dataset.

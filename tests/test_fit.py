@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from facegan.networks import build_generator
 from facegan.networks.dcgan import Generator
 from facegan.plan import plan_new
 from facegan.presets import PRESETS
+from facegan.stepping import steps_of
 from facegan.synthesis import batches, draw_faces
 from facegan.trainer import Trainer
 from facegan.world import World
@@ -53,10 +54,10 @@ def memory_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
                 raise type(error)(*error.args)  # a new one each time: they hold on to the tensors of their frames
             return forward(self, z)
 
-        def here(work: object, trial: tuple) -> bool:
+        def here(work: object, trial: fit.Trial) -> bool:
             """A trial in this process, where the generator is one that refuses."""
             assert not [thing for thing in gc.get_objects() if type(thing) is Trainer], "what failed is still there"
-            trials.append(trial[0].training.batch_size)
+            trials.append(trial.batch)
             return fit.try_cycle(trial)
 
         monkeypatch.setattr(Generator, "forward", refusing)
@@ -71,23 +72,23 @@ def dataset(workdir: Path) -> Path:
     return write_dataset(workdir / "data/d", 64)
 
 
-def with_batch(batch: int):
-    return tiny("dcgan").override({"training.batch_size": batch})
+def with_batch(batch: int) -> fit.Trial:
+    return fit.Trial(tiny("dcgan").override({"training.batch_size": batch}), CPU, images=64)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=str)
 def test_the_largest_half_that_fits(memory_for, error):
     trials = memory_for(11, error)
-    assert fit.fits(with_batch(11), CPU)
-    assert not fit.fits(with_batch(12), CPU)
+    assert fit.fits(with_batch(11))
+    assert not fit.fits(with_batch(12))
     trials.clear()
-    assert fit.largest_batch(with_batch(64), CPU) == 8
+    assert fit.largest_batch(with_batch(64)) == 8
     assert trials == [32, 16, 8]
 
 
 def test_not_even_two(memory_for):
     trials = memory_for(1)
-    assert fit.largest_batch(with_batch(9), CPU) is None
+    assert fit.largest_batch(with_batch(9)) is None
     assert trials == [4, 2]
 
 
@@ -95,8 +96,17 @@ def test_not_even_two(memory_for):
 def test_other_errors_go_through(memory_for, error):
     memory_for(1, error)
     with pytest.raises(type(error), match=str(error)):
-        fit.fits(with_batch(4), CPU)
+        fit.fits(with_batch(4))
     assert not is_out_of_memory(error)
+
+
+def test_a_trial_has_as_many_images_as_the_dataset(monkeypatch):
+    """On a GPU they lie beside the networks."""
+    seen = []
+    monkeypatch.setattr(fit, "steps_of", lambda trainer, images: seen.append(images) or steps_of(trainer, images))
+    assert fit.try_cycle(replace(with_batch(4), images=1_000_000))
+    (images,) = seen
+    assert images.images.nbytes == len(images) * 3 * 32 * 32 == 1_000_000 * 3 * 32 * 32
 
 
 def crash(trial: object) -> None:
@@ -104,9 +114,9 @@ def crash(trial: object) -> None:
 
 
 def test_a_trial_has_a_process_of_its_own(monkeypatch):
-    assert fit.fits(with_batch(4), CPU)
+    assert fit.fits(with_batch(4))
     monkeypatch.setattr(fit, "try_cycle_and_die_first", crash)
-    assert not fit.fits(with_batch(4), CPU)
+    assert not fit.fits(with_batch(4))
 
 
 def test_training_names_a_batch_that_fits(dataset, memory_for):

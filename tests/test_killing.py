@@ -1,5 +1,6 @@
 """A few kills in the suite, many on request: python -m pytest -m slow tests/test_killing.py"""
 
+import os
 import signal
 import sys
 import time
@@ -10,7 +11,9 @@ from killing import kill_preprocessing, kill_training
 from test_world import RUN, TRAIN, ended, posix, start, wait_for_rows
 
 from facegan.checkpoint import load_checkpoint
+from facegan.cli import signals
 from facegan.rundir import RunDir
+from facegan.world import ALONE
 
 
 def test_training_killed_and_resumed_equals_training_in_peace(tmp_path):
@@ -21,11 +24,31 @@ def test_a_dataset_is_whole_or_absent_whenever_the_process_dies(tmp_path):
     kill_preprocessing(tmp_path, kills=4, seed=1)
 
 
+HASTY = """
+from facegan.cli import app, signals
+signals._SAME = 0.001  # seconds; steps as small as these are saved before a second has passed
+app.main()
+"""
+
+
+@posix
+def test_a_signal_that_comes_twice_at_once_is_one(capsys):
+    """As `timeout` sends it, to the process and to its group."""
+    with signals.signals(ALONE) as stopped:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stopped() == signal.SIGTERM
+        time.sleep(1.1)
+        with pytest.raises(signals.Stopped):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert capsys.readouterr().err.count("once more to stop at once") == 1
+
+
 @posix
 def test_a_second_ctrl_c_stops_at_once_without_harm(workdir):
     write_dataset(workdir / "data/d", 10)
     words = [*TRAIN, "--images", "100k", "--sample-every", "1000", "--checkpoint-every", "0.4"]
-    process = start([sys.executable, "-m", "facegan", *words])
+    process = start([sys.executable, "-c", HASTY, *words])
     wait_for_rows([process], beyond=8)  # a checkpoint is there
     process.send_signal(signal.SIGINT)
     time.sleep(0.003)

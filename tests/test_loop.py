@@ -118,6 +118,15 @@ def test_every_tenth_checkpoint_stays(workdir):
     assert [seen for seen, _ in run.checkpoints()] == [1000, 2000, 2300, 2400, 2500]
 
 
+def test_a_stop_does_not_cost_the_checkpoint_to_go_back_to(workdir):
+    run = create_run("x")
+    (run.path / "checkpoints").mkdir()
+    for seen in (100, 200, 248, 252):  # the last two were written at stops
+        run.checkpoint(seen).touch()
+    run.thin_checkpoints(keep=1, interval=100, batch_size=4)
+    assert [seen for seen, _ in run.checkpoints()] == [200, 252]
+
+
 def test_a_run_killed_before_its_first_checkpoint_starts_again(workdir):
     write_dataset(workdir / "data/d", 10)
     asked = {"training.images": 8, "training.epochs": None, **OUTPUT}

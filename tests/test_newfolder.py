@@ -11,6 +11,8 @@ from conftest import cli, write_dataset
 from PIL import Image
 
 from facegan.datasetdir import find_dataset, read_dataset_json, verify_pixels
+from facegan.errors import FaceganError
+from facegan.newfolder import NewFolder
 
 DIES_AFTER_RENAME = """
 import os, sys
@@ -47,7 +49,7 @@ def dies(renames: int) -> None:
     code = DIES_AFTER_RENAME.format(renames=renames)
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 9
     assert Path("data/d").exists() == (renames == 2)
-    assert len(list(Path("data").glob(".d.*.old"))) == 1
+    assert len(list(Path("data").glob(".d.*.facegan-old"))) == 1
 
 
 def test_killed_between_the_renames(place):
@@ -56,7 +58,7 @@ def test_killed_between_the_renames(place):
     found = find_dataset()
     assert (found.path, found.pixels_sha256) == (Path("data/d"), before)
     verify_pixels(found)
-    assert not list((place / "data").glob(".*.old"))
+    assert not list((place / "data").glob(".*.facegan-old"))
 
 
 @pytest.mark.parametrize("command", READERS)
@@ -68,7 +70,7 @@ def test_every_command_that_looks_for_it_finds_it(place, command):
     else:
         assert code == 0, err
     assert read_dataset_json(Path("data/d")).count == (1 if "--overwrite" in command else 6)
-    assert not list(Path("data").glob(".*.old"))
+    assert not list(Path("data").glob(".*.facegan-old"))
 
 
 def test_killed_after_both(place):
@@ -79,7 +81,22 @@ def test_killed_after_both(place):
 
 
 def test_what_nobody_stepped_aside_from_is_left_alone(place):
-    for name in (".d.old", ".e.x.old", "e.abcdefgh.old", ".d.abcdefgh.old"):
+    for name in (".e.facegan-old", ".e.x.facegan-old", "e.abcdefgh.facegan-old", ".d.abcdefgh.facegan-old"):
         (place / "data" / name).mkdir()
+    for name in (".bashrc.20240101.old", ".e.abcdefgh.facegan-old"):  # a backup of the user's, and a file
+        (place / "data" / name).touch()
     assert find_dataset().count == 6
-    assert len(list(Path("data").iterdir())) == 5
+    assert len(list(Path("data").iterdir())) == 7
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_has_come_meanwhile_is_not_replaced(workdir, overwrite):
+    """A second process has finished first, or the user has put a file of theirs into the folder."""
+    out = workdir / "d"
+    with pytest.raises(FaceganError, match="exists"), NewFolder(out, overwrite=overwrite, known=["a"]) as folder:
+        (folder.path / "a").write_text("mine")
+        out.mkdir()
+        (out / ("theirs" if overwrite else "a")).write_text("theirs")
+        folder.publish()
+    assert [file.read_text() for file in out.iterdir()] == ["theirs"]
+    assert list(workdir.iterdir()) == [out]

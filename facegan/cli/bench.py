@@ -94,6 +94,8 @@ def _print(report: Report) -> None:
         console.columns("Training", _STEP_HEADS, map(_step_cells, report.steps))
         for precision, reason in {row.precision: row.absent for row in report.steps if row.absent}.items():
             console.say(f"{precision}: {reason}")
+        for reason in dict.fromkeys(row.uncaptured for row in report.steps if row.uncaptured):
+            console.say(f"facegan's steps ran one by one, not as CUDA graphs, which is slower: {reason}")
         peaks = ", ".join(f"{name} {peak.median:,.0f} GFLOP/s" for name, peak in report.peak_gflops.items())
         console.say(f"peak of the convolutions: {peaks}")
     alone = [row for row in report.steps if row.critic]

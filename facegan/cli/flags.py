@@ -65,9 +65,13 @@ def to_overrides(given: dict[str, Any]) -> dict[str, Any]:
     return overrides
 
 
+_DIGITS = 15
+"""More than any count has; Python reads no number of thousands of them."""
+
+
 def _whole(text: str) -> int:
-    if not text.isdecimal():
-        raise UsageError(f"{text!r} is neither a whole number nor {AUTO!r}.", "Write it as 64.")
+    if not text.isdecimal() or len(text) > _DIGITS:
+        raise UsageError(f"{text[:80]!r} is neither a whole number nor {AUTO!r}.", "Write it as 64.")
     return int(text)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -25,6 +26,11 @@ class Stopped(BaseException):
 
     def __str__(self) -> str:
         return "by Ctrl-C" if self.signum == signal.SIGINT else f"by {signal.Signals(self.signum).name}"
+
+
+_SAME = 1.0
+"""Seconds within which a second signal is the first one again: `timeout` sends it to a process and to its group, and
+torchrun hands on what the system has sent to all."""
 
 
 @contextmanager
@@ -56,10 +62,14 @@ def signals(world: World) -> Iterator[Callable[[], int | None]]:
     has gone, torchrun sends one to the others.
     """
     caught: list[int] = []
+    at: list[float] = []
 
     def remember(signum: int, frame: FrameType | None) -> None:
-        if caught:
+        at.append(time.monotonic())
+        if caught and at[-1] > at[0] + _SAME:
             raise Stopped(signum)
+        if caught:
+            return
         caught.append(signum)
         console.note("finishing the step, or the evaluation, and saving; once more to stop at once")
 

@@ -225,7 +225,7 @@ def _train_in(opened: OpenRun, plan: Plan) -> None:
         console.note(f"{plan.world.size} processes, which share each batch: {share} images for each of them")
     console.say(f"run: {directory.path}")
     written: dict[Path, None] = {}
-    watched = memory_watched(plan.config, plan.device, plan.world, going_on=plan.run is not None, told=console.note)
+    watched = memory_watched(plan.trial, plan.world, going_on=plan.run is not None, told=console.note)
     with watched, signals(plan.world) as stopped, _Display(plan) as display:
         sinks: list[Callable[[Event], None]] = [display.show]
         if plan.config.output.tensorboard and plan.world.first:
