@@ -21,7 +21,7 @@ from facegan.workers import WorkerEnded, apart
 from facegan.world import ALONE, World
 
 SMALLEST = 2
-"""Images that batch norm needs, which every generator has."""
+"""Images of the smallest batch that is offered: with one alone, batch norm compares a face with nothing but itself."""
 
 _SMALLER = "A smaller batch changes the training: its gradients are noisier, and an epoch has more steps."
 
