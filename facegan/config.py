@@ -19,6 +19,7 @@ SIZES = (32, 64, 128, 256)
 """Image sizes (pixels on a side) that a network can be built for."""
 
 _BEFORE: dict[str, dict[str, Any]] = {
+    "dcgan": {"self_modulation": False},
     "training": {"penalty": "textbook", "on_nan": "stop", "objective": "wgan-gp", "augment": 0},
     "output": {"evaluate_every": 0, "evaluate_count": 1000},
 }
@@ -70,6 +71,7 @@ class DcganNetworks(Checked):
     critic_width: int = in_range(1, 1024)
     max_width: int = in_range(1, 2048)
     slope: float = in_range(0, 1)
+    self_modulation: bool = one_of(True, False)
 
 
 Networks = KerasNetworks | DcganNetworks
@@ -169,6 +171,7 @@ class Config(Checked):
                 f"{where}: unknown network family {shown(family)}, perhaps of a newer facegan.",
                 f"Known: {', '.join(NETWORKS)}.",
             )
+        networks = {**_BEFORE.get(family, {}), **networks}
         training = dict(_mapping(data.get("training"), f"{where}: training"))
         training = {**_BEFORE["training"], **training}
         if training.get("epochs", 0) is training.get("images", 0) is None:

@@ -142,6 +142,9 @@ def evaluate(
             f"Too few pictures to compare: {min(count, photos)}; {FEWEST} are the fewest, thousands are usual.",
             "Give a larger --count, and --photos as large, of a larger dataset.",
         )
+    origin, crop = loaded.provenance.get("dataset"), dict(dataset.info.crop)
+    if isinstance(origin, dict) and origin.get("crop", crop) != crop:
+        note("the generator learnt from photos that were cropped otherwise than these, which is in the figures too")
     reals = photo_features(dataset, extractor, photos, partial(on_progress, "photos"), note)
     fakes = sample_features(
         loaded.module,

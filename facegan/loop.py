@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from shlex import quote
 from typing import Any
 
@@ -21,6 +19,7 @@ from facegan.config import Config
 from facegan.dataset import Dataset
 from facegan.device import release_memory
 from facegan.errors import FaceganError, Interrupted
+from facegan.events import Event, Logged, Noted, Stepped, Wrote
 from facegan.health import Health
 from facegan.images import grid, save_png
 from facegan.plots import plot_curves
@@ -36,37 +35,6 @@ PROGRESS_FPS = 8
 MOST_ROLLBACKS = 3
 """In a row, from one checkpoint."""
 _CURVES_EVERY_SECONDS = 60
-
-
-@dataclass(frozen=True)
-class Stepped:
-    """A step was done; numbers are still on the device."""
-
-    images_seen: int
-
-
-@dataclass(frozen=True)
-class Logged:
-    """A row went to metrics.jsonl."""
-
-    row: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Wrote:
-    """A file was written or replaced."""
-
-    path: Path
-
-
-@dataclass(frozen=True)
-class Noted:
-    """Something that the user should know, once."""
-
-    text: str
-
-
-Event = Stepped | Logged | Wrote | Noted
 
 
 def total_images(config: Config) -> int:

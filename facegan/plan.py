@@ -110,8 +110,7 @@ def plan_new(
     config = _fit(config, dataset)
     if source and source.config.networks != config.networks:
         raise FaceganError(
-            f"--from {start}: its networks ({_networks_in_words(source.config)}) are not those of this run "
-            f"({_networks_in_words(config)}).",
+            f"--from {start}: its networks are not those of this run: {_difference(source.config, config)}.",
             "Leave out --preset and network options, and use a dataset of the same size.",
         )
     notes = []
@@ -259,6 +258,8 @@ def _computed(config: Config) -> dict[str, Any]:
     return {**facts, "training": training, "output": None}
 
 
-def _networks_in_words(config: Config) -> str:
-    facts = config.to_dict()["networks"]
-    return ", ".join(f"{key} {facts[key]}" for key in ("family", "size", "width", "latent_dim") if key in facts)
+def _difference(theirs: Config, ours: Config) -> str:
+    """What differs between networks, in words; where the family does, only that."""
+    one, other = theirs.to_dict()["networks"], ours.to_dict()["networks"]
+    keys = ["family"] if one["family"] != other["family"] else [key for key in one if one[key] != other[key]]
+    return ", ".join(f"{key} {one[key]}, not {other[key]}" for key in keys)

@@ -35,7 +35,9 @@ _KERAS_FACES_TRAINING = Training(
     on_nan="stop",
 )
 
-_DCGAN = DcganNetworks(size=64, latent_dim=128, width=32, critic_width=24, max_width=512, slope=0.2)
+_DCGAN = DcganNetworks(
+    size=64, latent_dim=128, width=32, critic_width=24, max_width=512, slope=0.2, self_modulation=False
+)
 _DCGAN_TRAINING = Training(
     epochs=100,
     images=None,
@@ -61,7 +63,7 @@ PRESETS: dict[str, Config] = {
         Config(
             preset="dcgan-r3gan",
             seed=0,
-            networks=_DCGAN,
+            networks=replace(_DCGAN, self_modulation=True),
             training=replace(_DCGAN_TRAINING, objective="r3gan", penalty_weight=0.3),
             output=_OUTPUT,
         ),
@@ -151,7 +153,7 @@ class Origin:
 
 ORIGINS: dict[str, Origin] = {
     "dcgan-r3gan": Origin("square", "facegan's default: any size from 32 to 256, relativistic loss with R1 and R2"),
-    "dcgan": Origin("square", "the same networks under WGAN-GP"),
+    "dcgan": Origin("square", "WGAN-GP with the default's networks, but plain: the latent acts at the 4x4 map alone"),
     "human-faces": Origin("human-faces", "the TensorFlow 2 WGAN-GP: 64 px, batch norm and dropout in the critic"),
     "keras-faces-64": Origin("none", "the Keras notebook at 64 px: five critic steps"),
     "keras-faces-128": Origin("none", "the Keras notebook at 128 px: five critic steps"),

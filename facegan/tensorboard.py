@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from facegan.errors import FaceganError
-from facegan.loop import Event, Logged, Stepped, Wrote
+from facegan.events import Event, Logged, Stepped, Wrote
 
 
 def open_log(folder: Path, images_seen: int) -> Callable[[Event], None]:

@@ -25,9 +25,10 @@ from facegan.dataset import Dataset
 from facegan.datasetdir import DatasetWriter
 from facegan.demo import make_demo
 from facegan.errors import FaceganError
+from facegan.events import Event, Logged, Noted, Wrote
 from facegan.health import FLAT, STEEP, spread
 from facegan.launch import open_run
-from facegan.loop import Event, Logged, Loop, Noted, Wrote
+from facegan.loop import Loop
 from facegan.plan import plan_new
 from facegan.presets import PRESETS
 from facegan.synthesis import draw_faces

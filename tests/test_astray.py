@@ -12,8 +12,9 @@ from test_trainer import assert_same
 
 from facegan.checkpoint import load_checkpoint
 from facegan.errors import FaceganError
+from facegan.events import Noted
 from facegan.launch import open_run
-from facegan.loop import MOST_ROLLBACKS, Loop, Noted
+from facegan.loop import MOST_ROLLBACKS, Loop
 from facegan.plan import plan_new, plan_resume
 from facegan.trainer import Trainer
 

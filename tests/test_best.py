@@ -13,7 +13,7 @@ from facegan.best import evaluated
 from facegan.checkpoint import load_checkpoint
 from facegan.errors import FaceganError
 from facegan.evaluate import Scores
-from facegan.loop import Noted, Wrote
+from facegan.events import Noted, Wrote
 from facegan.plan import plan_new, plan_resume
 
 ASKED = {
@@ -56,7 +56,7 @@ def test_the_best_is_kept_whatever_is_thinned_and_known_to_a_run_that_goes_on(wo
     distances += [50.0, 20.0, 30.0]
     asked = {**ASKED, "output.keep": 1}
     run, events = train(plan_new(workdir / "data/d", "dcgan", asked, "cpu"), stop_after=9)
-    assert [seen for seen, _ in run.checkpoints()] == [36]
+    assert [seen for seen, _ in run.checkpoints()] == [32, 36]  # the newest whose turn it was, and the stop's
     assert load_checkpoint(run.best).images_seen == 20
     said = [event.text for event in events if isinstance(event, Noted)]
     assert any("FD 20.0, KID x1000 10.0 at 20 images, the best so far" in text for text in said)

@@ -229,6 +229,14 @@ def test_json_is_the_same_as_by_function(loaded, dataset, extractor):
     assert other.scores.fd != report.scores.fd
 
 
+def test_another_crop_is_said(loaded, dataset, extractor):
+    said: list[str] = []
+    for crop, notes in ((dict(dataset.info.crop), 0), ({"name": "human-faces"}, 1)):
+        loaded.provenance["dataset"] = {"crop": crop}
+        evaluate.evaluate(loaded, dataset, extractor, note=said.append)
+        assert sum("cropped otherwise" in text for text in said) == notes
+
+
 def test_photos_of_the_training_are_recognised(loaded, dataset):
     assert not evaluate.trained_on(loaded, dataset.info)
     loaded.provenance["dataset"] = {"sha256": dataset.info.pixels_sha256}

@@ -14,8 +14,9 @@ from facegan.checkpoint import load_checkpoint, load_generator
 from facegan.dataset import Dataset, flip_mask, to_images, to_pixels
 from facegan.describe import describe
 from facegan.errors import FaceganError, Interrupted
+from facegan.events import Logged
 from facegan.launch import open_run
-from facegan.loop import Logged, Loop
+from facegan.loop import Loop
 from facegan.plan import plan_new, plan_resume
 from facegan.presets import PRESETS
 from facegan.rundir import RunDir, create_run, newest_checkpoint
@@ -213,8 +214,8 @@ def test_starting_from_weights(workdir):
     assert from_checkpoint.images_seen == 0
     plan = plan_new(workdir / "data/d", None, {}, "cpu", first.generator)
     assert any("no critic" in note for note in plan.notes)
-    with pytest.raises(FaceganError, match="its networks"):
-        plan_new(workdir / "data/d", "human-faces", {}, "cpu", first.generator)
+    with pytest.raises(FaceganError, match="its networks are not those of this run: width 4, not 6"):
+        plan_new(workdir / "data/d", None, {"networks.width": 6}, "cpu", first.generator)
 
 
 def test_a_run_from_weights_that_was_killed_before_its_first_checkpoint_starts_from_them_again(workdir):

@@ -9,7 +9,7 @@ from facegan.config import SIZES
 from facegan.networks import build_critic, build_generator, count_parameters
 from facegan.networks.keras import DoublingConv2d, HalvingConv2d
 from facegan.networks.subpixel import transposed_convolution
-from facegan.presets import PRESETS
+from facegan.presets import DEFAULT, PRESETS
 
 PARAMETERS = {
     ("human-faces", 64): (1_614_851, 4_359_425),
@@ -19,6 +19,10 @@ PARAMETERS = {
     ("dcgan", 64): (922_467, 391_657),
     ("dcgan", 128): (2_627_427, 1_574_761),
     ("dcgan", 256): (4_987_747, 4_723_049),
+    ("dcgan-r3gan", 32): (397_667, 95_017),
+    ("dcgan-r3gan", 64): (988_003, 391_657),
+    ("dcgan-r3gan", 128): (2_758_499, 1_574_761),
+    ("dcgan-r3gan", 256): (5_249_891, 4_723_049),
 }
 
 
@@ -41,9 +45,36 @@ def test_shapes_and_range(preset):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_every_size_of_the_default(size):
-    config = PRESETS["dcgan"].override({"networks.size": size, "networks.width": 2})
+    config = PRESETS[DEFAULT].override({"networks.size": size, "networks.width": 2})
     assert build_generator(config)(torch.randn(2, 128)).shape == (2, 3, size, size)
     assert build_critic(config)(torch.randn(2, 3, size, size)).shape == (2,)
+
+
+def test_the_latent_scales_and_shifts_each_octave():
+    """Octave by octave as the formula has it; and with all modulations at zero it is the generator without them."""
+    config = tiny("dcgan-r3gan")
+    generator = build_generator(config).double()
+    plain = build_generator(config.override({"networks.self_modulation": False})).double()
+    weights = generator.state_dict()
+    plain.load_state_dict({name: value for name, value in weights.items() if not name.startswith("modulations")})
+    z = torch.randn(5, 8, dtype=torch.float64)
+
+    x = (z @ weights["project.weight"].T).unflatten(1, generator.base)
+    x = F.batch_norm(x, None, None, weights["stages.0.weight"], weights["stages.0.bias"], training=True).relu()
+    for octave in range(3):
+        layer = f"stages.{2 + 4 * octave}"
+        norm = f"stages.{4 + 4 * octave}"
+        x = F.interpolate(F.conv2d(x, weights[f"{layer}.weight"], padding=1), scale_factor=2, mode="bilinear")
+        x = F.batch_norm(x, None, None, weights[f"{norm}.weight"], weights[f"{norm}.bias"], training=True)
+        a, b = (z @ weights[f"modulations.{octave}.weight"].T).chunk(2, dim=1)
+        x = (x * (1 + a[:, :, None, None]) + b[:, :, None, None]).relu()
+    x = F.conv2d(x, weights["to_rgb.weight"], weights["to_rgb.bias"], padding=1).tanh()
+    assert_close(generator(z), x)
+    assert (plain(z) - x).abs().max() > 1e-3
+
+    for modulation in generator.modulations:
+        torch.nn.init.zeros_(modulation.weight)
+    assert torch.equal(generator(z), plain(z))
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name != "human-faces"])

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 PACKAGE = Path(__file__).parent.parent / "facegan"
 
@@ -146,7 +147,12 @@ for words in sys.stdin.read().splitlines():
 
 def test_commands_need_no_network(workdir):
     """Python reports every socket before it is made; here that ends the command."""
-    words = "sample --count 1\ninfo\ninterpolate --steps 2\narithmetic --plus 1\n"
+    (workdir / "photos").mkdir()
+    Image.new("RGB", (40, 40), "red").save(workdir / "photos/a.png")
+    words = (
+        "sample --count 1\ninfo\ninterpolate --steps 2\narithmetic --plus 1\ngif --faces 1 --stops 2 --steps 1\n"
+        "preprocess photos --size 32 --workers 1\ntrain --images 2 --batch-size 2 --width 4 --critic-width 4\n"
+    )
     command = [sys.executable, "-c", OFFLINE]
     done = subprocess.run(command, input=words, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr

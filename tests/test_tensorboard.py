@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from facegan.loop import Logged, Stepped, Wrote
+from facegan.events import Logged, Stepped, Wrote
 from facegan.tensorboard import open_log
 
 

@@ -7,6 +7,7 @@ from conftest import tiny
 from torch.testing import assert_close
 
 from facegan.augment import augment
+from facegan.config import Adam
 from facegan.ema import AveragedGenerator
 from facegan.noise import StepNoise, draw_noise, ends_cycle
 from facegan.presets import PRESETS
@@ -152,6 +153,11 @@ def test_presets_mean_what_they_say():
     human = PRESETS["human-faces"].training
     assert (human.n_critic, human.batch_size, human.epochs, human.update) == (1, 64, 100, "joint")
     assert (human.critic.lr, human.critic.beta1, human.critic.beta2) == (2e-4, 0.5, 0.9)
+    ours, classic = PRESETS["dcgan-r3gan"].training, PRESETS["dcgan"].training
+    assert (ours.objective, ours.penalty_weight, ours.update, ours.n_critic) == ("r3gan", 0.3, "alternating", 1)
+    assert (ours.batch_size, ours.ema_half_life, ours.decay, ours.flip, ours.epochs) == (16, 10_000, 0.4, True, 100)
+    assert ours.generator == ours.critic == Adam(lr=1e-3, beta1=0.0, beta2=0.99, eps=1e-8)
+    assert classic == replace(ours, objective="wgan-gp", penalty_weight=10)
 
 
 def test_average_by_hand():

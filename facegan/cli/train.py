@@ -20,8 +20,8 @@ from facegan.rundir import check_name
 from facegan.world import World, joined
 
 if TYPE_CHECKING:
+    from facegan.events import Event
     from facegan.launch import OpenRun
-    from facegan.loop import Event
     from facegan.plan import Plan
 
 DEMO = "demo"
@@ -87,7 +87,7 @@ def train(
     penalty: Annotated[
         Text, _flag(_OPTIMISER, "auto, or textbook: the penalty's gradient by autograd's double backward.")
     ] = None,
-    penalty_weight: Annotated[Real, _flag(_OPTIMISER, "Weight of the gradient penalty (lambda).")] = None,
+    penalty_weight: Annotated[Real, _flag(_OPTIMISER, "Weight of the gradient penalty (lambda, or gamma).")] = None,
     ema_half_life: Annotated[
         Whole, _flag(_OPTIMISER, "Half-life of the averaged weights in images; 0 for none.")
     ] = None,
@@ -98,6 +98,14 @@ def train(
     width: Annotated[Whole, _flag(_NETWORK, "Generator's channels at full size; they double per octave.")] = None,
     critic_width: Annotated[Whole, _flag(_NETWORK, "Critic's channels, likewise.")] = None,
     max_width: Annotated[Whole, _flag(_NETWORK, "Most channels anywhere.")] = None,
+    self_modulation: Annotated[
+        Switch,
+        _flag(
+            _NETWORK,
+            "Let the latent scale and shift the channels of every octave.",
+            "--self-modulation/--no-self-modulation",
+        ),
+    ] = None,
     sample_every: Annotated[Real, _flag(_OUTPUT, "Epochs between sample grids.")] = None,
     checkpoint_every: Annotated[Real, _flag(_OUTPUT, "Epochs between checkpoints.")] = None,
     evaluate_every: Annotated[
@@ -214,8 +222,8 @@ def _loop(opened: OpenRun, plan: Plan, on_event: Callable[[Event], None], stoppe
 
 def _train_in(opened: OpenRun, plan: Plan) -> None:
     from facegan.device import choose_precision, describe_device
+    from facegan.events import Wrote
     from facegan.fit import memory_watched
-    from facegan.loop import Wrote
 
     directory = opened.run
     precision = choose_precision(plan.config.training.precision, plan.device)
@@ -266,7 +274,7 @@ class _Display:
         self._bar.stop()
 
     def show(self, event: Event) -> None:
-        from facegan.loop import Logged, Noted, Stepped
+        from facegan.events import Logged, Noted, Stepped
 
         if isinstance(event, Stepped):
             self._bar.update(self._task, completed=event.images_seen)
