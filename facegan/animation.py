@@ -28,7 +28,9 @@ _BYTES_PER_PIXEL = {".gif": 1, ".webp": 5}
 """Of what is held, as measured: `tests/walk_memory.py`."""
 
 
-def write_animation(frames: Iterable[np.ndarray], path: Path, *, fps: float = 12, expected: int = 0) -> Path:
+def write_animation(
+    frames: Iterable[np.ndarray], path: Path, *, fps: float = 12, expected: int = 0, new: bool = False
+) -> Path:
     """Write frames (H, W, 3) of uint8 as an animation, whole or not at all. The path's suffix chooses its type.
 
     `.gif`: a frame lasts a whole number of hundredths of a second, at least two (viewers slow down anything faster), so
@@ -45,14 +47,15 @@ def write_animation(frames: Iterable[np.ndarray], path: Path, *, fps: float = 12
         path: ends in .gif, .webp or .mp4; missing folders are made.
         fps: frames a second, above 0.
         expected: how many frames will come, if it is known: too many are then refused after the first.
+        new: replace nothing.
 
     Returns:
         `path`.
 
     Raises:
         FaceganError: another suffix, no frames, frames of different sizes, an `fps` that is no positive number, the
-            extra is missing, more frames than a GIF or WebP can be made of in memory, or the system refuses to write.
-            What stood at `path` is then untouched.
+            extra is missing, more frames than a GIF or WebP can be made of in memory, the system refuses to write, or
+            `path` exists and is to be new. What stood there is untouched.
     """
     path = Path(path)
     writers: dict[str, Callable[[Iterator[np.ndarray], Path, float], None]]
@@ -64,7 +67,7 @@ def write_animation(frames: Iterable[np.ndarray], path: Path, *, fps: float = 12
         raise FaceganError(f"{fps:g} frames a second cannot be shown.", "Give a number above 0, such as 12.")
     if write is _write_mp4:
         _require_ffmpeg(path)
-    with atomic_path(path) as temporary:
+    with atomic_path(path, new=new) as temporary:
         even = _of_one_size(frames, path)
         write(even if write is _write_mp4 else _in_memory(even, path, expected), temporary, fps)
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ def _origin(provenance: dict[str, Any]) -> Facts:
     if evaluated := _evaluated(provenance):
         facts.append(("evaluated", evaluated))
     if isinstance(command := provenance.get("command"), list):
-        facts.append(("command", " ".join(map(str, command))))
+        facts.append(("command", shlex.join(map(str, command))))
     if isinstance(resumed := provenance.get("resumed"), list):
         seen = [each.get("at_images", "?") for each in resumed if isinstance(each, dict)]
         facts.append(("resumed", ", ".join(f"at {_count(images)} images" for images in seen)))

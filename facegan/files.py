@@ -13,7 +13,7 @@ _TEMPORARY = re.compile(r"\..{1,40}-[0-9a-f]{8}(\.[^.]*)?")
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, new: bool = False) -> Iterator[Path]:
     """Lend a temporary path to write to; when the block ends well, its file becomes `path` in one step.
 
     The temporary file stands in the same folder (made if missing), so that renaming it never copies, and has the same
@@ -24,12 +24,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Args:
         path: where the file shall be. An existing file is replaced; permissions are those of a new file.
+        new: replace nothing, even what another process has written there in the meantime.
 
     Yields:
         The path to write to. Write a file there, and close it before the block ends.
 
     Raises:
-        FaceganError: the system refuses to write: no space, no permission, `path` is a folder.
+        FaceganError: the system refuses to write: no space, no permission, `path` is a folder; or it exists and is to
+            be new.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
@@ -38,7 +40,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         assert temporary.exists(), f"nothing was written to the temporary path of {path}"
         sync_file(temporary)
-        temporary.replace(path)
+        if new:
+            _place_new(temporary, path)
+        else:
+            temporary.replace(path)
     except OSError as error:
         # Only the system's word on this very file: an OSError about something read inside the block passes unchanged,
         # and so does Pillow's "image file is truncated", which has no errno.
@@ -53,6 +58,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def _place_new(temporary: Path, path: Path) -> None:
+    """Give a file its name unless there is one of that name: a link is made or refused in one step."""
+    try:
+        os.link(temporary, path)
+    except OSError:  # it is there, or the file system knows no links
+        if path.exists():
+            raise FaceganError(
+                f"{path} was made by another command in the meantime, and is left as it is.",
+                "Do it again, or choose another name with --out.",
+            ) from None
+        temporary.replace(path)
 
 
 def is_temporary(path: Path) -> bool:

@@ -45,16 +45,19 @@ LONGEST_ROW = 12
 """A strip of more faces than this is broken into rows."""
 
 
-def save_png(image: np.ndarray, path: Path) -> Path:
+def save_png(image: np.ndarray, path: Path, *, new: bool = False) -> Path:
     """Write a picture (H, W, 3) of uint8 as PNG, whole or not at all; missing folders are made.
+
+    Args:
+        new: replace nothing.
 
     Returns:
         `path`.
 
     Raises:
-        FaceganError: the system refuses to write.
+        FaceganError: the system refuses to write, or `path` exists and is to be new.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path, new=new) as temporary:
         Image.fromarray(checked(image, 3)).save(temporary, format="PNG")
     return path
 

@@ -174,13 +174,16 @@ def parse_spec(spec: str, seed: int, latent_dim: int) -> Operand:
                 raise UsageError(f"Index {index} is too large.", f"The largest is {MAX_INDEX}.")
             parts.append(draw(item_seed, [index], latent_dim))
             labels.append(item)
+        elif re.fullmatch(r"(\d+:)?\d+", item):
+            raise UsageError(f"{item[:40]} is too large.", f"The largest index is {MAX_INDEX}.")
         elif item.endswith(".npy"):
             found = load_latents(Path(item), latent_dim)
             parts.append(found)
             labels += [Path(item).stem] * len(found)
         else:
+            where = "" if item == spec else f" in {spec!r}"
             raise UsageError(
-                f"{item!r} in {spec!r} is not an index such as 44, SEED:INDEX such as 7:44, or a .npy file.",
+                f"{item[:80]!r}{where} is not an index such as 44, SEED:INDEX such as 7:44, or a .npy file.",
                 "`facegan sample --count 100 --number` draws a sheet of faces with their indices.",
             )
     return Operand(np.concatenate(parts), tuple(labels))
@@ -225,8 +228,8 @@ def _checked(z: NDArray[np.generic], latent_dim: int, path: Path) -> Latents:
     return wide.astype(np.float32)
 
 
-def save_latent(z: Latents, path: Path) -> Path:
-    """Write a latent as .npy, whole or not at all; it can be named in a SPEC."""
-    with atomic_path(path) as temporary:
+def save_latent(z: Latents, path: Path, *, new: bool = False) -> Path:
+    """Write a latent as .npy, whole or not at all, `new` only where nothing is; it can be named in a SPEC."""
+    with atomic_path(path, new=new) as temporary:
         np.save(temporary, z, allow_pickle=False)
     return path

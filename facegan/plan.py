@@ -28,6 +28,8 @@ RESUMABLE = ("training.epochs", "training.images", "training.on_nan", "output.")
 """What may change when a run goes on; anything else would make another run of it."""
 
 FEW_IMAGES = 1000
+MANY_GRIDS = 500
+"""Of a run with few photos, whose epochs are short; more cost time and room that nobody looks at."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,10 @@ def plan_new(
     notes.append(f"dataset: {dataset_path} ({len(dataset):,} images of {dataset.info.size} px)")
     if len(dataset) < FEW_IMAGES:
         notes.append(f"{len(dataset):,} images are few: expect rough faces, much like those; a thousand is a start")
+    if (grids := round(total_images(config) / (config.output.sample_every * len(dataset)))) > MANY_GRIDS:
+        less = math.ceil(config.output.sample_every * grids / 100)
+        fewer = f"--sample-every {less} --checkpoint-every {less}"
+        notes.append(f"{grids:,} sample grids will be written, and checkpoints as often: {fewer} for fewer")
     where = world.take_device(choose_device(device))
     plan = Plan(config, dataset, where, start=source, notes=tuple(notes), world=world)
     if auto_batch is None:
@@ -194,7 +200,8 @@ def plan_resume(
         much = (
             f"all of its {total:,} images" if seen == total else f"{seen:,} images, more than the {total:,} asked for"
         )
-        raise FaceganError(f"{run.path} is complete: it has seen {much}.", "Ask for more with --epochs or --images.")
+        what = "is complete" if seen >= (was_long or 0) else "is past that"
+        raise FaceganError(f"{run.path} {what}: it has seen {much}.", "Ask for more with --epochs or --images.")
     return _checked(Plan(config, dataset, where, run, checkpoint, start, tuple(notes), world))
 
 

@@ -270,6 +270,7 @@ def _none_usable(found: Source, tally: _Tally) -> FaceganError:
 
 _HINTS = {
     "smaller than the crop": "Choose a smaller --crop, or --crop square",
+    "too small to show": "Choose a larger --crop, such as square, if the photos themselves are larger.",
     "CelebA": "Named crops are for CelebA's aligned photos; for others use --crop square, PIXELS or a FRACTION",
     "packed with": "Unpack the zip, and name the folder instead.",
     "cannot be read": "Check that you may read them.",

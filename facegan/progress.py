@@ -18,18 +18,21 @@ _HOLD = 12
 """How many times the last grid is shown, so that a viewer sees where it ended before the loop starts again."""
 
 
-def write_progress(run: RunDir, path: Path, fps: float) -> Path:
+def write_progress(run: RunDir, path: Path, fps: float, *, new: bool = False) -> Path:
     """The sample grids of `run` as one looping animation; at most MAX_FRAMES of them, evenly chosen, the last kept.
 
+    Args:
+        new: replace nothing.
+
     Raises:
-        FaceganError: the run has no sample grids yet.
+        FaceganError: the run has no sample grids yet, or `path` exists and is to be new.
     """
     samples = run.samples()
     if not samples:
         raise FaceganError(f"{run.path} has no sample grids yet.", "The first is drawn when training starts.")
     if len(samples) > MAX_FRAMES:
         samples = [samples[i] for i in np.linspace(0, len(samples) - 1, MAX_FRAMES).round().astype(int)]
-    return write_animation(_frames(samples), path, fps=fps)
+    return write_animation(_frames(samples), path, fps=fps, new=new)
 
 
 def _frames(samples: list[tuple[float, Path]]) -> Iterator[np.ndarray]:

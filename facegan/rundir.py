@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -112,10 +113,10 @@ class RunDir:
         try:
             facts = read_json(self.config)
         except (FileNotFoundError, NotADirectoryError):
-            raise FaceganError(
-                f"{self.path} is not a run: it has no config.json.",
-                run_in(self.path) or "Runs are the folders under runs/.",
-            ) from None
+            what = "is not a run: it has no config.json" if self.path.exists() else "does not exist"
+            near = runs(self.path.parent)
+            beside = f"There is {near[-1].path}." if near else "Runs are the folders under runs/."
+            raise FaceganError(f"{self.path} {what}.", run_in(self.path) or beside) from None
         config = Config.from_dict(facts, str(self.config))
         if config.training.images is None:
             raise FaceganError(f"{self.config}: training.images must be a number, as in every run.")
@@ -127,19 +128,28 @@ class RunDir:
         Raises:
             FaceganError: the system refuses; what was in the file before is still there.
         """
+        with self._metrics_refused(), self.metrics.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def sync_metrics(self) -> None:
+        """Bring the rows so far to the disk, where a power cut leaves them.
+
+        Raises:
+            FaceganError: the system refuses.
+        """
+        if self.metrics.exists():
+            with self._metrics_refused():
+                sync_file(self.metrics)
+
+    @contextmanager
+    def _metrics_refused(self) -> Iterator[None]:
         try:
-            with self.metrics.open("a", encoding="utf-8", newline="\n") as file:
-                file.write(json.dumps(row) + "\n")
+            yield
         except OSError as error:
             raise FaceganError(
                 f"{self.metrics} could not be written: {error.strerror}.",
                 f"Check its folder and the room on the disk, then: facegan train --run {quote(str(self.path))}",
             ) from error
-
-    def sync_metrics(self) -> None:
-        """Bring the rows so far to the disk, where a power cut leaves them."""
-        if self.metrics.exists():
-            sync_file(self.metrics)
 
     def check_there(self) -> None:
         """Raises: FaceganError: the folder has vanished: what is written now would be no run."""

@@ -12,6 +12,14 @@ from facegan.errors import FaceganError
 from facegan.events import Event, Logged, Stepped, Wrote
 
 
+def check_installed() -> None:
+    """Raises: FaceganError: the extra is not installed."""
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ImportError:
+        raise FaceganError("--tensorboard needs TensorBoard.", 'pip install "facegan[tensorboard]"') from None
+
+
 def open_log(folder: Path, images_seen: int) -> Callable[[Event], None]:
     """A callback for the loop that writes its rows as scalars and its sample grids as images, over images seen.
 
@@ -22,10 +30,9 @@ def open_log(folder: Path, images_seen: int) -> Callable[[Event], None]:
     Raises:
         FaceganError: the extra is not installed.
     """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise FaceganError("--tensorboard needs TensorBoard.", 'pip install "facegan[tensorboard]"') from None
+    check_installed()
+    from torch.utils.tensorboard import SummaryWriter
+
     writer = SummaryWriter(str(folder), purge_step=images_seen + 1 if images_seen else None)
     seen = images_seen
 

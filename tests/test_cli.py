@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 import re
 import signal
 import subprocess
@@ -15,12 +17,13 @@ import pytest
 from conftest import cli, tiny, write_dataset
 from PIL import Image, ImageOps
 
-from facegan import draw, latents
+from facegan import draw, latents, pretrained
 from facegan.checkpoint import load_generator, save_generator
 from facegan.cli.arithmetic import terms_in_order
 from facegan.cli.flags import FIELDS, to_overrides
 from facegan.cli.signals import Stopped
 from facegan.cli.train import train
+from facegan.draw import sample_sheet
 from facegan.errors import FaceganError, UsageError
 from facegan.images import save_png
 from facegan.networks import build_generator
@@ -77,10 +80,16 @@ def test_python_dash_m_and_version():
     assert re.fullmatch(r"facegan \d+\.\d+\.\d+\n", done.stdout)
 
 
+NO_FIELD = {"data", "preset", "start", "resume", "run", "name", "device", "verify", "dry_run"}
+"""Parameters of `train` that are not of the configuration."""
+
+
 @pytest.mark.parametrize("flag", FIELDS)
 def test_every_flag_arrives(flag):
     """Each flag of `train` that sets the configuration changes exactly its field, and no flag has a default."""
-    assert inspect.signature(train).parameters[flag].default is None
+    parameters = inspect.signature(train).parameters
+    assert parameters[flag].default is None
+    assert parameters.keys() - FIELDS.keys() == NO_FIELD, "a flag that sets the configuration needs its row"
     special = {
         "augment": 0.5,
         "precision": "bf16",
@@ -88,6 +97,7 @@ def test_every_flag_arrives(flag):
         "images": "1.5k",
         "flip": False,
         "tensorboard": True,
+        "self_modulation": True,
     }
     special |= {"batch_size": "7", "on_nan": "rollback"}
     value = special.get(flag, 0.125 if flag.endswith(("lr", "beta1", "beta2", "decay")) else 7)
@@ -181,6 +191,41 @@ def test_existing_files_are_not_overwritten_unasked(ckpt):
     assert code == 2 and "must end in .png" in err
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_what_another_command_has_written_meanwhile_is_left(ckpt, monkeypatch, links):
+    """With and without hard links, which some file systems do not know."""
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "no links here")))
+    assert cli("sample", ckpt, "--count", "1", "--out", "first.png")[0] == 0
+
+    def drawn(*args: object, **more: object) -> object:
+        Path("mine.png").write_bytes(b"the other's")
+        return sample_sheet(*args, **more)
+
+    monkeypatch.setattr(draw, "sample_sheet", drawn)
+    code, _, err = cli("sample", ckpt, "--count", "1", "--out", "mine.png")
+    assert code == 1 and "mine.png was made by another command in the meantime" in err
+    assert Path("mine.png").read_bytes() == b"the other's"
+    assert sorted(path.name for path in Path().glob("*.png")) == ["first.png", "mine.png"]
+    assert not list(Path().glob(".*.png"))
+
+
+def test_a_checkpoint_that_has_just_been_thinned_is_not_missed(ckpt, monkeypatch):
+    """A run that trains deletes what was its newest checkpoint a moment ago."""
+    answers = [(Path("gone.pt"), "the newest"), (Path(ckpt), "the newest now")]
+    monkeypatch.setattr(pretrained, "find_generator", lambda given: answers.pop(0))
+    code, _, err = cli("sample", "--count", "1")
+    assert code == 0 and "the newest now" in err, err
+
+
+def test_many_grids_of_few_photos_are_said(workdir):
+    write_dataset(workdir / "data/d", 20)
+    words = "train --dry-run --width 4 --critic-width 4 --device cpu --images"
+    assert "1,000 sample grids" in (said := cli(*words.split(), "20k")[2])
+    assert "--sample-every 10 --checkpoint-every 10 for fewer" in said
+    assert "sample grids" not in cli(*words.split(), "2k")[2]
+
+
 def test_interpolation_through_faces(ckpt):
     code, out, err = cli("interpolate", ckpt, "--through", "3", "--through", "7:1,2", "--through", "3", "--steps", "4",
                          "--method", "lerp", "--gif", "--out", "m.png")  # fmt: skip
@@ -271,6 +316,7 @@ BAD = [
     ("interpolate ckpt.safetensors --method cubic", 2, "slerp"),
     ("interpolate ckpt.safetensors --through 1 --through x", 2, "'x'"),
     ("interpolate ckpt.safetensors --through 1 --through 4,,5", 2, "an empty item in '4,,5'"),
+    ("interpolate ckpt.safetensors --through 1 --through 99999999999999999999999", 2, "is too large"),
     ("interpolate ckpt.safetensors --steps 1", 2, "--steps"),
     ("arithmetic ckpt.safetensors", 2, "--plus"),
     ("arithmetic ckpt.safetensors --plus none.npy", 1, "none.npy does not exist"),
@@ -285,6 +331,8 @@ BAD = [
     ("train --resume", 1, "no run"),
     ("train --run folder", 1, "not a run"),
     ("train --run text.pt", 1, "not a run"),
+    ("train --run nowhere", 1, "nowhere does not exist"),
+    ("interpolate --through 3 17", 2, "Faces are named by options, several with commas between: --through 17"),
     (f"sample ckpt.safetensors --out {'a' * 300}.png", 1, "File name too long"),
     ("train --resume --preset dcgan", 2, "--preset belongs to a new run"),
     ("train --data data --images none", 2, "--images: 'none' is not a count"),
@@ -395,5 +443,5 @@ def test_tensorboard(workdir, monkeypatch):
     assert b"wasserstein" in events.read_bytes()
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     code, _, err = cli(*words.split())
-    assert code == 1
+    assert code == 1 and len(list((workdir / "runs").iterdir())) == 1, "refused before a run is made"
     assert 'pip install "facegan[tensorboard]"' in err

@@ -59,8 +59,8 @@ def test_the_system_refuses_in_the_middle_of_a_file(trained, workdir, monkeypatc
         if str(path).endswith(file):
             raise OSError(reason, os.strerror(reason), str(path))
 
-    sync, opened = files._sync, Path.open
-    monkeypatch.setattr(files, "_sync", lambda path: (refuse(path), sync(path)))  # the file is there, in part
+    sync, opened = files.sync_file, Path.open
+    monkeypatch.setattr(files, "sync_file", lambda path: (refuse(path), sync(path)))  # the file is there, in part
 
     def unopened(self, mode="r", *rest, **more):
         if mode == "a":

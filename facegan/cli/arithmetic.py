@@ -66,9 +66,10 @@ def arithmetic(
     from facegan.latents import save_latent
 
     outcome, morph = add_up(loaded, terms, seed=seed, raw=raw, steps=steps)
-    written = [save_png(outcome.picture, path)]
+    new = not overwrite
+    written = [save_png(outcome.picture, path, new=new)]
     if way and morph:
-        written.append(save_png(morph.strip(), way))
+        written.append(save_png(morph.strip(), way, new=new))
     if latent:
-        written.append(save_latent(outcome.latent, latent))
+        written.append(save_latent(outcome.latent, latent, new=new))
     console.wrote(written)

@@ -112,7 +112,7 @@ def evaluate(
     if path is None:
         _print(report, as_json)
         return
-    save_png(found.picture(), path)
+    save_png(found.picture(), path, new=not overwrite)
     _print_neighbours(found, path, as_json)
 
 

@@ -56,9 +56,10 @@ def gif(
         from facegan.progress import write_progress
 
         console.note(f"the progress of {run.path}")
-        console.wrote([write_progress(run, path, fps)])
+        console.wrote([write_progress(run, path, fps, new=not overwrite)])
     elif pictures:
-        console.wrote([write_animation(read_pictures(pictures), path, fps=fps, expected=count_frames(pictures))])
+        count, new = count_frames(pictures), not overwrite
+        console.wrote([write_animation(read_pictures(pictures), path, fps=fps, expected=count, new=new)])
     else:
         loaded = options.open_generator(what[0] if what else None, device)
         from facegan.draw import walk
@@ -66,7 +67,8 @@ def gif(
         frames = walk(loaded, faces=faces, stops=stops, steps=steps, seed=seed)
         with console.progress("frames") as bar:
             task = bar.add_task("drawing", total=stops * steps, rate="")
-            write_animation(bar.track(frames, stops * steps, task), path, fps=fps, expected=stops * steps)
+            shown = bar.track(frames, stops * steps, task)
+            write_animation(shown, path, fps=fps, expected=stops * steps, new=not overwrite)
         console.wrote([path])
 
 

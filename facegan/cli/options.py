@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from facegan.cli import console
-from facegan.errors import UsageError
+from facegan.errors import FaceganError, UsageError
 
 if TYPE_CHECKING:
     from facegan.checkpoint import LoadedGenerator
@@ -27,7 +27,7 @@ Source = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Which contact sheet: faces are numbered per seed.")]
 Truncation = Annotated[
-    float, typer.Option(min=0.0, max=2.0, help="Below 1: nearer the average face, cleaner and more alike.")
+    float, typer.Option(min=0.0, max=2.0, help="Below 1: faces more alike; less than about 0.7 dissolves them.")
 ]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
 Fps = Annotated[float, typer.Option(min=0.1, max=100, help="Frames per second.")]
@@ -48,13 +48,22 @@ def refuse(ctx: typer.Context, *names: str, without: str, hint: str = "") -> Non
 
 def open_generator(given: Path | None, device: str) -> LoadedGenerator:
     """The generator that the user named or the one that is found, on its device; says which."""
-    from facegan.pretrained import find_generator
-
-    path, reason = find_generator(given)
     from facegan.checkpoint import load_generator
     from facegan.device import choose_device
+    from facegan.pretrained import find_generator
 
-    loaded = load_generator(path, choose_device(device))
+    if given is not None and str(given).replace(",", "").isdecimal() and not given.exists():
+        hint = "Faces are named by options, several with commas between: --through 17, --plus 12,22,58"
+        raise UsageError(f"{given} is no generator.", hint)
+    where = choose_device(device)
+    path, reason = find_generator(given)
+    try:
+        loaded = load_generator(path, where)
+    except FaceganError:
+        if path.exists():
+            raise
+        path, reason = find_generator(given)  # a run that trains has just deleted its oldest checkpoint
+        loaded = load_generator(path, where)
     console.note(f"generator: {reason} ({loaded.weights} weights, {loaded.images_seen:,} images seen)")
     return loaded
 

@@ -41,7 +41,7 @@ def sample(
 
     if not separate:
         picture = sample_sheet(loaded, count=count, seed=seed, numbers=number, truncation=truncation, by_score=sort)
-        console.wrote([save_png(picture, path)])
+        console.wrote([save_png(picture, path, new=not overwrite)])
         return
     with console.progress("faces") as bar:
         task, written = bar.add_task("drawing", total=count, rate=""), 0

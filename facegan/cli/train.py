@@ -138,6 +138,10 @@ def train(
             from facegan.extractors import check_installed
 
             check_installed()
+        if plan.config.output.tensorboard and world.first:
+            from facegan.tensorboard import check_installed as check_tensorboard
+
+            check_tensorboard()
         if dry_run:
             from facegan.estimate import estimate
 
