@@ -59,7 +59,7 @@ def table(title: str, facts: Iterable[tuple[str, str]]) -> None:
     for name, value in facts:
         rows.add_row(escape(name), escape(value))
     out.print(f"[bold]{escape(title)}[/bold]")
-    out.print(rows, soft_wrap=False, width=_width())
+    _print_whole(rows)
 
 
 def columns(title: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
@@ -72,12 +72,13 @@ def columns(title: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> 
     for row in rows:
         grid.add_row(*map(escape, row))
     out.print(f"[bold]{escape(title)}[/bold]")
-    out.print(grid, soft_wrap=False, width=_width())
+    _print_whole(grid)
 
 
-def _width() -> int | None:
-    """Of a table: the terminal's; in a pipe or a file nothing is broken, so that it can be searched."""
-    return None if out.is_terminal else 10_000
+def _print_whole(table: RenderableType) -> None:
+    """A table as wide as the terminal; in a pipe or a file no line is broken, so that it can be searched."""
+    wide = out if out.is_terminal else Console(file=out.file, width=10_000, highlight=False, quiet=out.quiet)
+    wide.print(table, soft_wrap=False)
 
 
 def data(text: str) -> None:
