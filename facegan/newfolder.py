@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from facegan.errors import FaceganError
-from facegan.files import sync_folder
+from facegan.files import sync_file, sync_folder
 
 _ASIDE = ".facegan-old"
 _STEPPED_ASIDE = re.compile(rf"\.(.+)\.[a-z0-9_]{{8}}{re.escape(_ASIDE)}")
@@ -66,8 +66,7 @@ class NewFolder:
         """
         with disk_errors(self.out):
             for file in self.path.iterdir():
-                with file.open("rb+") as handle:  # Windows syncs only what is open for writing
-                    os.fsync(handle.fileno())
+                sync_file(file)
             sync_folder(self.path)
             self._check_free()  # again: much may have happened since
             self._rename()

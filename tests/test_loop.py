@@ -216,6 +216,8 @@ def test_starting_from_weights(workdir):
     assert any("no critic" in note for note in plan.notes)
     with pytest.raises(FaceganError, match="its networks are not those of this run: width 4, not 6"):
         plan_new(workdir / "data/d", None, {"networks.width": 6}, "cpu", first.generator)
+    with pytest.raises(FaceganError, match="its networks"):
+        plan_new(workdir / "data/d", "human-faces", {}, "cpu", first.generator)
 
 
 def test_a_run_from_weights_that_was_killed_before_its_first_checkpoint_starts_from_them_again(workdir):

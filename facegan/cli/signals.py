@@ -61,22 +61,20 @@ def signals(world: World) -> Iterator[Callable[[], int | None]]:
     Of several processes one that is ending lets no further signal keep it from saying why: as soon as the first of them
     has gone, torchrun sends one to the others.
     """
-    caught: list[int] = []
-    at: list[float] = []
+    caught: list[tuple[int, float]] = []
 
     def remember(signum: int, frame: FrameType | None) -> None:
-        at.append(time.monotonic())
-        if caught and at[-1] > at[0] + _SAME:
+        now = time.monotonic()
+        if not caught:
+            caught.append((signum, now))
+            console.note("finishing the step, or the evaluation, and saving; once more to stop at once")
+        elif now > caught[0][1] + _SAME:
             raise Stopped(signum)
-        if caught:
-            return
-        caught.append(signum)
-        console.note("finishing the step, or the evaluation, and saving; once more to stop at once")
 
     before = {number: signal.signal(number, remember) for number in _heeded()}
     after = before if world.alone else dict.fromkeys(before, signal.SIG_IGN)
     try:
-        yield lambda: caught[0] if caught else None
+        yield lambda: caught[0][0] if caught else None
         after = before
     finally:
         for number, handler in after.items():

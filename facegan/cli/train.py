@@ -129,9 +129,6 @@ def train(
         plan = _plan(data, preset, start, resume, run, name, overrides, device, world, batch_size == AUTO)
         for text in plan.notes:
             console.note(text)
-        if verify and world.first:  # the others meet it when they next speak to each other
-            options.verify(plan.dataset.info)
-            console.note("verified: the dataset's pixels are those that were written")
         if "evaluate_count" in given and not plan.config.output.evaluate_every:
             raise UsageError("--evaluate-count is for --evaluate-every, which is off.", "Add --evaluate-every EPOCHS.")
         if plan.config.output.evaluate_every and world.first:
@@ -142,6 +139,9 @@ def train(
             from facegan.tensorboard import check_installed as check_tensorboard
 
             check_tensorboard()
+        if verify and world.first:  # the others meet it when they next speak to each other
+            options.verify(plan.dataset.info)
+            console.note("verified: the dataset's pixels are those that were written")
         if dry_run:
             from facegan.estimate import estimate
 
