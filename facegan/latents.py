@@ -21,7 +21,7 @@ from facegan.streams import Stream, rng
 
 Latents = NDArray[np.float32]
 
-MAX_INDEX = 2**31 - 1
+MAX_INDEX, MAX_SEED = 2**31 - 1, 2**63 - 1
 MAX_LATENTS = 2500
 """Most latents in one file: each is drawn as a face of its own."""
 MAX_VALUE = 1e6
@@ -150,7 +150,7 @@ class Operand:
         return self.latents.mean(0, dtype=np.float64).astype(np.float32)
 
 
-_INDEX = re.compile(r"(?:(\d{1,19}):)?(\d{1,19})")
+_INDEX = re.compile(r"(?:(\d+):)?(\d+)")
 
 
 def parse_spec(spec: str, seed: int, latent_dim: int) -> Operand:
@@ -169,13 +169,9 @@ def parse_spec(spec: str, seed: int, latent_dim: int) -> Operand:
         if not item:
             raise UsageError(f"There is an empty item in {spec!r}.", "Write it as 44 or 44,7:51,smile.npy.")
         if match := _INDEX.fullmatch(item):
-            item_seed, index = int(match[1] or seed), int(match[2])
-            if index > MAX_INDEX:
-                raise UsageError(f"Index {index} is too large.", f"The largest is {MAX_INDEX}.")
-            parts.append(draw(item_seed, [index], latent_dim))
+            item_seed = _number(match[1], MAX_SEED, "Seed") if match[1] else seed
+            parts.append(draw(item_seed, [_number(match[2], MAX_INDEX, "Index")], latent_dim))
             labels.append(item)
-        elif re.fullmatch(r"(\d+:)?\d+", item):
-            raise UsageError(f"{item[:40]} is too large.", f"The largest index is {MAX_INDEX}.")
         elif item.endswith(".npy"):
             found = load_latents(Path(item), latent_dim)
             parts.append(found)
@@ -187,6 +183,12 @@ def parse_spec(spec: str, seed: int, latent_dim: int) -> Operand:
                 "`facegan sample --count 100 --number` draws a sheet of faces with their indices.",
             )
     return Operand(np.concatenate(parts), tuple(labels))
+
+
+def _number(digits: str, most: int, what: str) -> int:
+    if len(digits) > 19 or int(digits) > most:  # Python refuses to convert thousands of digits
+        raise UsageError(f"{what} {digits[:40]} is too large.", f"The largest is {most}.")
+    return int(digits)
 
 
 def load_latents(path: Path, latent_dim: int) -> Latents:

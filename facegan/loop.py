@@ -24,7 +24,7 @@ from facegan.health import Health
 from facegan.images import grid, save_png
 from facegan.plots import plot_curves
 from facegan.progress import write_progress
-from facegan.rundir import RunDir
+from facegan.rundir import RunDir, turn
 from facegan.stepping import steps_of
 from facegan.synthesis import draw_faces
 from facegan.trainer import Metrics, Trainer
@@ -139,9 +139,7 @@ class Loop:
 
     def _due(self, every: float, seen: int) -> float:
         """The epoch whose turn came with the batch that ends at `seen`, a multiple of `every`; 0 where none did."""
-        interval, batch = every * len(self.dataset), self.config.training.batch_size
-        turns = math.floor(seen / interval)
-        return turns * every if turns > math.floor((seen - batch) / interval) else 0.0
+        return every * turn(seen, every * len(self.dataset), self.config.training.batch_size)
 
     def _to_go_back_to(self) -> Checkpoint | None:
         """The newest checkpoint whose turn it was: one more, written when a run is stopped, must change nothing."""

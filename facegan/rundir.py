@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,12 @@ _MAX_LINE = 100_000
 """Characters of a row of metrics; ours have some 300."""
 _RUN_NAME = re.compile(r"(\d{5,})-.+")
 _CHECKPOINT_NAME = re.compile(r"\d{1,15}\.pt")
+
+
+def turn(images_seen: int, interval: float, batch_size: int) -> int:
+    """Which multiple of `interval`, 1, 2, ..., was reached within the batch that ends at `images_seen`; 0 if none."""
+    reached = math.floor(images_seen / interval)
+    return reached if reached > math.floor((images_seen - batch_size) / interval) else 0
 
 
 @dataclass(frozen=True)
@@ -95,13 +102,12 @@ class RunDir:
     def thin_checkpoints(self, keep: int, interval: float, batch_size: int) -> None:
         """Delete all but the newest `keep`, the newest whose turn it was, and every 10th.
 
-        A checkpoint's turn is within a batch after a multiple of the interval; one written at a stop had none, and
-        must not cost the one that a rollback would go back to.
+        One written at a stop had no turn, and must not cost the one that a rollback would go back to.
         """
-        found = self.checkpoints()
-        in_turn = [images_seen for images_seen, _ in found if images_seen % interval < batch_size]
-        for images_seen, path in found[:-keep]:
-            if images_seen % (10 * interval) >= batch_size and images_seen not in in_turn[-1:]:
+        found = [(turn(images_seen, interval, batch_size), path) for images_seen, path in self.checkpoints()]
+        newest = max(turns for turns, _ in found) if found else 0
+        for turns, path in found[:-keep]:
+            if not turns or (turns % 10 and turns != newest):
                 path.unlink(missing_ok=True)
 
     def write_config(self, config: Config) -> None:

@@ -317,6 +317,7 @@ BAD = [
     ("interpolate ckpt.safetensors --through 1 --through x", 2, "'x'"),
     ("interpolate ckpt.safetensors --through 1 --through 4,,5", 2, "an empty item in '4,,5'"),
     ("interpolate ckpt.safetensors --through 1 --through 99999999999999999999999", 2, "is too large"),
+    ("interpolate ckpt.safetensors --through 1 --through 9999999999999999999:1", 2, "Seed 9999999999999999999 is too"),
     ("interpolate ckpt.safetensors --steps 1", 2, "--steps"),
     ("arithmetic ckpt.safetensors", 2, "--plus"),
     ("arithmetic ckpt.safetensors --plus none.npy", 1, "none.npy does not exist"),
