@@ -91,7 +91,7 @@ def sample_separately(
         number = start
         for faces in batches(loaded.module, loaded.config.networks, z):
             for face in faces:
-                yield save_png(face, folder / f"seed{seed}-{number:05d}.png")
+                yield save_png(face, folder / f"seed{seed}-{number:05d}.png", new=True)
                 number += 1
 
 
