@@ -49,7 +49,7 @@ def refuse(ctx: typer.Context, *names: str, without: str, hint: str = "") -> Non
 def open_generator(given: Path | None, device: str) -> LoadedGenerator:
     """The generator that the user named or the one that is found, on its device; says which."""
     if given is not None and str(given).replace(",", "").isdecimal() and not given.exists():
-        hint = "Faces are named by options, several with commas between: --through 17, --plus 12,22,58"
+        hint = "Faces are named by options, several with commas between: --through 17, --plus 1,12,58"
         raise UsageError(f"{given} is no generator.", hint)
     from facegan.checkpoint import load_generator
     from facegan.device import choose_device
