@@ -384,10 +384,10 @@ def test_what_is_empty_is_not_the_current_folder(workdir, words, says):
 
 @pytest.mark.parametrize("end", [FaceganError("the disk is full."), Stopped(signal.SIGINT)], ids=str)
 def test_single_files_that_are_not_all_written_are_counted(ckpt, monkeypatch, end):
-    def save(face, path):
+    def save(face, path, **options):
         if path.name == "seed0-00002.png":
             raise end
-        return save_png(face, path)
+        return save_png(face, path, **options)
 
     monkeypatch.setattr(draw, "save_png", save)
     code, _, err = cli("sample", ckpt, "--separate", "--count", "5", "--out", "faces")
