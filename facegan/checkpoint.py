@@ -264,7 +264,7 @@ def _from_safetensors(path: Path) -> LoadedGenerator:
         raise FaceganError(f"{path} does not fit its own configuration: {error}.", _WHAT_OPENS) from None
     except (KeyError, ValueError) as error:
         raise FaceganError(f"{path}: the metadata are damaged: {first_line(error)}.") from None
-    notes = {name: text for name, text in metadata.items() if name not in _METADATA}
+    notes = {name: metadata[name] for name in sorted(metadata) if name not in _METADATA}  # a file's have no order
     return LoadedGenerator(_filled(config, tensors), config, images_seen, weights, origin, path, notes=notes)
 
 
