@@ -105,7 +105,7 @@ class RunDir:
         One written at a stop had no turn, and must not cost the one that a rollback would go back to.
         """
         found = [(turn(images_seen, interval, batch_size), path) for images_seen, path in self.checkpoints()]
-        newest = max(turns for turns, _ in found) if found else 0
+        newest = max((turns for turns, _ in found), default=0)
         for turns, path in found[:-keep]:
             if not turns or (turns % 10 and turns != newest):
                 path.unlink(missing_ok=True)
