@@ -35,6 +35,7 @@ PREVIEW_IMAGES = 64
 
 _BLOCK_BYTES = 4 << 20
 _MAX_LINE = 1 << 20
+_MAKE_ONE = "Make one: facegan preprocess SOURCE  (a folder or .zip of photos)"
 
 
 class DatasetWriter:
@@ -164,11 +165,7 @@ def read_dataset_json(path: Path) -> DatasetInfo:
     folder = path.parent if path.name == "dataset.json" else path
     put_back(folder.parent)
     if not (folder / "dataset.json").is_file():
-        hint = (
-            f"If it holds photos: facegan preprocess {quote(str(folder))}"
-            if folder.exists()
-            else "facegan preprocess SOURCE"
-        )
+        hint = f"If it holds photos: facegan preprocess {quote(str(folder))}" if folder.exists() else _MAKE_ONE
         raise FaceganError(f"There is no dataset at {folder}: no dataset.json.", hint)
     again = _again(folder)
     try:
@@ -250,7 +247,7 @@ def find_dataset(root: Path = Path("data")) -> DatasetInfo:
     if not found:
         raise FaceganError(
             f"There is no dataset under {root}/.",
-            "Make one: facegan preprocess SOURCE  (a folder or .zip of photos), or try: facegan train --data demo",
+            f"{_MAKE_ONE}, or try: facegan train --data demo",
         )
     if len(found) > 1:
         names = ", ".join(str(folder) for folder in found)
