@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
-from facegan.decode import FORMATS, MAX_PIXELS
+from facegan.decode import ANIMATED_FORMATS, FORMATS, MAX_PIXELS
 from facegan.errors import FaceganError
 from facegan.files import atomic_path
 
@@ -85,7 +85,7 @@ def read_pictures(paths: Iterable[Path]) -> Iterator[np.ndarray]:
     size: tuple[int, int] | None = None
     for path in paths:
         with _opened(path) as picture:
-            for page in ImageSequence.Iterator(picture):
+            for page in ImageSequence.Iterator(picture) if _is_animated(picture) else [picture]:
                 upright = _on_white(ImageOps.exif_transpose(page))
                 size = size or upright.size
                 yield np.array(upright if upright.size == size else _fitted(upright, size))
@@ -100,8 +100,12 @@ def count_frames(paths: Iterable[Path]) -> int:
     count = 0
     for path in paths:
         with _opened(path) as picture:
-            count += getattr(picture, "n_frames", 1)
+            count += picture.n_frames if _is_animated(picture) else 1  # type: ignore[attr-defined]
     return count
+
+
+def _is_animated(picture: Image.Image) -> bool:
+    return picture.format in ANIMATED_FORMATS and hasattr(picture, "n_frames")
 
 
 @contextmanager
@@ -139,7 +143,7 @@ def _in_memory(frames: Iterator[np.ndarray], path: Path, expected: int) -> Itera
             raise FaceganError(
                 f"{path} can have at most {most:,} frames of {frame.shape[1]}x{frame.shape[0]}, as they are held in "
                 "memory.",
-                "End its name in .mp4, whose memory does not grow.",
+                "Take fewer, or end its name in .mp4, whose memory does not grow.",
             )
         yield frame
 

@@ -18,14 +18,13 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from shlex import quote
 from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
 
 from facegan.datasetinfo import HEADER_BYTES, DatasetInfo, from_json, npy_header, to_json
-from facegan.errors import FaceganError, one_line
+from facegan.errors import FaceganError, one_line, typed
 from facegan.newfolder import NewFolder, disk_errors, put_back
 from facegan.strictjson import read_json
 
@@ -61,8 +60,7 @@ class DatasetWriter:
         self.out, self.size, self.columns = out, size, tuple(columns)
         self.count = self.skipped = self.duplicates = 0
         self._sha256 = hashlib.sha256()
-        kept = [path.name for path in out.glob(FEATURES_NAME.format("*"))]
-        self._folder = NewFolder(out, overwrite=overwrite, known=(*FILES, *kept))
+        self._folder = NewFolder(out, overwrite=overwrite, known=(*FILES, FEATURES_NAME.format("*")))
         self._files = contextlib.ExitStack()
         self._same: list[tuple[str, str]] = []
 
@@ -165,7 +163,7 @@ def read_dataset_json(path: Path) -> DatasetInfo:
     folder = path.parent if path.name == "dataset.json" else path
     put_back(folder.parent)
     if not (folder / "dataset.json").is_file():
-        hint = f"If it holds photos: facegan preprocess {quote(str(folder))}" if folder.exists() else _MAKE_ONE
+        hint = f"If it holds photos: facegan preprocess {typed(folder)}" if folder.exists() else _MAKE_ONE
         raise FaceganError(f"There is no dataset at {folder}: no dataset.json.", hint)
     again = _again(folder)
     try:
@@ -251,12 +249,12 @@ def find_dataset(root: Path = Path("data")) -> DatasetInfo:
         )
     if len(found) > 1:
         names = ", ".join(str(folder) for folder in found)
-        raise FaceganError(f"There are {len(found)} datasets: {names}.", f"Choose one: --data {quote(str(found[0]))}")
+        raise FaceganError(f"There are {len(found)} datasets: {names}.", f"Choose one: --data {typed(found[0])}")
     return read_dataset_json(found[0])
 
 
 def _again(folder: Path) -> str:
-    return f"Make it again with: facegan preprocess SOURCE --out {quote(str(folder))} --overwrite"
+    return f"Make it again with: facegan preprocess SOURCE --out {typed(folder)} --overwrite"
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -39,7 +39,8 @@ _INTEGER_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _NARROW_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr")
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
 _WIDE_FORMATS = ("AVIF", "HEIF", "JPEG2000", "WEBP")
-_ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
+ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
+"""Those whose further pages are frames: in a camera's JPEG they are previews, in a TIFF anything."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 """What stands behind "ftyp" in the photos of telephones, among others: ISO/IEC 23008-12, annex B."""
 
@@ -119,7 +120,7 @@ def _decode(data: bytes, size: int, crop: Crop) -> Face:
             raise PhotoError(f"more than {most:,} pixels: {photo.width} x {photo.height}")
         if photo.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > MAX_SCANS:
             raise PhotoError(f"a JPEG of more than {MAX_SCANS} scans")
-        animated = photo.format in _ANIMATED_FORMATS and bool(getattr(photo, "is_animated", False))
+        animated = photo.format in ANIMATED_FORMATS and bool(getattr(photo, "is_animated", False))
         photo.load()
         if photo.format != "JPEG" or "exif" in photo.info or "xmp" in photo.info:  # looking is slow
             ImageOps.exif_transpose(photo, in_place=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from facegan import latents
 from facegan.checkpoint import load_generator
 from facegan.datasetdir import DatasetWriter, read_dataset_json
+from facegan.errors import FaceganError
 from facegan.pretrained import PATH as GENERATOR
 from facegan.synthesis import batches
 
@@ -25,6 +26,15 @@ def make_demo(path: Path = PATH, progress: Callable[[int, int], None] = lambda d
     """
     if path.exists():
         return read_dataset_json(path).path
+    try:
+        _draw(path, progress)
+    except FaceganError:
+        if not (path / "dataset.json").exists():  # else another process has made it in the meantime
+            raise
+    return read_dataset_json(path).path
+
+
+def _draw(path: Path, progress: Callable[[int, int], None]) -> None:
     loaded = load_generator(GENERATOR)
     networks = loaded.config.networks
     done = 0
@@ -34,4 +44,3 @@ def make_demo(path: Path = PATH, progress: Callable[[int, int], None] = lambda d
             done += len(faces)
             progress(done, COUNT)
         writer.finish(source={"name": "demo", "kind": "generator"}, crop={"name": "none"}, filter="none")
-    return path

@@ -106,12 +106,15 @@ class Morph:
         """All of them in one picture, the mixing factor under each."""
         return strip(self.faces, self.shares)
 
+    def order(self, loop: bool) -> list[int]:
+        """Which faces an animation shows: there and, unless the walk is a loop already, back again."""
+        there = list(range(len(self.faces)))
+        return there if loop else there + there[-2:0:-1]
+
     def frames(self, loop: bool) -> Iterator[Pixels]:
-        """For an animation: there and, unless the walk is a loop already, back again."""
-        faces = enlarged(self.faces, columns=1)
-        yield from faces
-        if not loop:
-            yield from faces[-2:0:-1]
+        """The faces of an animation, enlarged one by one."""
+        for n in self.order(loop):
+            yield enlarged(self.faces[n : n + 1], columns=1)[0]
 
 
 def interpolate(

@@ -1,11 +1,22 @@
 """What goes wrong for users, said in one sentence. A broken assumption of ours is an `assert` instead."""
 
+from pathlib import PurePath, PureWindowsPath
+from shlex import quote
+
 
 def visible(text: str) -> str:
     """A text that a stranger may have chosen, with what would move a terminal's cursor or colours spelled out."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def typed(path: PurePath) -> str:
+    """A path as one types it into a shell, for the commands that hints name."""
+    if not isinstance(path, PureWindowsPath):
+        return quote(str(path))
+    text = path.as_posix()  # as good there as the backslash, which shlex would quote in a way that cmd does not know
+    return f'"{text}"' if " " in text else text
 
 
 class FaceganError(Exception):

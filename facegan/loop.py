@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from shlex import quote
 from typing import Any
 
 from facegan import latents
@@ -18,7 +17,7 @@ from facegan.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, sav
 from facegan.config import Config
 from facegan.dataset import Dataset
 from facegan.device import release_memory
-from facegan.errors import FaceganError, Interrupted
+from facegan.errors import FaceganError, Interrupted, typed
 from facegan.events import Event, Logged, Noted, Stepped, Wrote
 from facegan.health import Health
 from facegan.images import grid, save_png
@@ -71,6 +70,7 @@ class Loop:
         self.health = Health(run.read_metrics(), trainer.objective.slope)
         evaluates = self.world.first and self.config.output.evaluate_every > 0
         self.best = Best(run, dataset, trainer, lambda text: self._tell(Noted(text))) if evaluates else None
+        self._thinned_since = run.oldest_to_thin(*self._thinning())
         self._sheet = latents.draw(self.config.seed, range(SHEET), self.config.networks.latent_dim)
         self._clock = self._curves_at = time.perf_counter()
         self._rated_at = trainer.images_seen
@@ -116,7 +116,7 @@ class Loop:
                 self.world.barrier()  # the others leave when everything is saved, or torchrun would end the saving
                 raise Interrupted(
                     f"at {seen:,} images; everything is saved in {self.run.path}.",
-                    f"go on with: {self.world.command(f'train --run {quote(str(self.run.path))}')}",
+                    f"go on with: {self.world.command(f'train --run {typed(self.run.path)}')}",
                     signum=signum,
                 )
         self._finish()
@@ -203,8 +203,8 @@ class Loop:
             saved, start, go_on = "nothing was saved", "", ""
             if checkpoint:
                 saved = f"the last good checkpoint is {checkpoint.path}"
-                start = f" --from {quote(str(checkpoint.path))}"
-                go_on = "" if wanted else f", or go on with --run {quote(str(self.run.path))} --on-nan rollback"
+                start = f" --from {typed(checkpoint.path)}"
+                go_on = "" if wanted else f", or go on with --run {typed(self.run.path)} --on-nan rollback"
             raise FaceganError(
                 f"{where}{again}: training has diverged and was stopped; {cause}; {saved}.",
                 f"Start a new run{start} with {remedy}{go_on}.",
@@ -230,10 +230,10 @@ class Loop:
         self._restart_clock()
 
     def _save(self) -> None:
-        output, training, seen = self.config.output, self.config.training, self.trainer.images_seen
+        seen = self.trainer.images_seen
         self.run.sync_metrics()  # a checkpoint on the disk whose rows are not would go on without them
         path = save_checkpoint(self.run.checkpoint(seen), self.config, self.provenance, self.trainer.state())
-        self.run.thin_checkpoints(output.keep, output.checkpoint_every * len(self.dataset), training.batch_size)
+        self.run.thin_checkpoints(*self._thinning(), since=self._thinned_since)
         self._tell(Wrote(path))
         save_generator(
             self.run.generator,
@@ -247,6 +247,11 @@ class Loop:
         if time.perf_counter() - self._curves_at > _CURVES_EVERY_SECONDS:
             self._plot()
         self._restart_clock()
+
+    def _thinning(self) -> tuple[int, float, int]:
+        """How many checkpoints stay, and in images how often one is due and how large a batch is."""
+        output = self.config.output
+        return output.keep, output.checkpoint_every * len(self.dataset), self.config.training.batch_size
 
     def _plot(self) -> None:
         if rows := self.run.read_metrics():

@@ -9,15 +9,19 @@ import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 
 from facegan.errors import FaceganError
-from facegan.files import sync_file, sync_folder
+from facegan.files import is_temporary, sync_file, sync_folder
 
 _ASIDE = ".facegan-old"
 _STEPPED_ASIDE = re.compile(rf"\.(.+)\.[a-z0-9_]{{8}}{re.escape(_ASIDE)}")
 """Name of a folder that is being replaced: its own, and what `tempfile` made of its successor's."""
+
+_LEFT_BY_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")
+"""What Finder and Explorer write into a folder that they show."""
 
 
 class NewFolder:
@@ -26,7 +30,7 @@ class NewFolder:
     Args:
         out: the folder to make. Parents are made as needed.
         overwrite: replace what is at `out`, if there is nothing in it but `known` files.
-        known: names of the files that this kind of folder consists of.
+        known: names of the files that this kind of folder consists of, `*` for any part of a name.
 
     Raises:
         FaceganError: `out` is in the way, or the system refuses to write.
@@ -105,12 +109,15 @@ class NewFolder:
         if not out.exists():
             return
         with disk_errors(out):
-            present = sorted(file.name for file in out.iterdir())
-        foreign = [name for name in present if name not in self._known]
+            present = sorted(out.iterdir())
+        foreign = [file.name for file in present if not (self._is_known(file.name) or is_temporary(file))]
         if foreign:
             raise FaceganError(f"{out} exists and holds other files, such as {foreign[0]}.", other)
         if present and not self._overwrite:
             raise FaceganError(f"{out} exists already.", "Replace it with --overwrite, or choose another with --out")
+
+    def _is_known(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in (*self._known, *_LEFT_BY_SYSTEMS))
 
 
 def put_back(parent: Path) -> None:

@@ -18,6 +18,7 @@ from facegan.device import choose_device, choose_precision, keep_memory, use_tf3
 from facegan.errors import FaceganError, UsageError
 from facegan.fit import Trial, fit_batch
 from facegan.loop import total_images
+from facegan.newfolder import put_back
 from facegan.presets import DEFAULT, ORIGINS, PRESETS
 from facegan.provenance import broken_promises, read_provenance
 from facegan.rundir import RunDir, start_again
@@ -180,7 +181,9 @@ def plan_resume(
     provenance = read_provenance(run)
     start = None if checkpoint else _start_of(run, config, provenance)
     facts = provenance.get("dataset", {})
-    if not (found_at := dataset_path or Path(str(facts.get("path")))).exists():
+    found_at = dataset_path or Path(str(facts.get("path")))
+    put_back(found_at.parent)
+    if not found_at.exists():
         raise FaceganError(f"{found_at}, the dataset of {run.path}, is gone.", "If it has moved, name it with --data.")
     dataset = Dataset(found_at, config.seed)
     if dataset.info.pixels_sha256 != facts.get("sha256"):
@@ -196,13 +199,21 @@ def plan_resume(
     notes += broken_promises(before, config, where, world)
     if config.training.decay and config.training.images != was_long:
         notes.append("the run's length has changed, and with it where its learning rates begin to fall")
-    if seen >= (total := total_images(config)):
+    total = total_images(config)
+    if seen == total and not _has_last_pictures(run):
+        notes.append("it has seen all of its images: what is missing are its last pictures")
+    elif seen >= total:
         much = (
             f"all of its {total:,} images" if seen == total else f"{seen:,} images, more than the {total:,} asked for"
         )
         what = "is complete" if seen >= (was_long or 0) else "is past that"
         raise FaceganError(f"{run.path} {what}: it has seen {much}.", "Ask for more with --epochs or --images.")
     return _checked(Plan(config, dataset, where, run, checkpoint, start, tuple(notes), world))
+
+
+def _has_last_pictures(run: RunDir) -> bool:
+    """Whether what is drawn when all images have been seen was drawn after the newest checkpoint."""
+    return run.progress.exists() and run.progress.stat().st_mtime >= run.newest_checkpoint().stat().st_mtime
 
 
 def _start_of(run: RunDir, config: Config, provenance: Mapping[str, Any]) -> LoadedGenerator | None:

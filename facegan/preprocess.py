@@ -274,6 +274,7 @@ _HINTS = {
     "CelebA": "Named crops are for CelebA's aligned photos; for others use --crop square, PIXELS or a FRACTION",
     "packed with": "Unpack the zip, and name the folder instead.",
     "cannot be read": "Check that you may read them.",
+    "facegan": "Name the folder that the photos are in.",
 }
 
 

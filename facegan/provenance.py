@@ -7,7 +7,6 @@ import platform
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch
 from facegan import __version__
 from facegan.config import Config
 from facegan.device import choose_precision, describe_device
-from facegan.errors import FaceganError
+from facegan.errors import FaceganError, typed
 from facegan.files import write_atomic
 from facegan.rundir import RunDir
 from facegan.strictjson import read_json
@@ -25,7 +24,7 @@ from facegan.world import World
 
 def read_provenance(run: RunDir) -> dict[str, Any]:
     """Raises: FaceganError: missing or damaged."""
-    again = f"facegan train --from {quote(str(run.path))} starts a new run from its weights."
+    again = f"facegan train --from {typed(run.path)} starts a new run from its weights."
     try:
         provenance = read_json(run.provenance)
     except OSError as error:

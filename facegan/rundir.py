@@ -6,14 +6,13 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from facegan.config import Config
-from facegan.errors import FaceganError, UsageError
+from facegan.errors import FaceganError, UsageError, typed
 from facegan.files import is_temporary, sync_file, write_atomic
 from facegan.strictjson import read_json
 
@@ -99,16 +98,26 @@ class RunDir:
             raise FaceganError(f"{self.path} has no checkpoint yet.", "The first is written at the end of an epoch.")
         return found[-1][1]
 
-    def thin_checkpoints(self, keep: int, interval: float, batch_size: int) -> None:
+    def oldest_to_thin(self, keep: int, interval: float, batch_size: int) -> int:
+        """Images seen by the oldest checkpoint that `thin_checkpoints` has spared so far only for being new."""
+        found = [images_seen for images_seen, _ in self.checkpoints()]
+        in_turn = [images_seen for images_seen in found if turn(images_seen, interval, batch_size)]
+        return min([*found[-keep:], *in_turn[-1:]], default=0)
+
+    def thin_checkpoints(self, keep: int, interval: float, batch_size: int, since: int = 0) -> None:
         """Delete all but the newest `keep`, the newest whose turn it was, and every 10th.
 
         One written at a stop had no turn, and must not cost the one that a rollback would go back to.
+
+        Args:
+            since: images seen. What is older stays: it was kept before, perhaps as a 10th of another interval.
         """
-        found = [(turn(images_seen, interval, batch_size), path) for images_seen, path in self.checkpoints()]
-        newest = max((turns for turns, _ in found), default=0)
-        for turns, path in found[:-keep]:
-            if not turns or (turns % 10 and turns != newest):
-                path.unlink(missing_ok=True)
+        found = [(seen, turn(seen, interval, batch_size), path) for seen, path in self.checkpoints()]
+        newest = max((turns for _, turns, _ in found), default=0)
+        for seen, turns, path in found[:-keep]:
+            if seen >= since and (not turns or (turns % 10 and turns != newest)):
+                with suppress(OSError):  # open in another program: the next thinning tries again
+                    path.unlink()
 
     def write_config(self, config: Config) -> None:
         """Write config.json, which makes the folder a run: after everything else that a run must have."""
@@ -154,7 +163,7 @@ class RunDir:
         except OSError as error:
             raise FaceganError(
                 f"{self.metrics} could not be written: {error.strerror}.",
-                f"Check its folder and the room on the disk, then: facegan train --run {quote(str(self.path))}",
+                f"Check its folder and the room on the disk, then: facegan train --run {typed(self.path)}",
             ) from error
 
     def check_there(self) -> None:
@@ -207,8 +216,8 @@ def is_run(path: Path) -> bool:
 
 def check_name(name: str) -> None:
     """Raises: UsageError: a name that is no folder's name."""
-    if not name.strip(". ") or name != Path(name).name or not name.isprintable():
-        raise UsageError(f"{name!r} cannot be part of a folder's name.", "Choose a --name of letters and digits.")
+    if name != Path(name).name or name[-1:] in ("", ".", " ") or not name.isprintable():  # Windows drops such ends
+        raise UsageError(f"{name!r} cannot be the end of a folder's name.", "Choose a --name of letters and digits.")
 
 
 def create_run(name: str, root: Path = RUNS) -> RunDir:
@@ -252,14 +261,14 @@ def instead_of(checkpoint: Path) -> str:
     if older:
         return (
             f"Name {older[-1]} instead; or to go on training from there, first rename the damaged one to "
-            f"{checkpoint.name}.damaged, then: facegan train --run {quote(str(run.path))}"
+            f"{checkpoint.name}.damaged, then: facegan train --run {typed(run.path)}"
         )
     return start_again(run) if run.generator.exists() else ""
 
 
 def start_again(run: RunDir) -> str:
     """What to do where a run's checkpoints are lost and its generator is not."""
-    return f"Start a new run from its generator: facegan train --from {quote(str(run.generator))}"
+    return f"Start a new run from its generator: facegan train --from {typed(run.generator)}"
 
 
 def runs(root: Path = RUNS) -> list[RunDir]:
@@ -286,7 +295,4 @@ def newest_run(root: Path = RUNS) -> RunDir:
 
 def newest_checkpoint(root: Path = RUNS) -> Path | None:
     """The newest checkpoint of the newest run that has any, or None."""
-    for run in reversed(runs(root)):
-        if run.checkpoints():
-            return run.newest_checkpoint()
-    return None
+    return next((run.newest_checkpoint() for run in reversed(runs(root)) if run.checkpoints()), None)

@@ -7,14 +7,14 @@ get each one's bytes.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from shlex import quote
 
-from facegan.errors import FaceganError
+from facegan.errors import FaceganError, typed
 from facegan.photos import DEFLATED, MAX_FILE_BYTES, STORED, Photo
 from facegan.zips import MAX_ZIP_TABLE, open_zip
 
@@ -69,9 +69,11 @@ def open_source(path: Path) -> Source:
     """List the photos at `path`: a folder, searched to the bottom, or a .zip, read in place.
 
     Raises:
-        FaceganError: there is nothing at `path`, it is neither, or it holds no photo.
+        FaceganError: there is nothing at `path`, it is neither, it holds no photo, or facegan itself has made it.
     """
     if path.is_dir():
+        if own := _own(path):
+            raise FaceganError(f"{path} holds no photos, but {own}.", "Name a folder of photos or a .zip of them.")
         source = _folder(path)
     elif not path.exists():
         raise FaceganError(f"There is nothing at {path}.", "Name a folder of photos or a .zip of them.")
@@ -83,7 +85,7 @@ def open_source(path: Path) -> Source:
         others = f", only other files ({source.ignored:,})" if source.ignored else ": it is empty"
         hint = "Photos are found by their names: .jpg, .png, .webp and the like, at any depth."
         if source.inner_zips:
-            hint = f"There is a zip in it: facegan preprocess {quote(str(path / source.inner_zips[0]))}"
+            hint = f"There is a zip in it: facegan preprocess {typed(path / source.inner_zips[0])}"
             if source.kind == "zip":
                 hint = f"There is a zip in it, {source.inner_zips[0]}: unpack the outer one first."
         raise FaceganError(f"{path} holds no photos{others}.", hint)
@@ -121,7 +123,10 @@ _NOT_A_FILE = "not a file: a broken link or a device"
 
 
 def _walk(root: Path) -> Iterator[tuple[str, str]]:
-    """(name, fault) of every file under `root`, hidden ones left out. Links are followed, none of them in circles."""
+    """(name, fault) of every file under `root`, hidden ones left out. Links are followed, none of them in circles.
+
+    A folder that facegan has written has a fault itself, and its pictures are no photos.
+    """
     seen: set[tuple[int, int]] = set()
     folders = [""]
     while folders:
@@ -136,6 +141,9 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
             yield folder or ".", f"the folder cannot be read: {error.strerror or error}"
             continue
         with entries:
+            if own := _own(root / folder):
+                yield folder, f"{own}, not photos"
+                continue
             for entry in entries:
                 if _hidden(entry.name):
                     continue
@@ -149,6 +157,23 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
                     folders.append(f"{folder}{entry.name}/")
                 else:
                     yield folder + entry.name, _NOT_A_FILE
+
+
+def _own(folder: Path) -> str:
+    """What facegan has made of a folder, told by the names of its files; nothing if it has not."""
+    for names, what in _OWN.items():
+        if all(os.path.isfile(folder / name) for name in names):  # noqa: PTH113, False where it may not be looked at
+            return what
+    if folder.name == "outputs" and any(_DRAWN.match(path.name) for path in folder.glob("*-[0-9]*")):
+        return "pictures drawn by facegan"
+    return ""
+
+
+_OWN = {
+    ("dataset.json", "images.npy"): "a dataset of facegan",
+    ("config.json", "provenance.json"): "a run of facegan",
+}
+_DRAWN = re.compile(r"(sample|interpolate|arithmetic|gif|neighbours)-\d{3}")
 
 
 def _suffix(name: str) -> str:
@@ -264,5 +289,5 @@ def _advice(path: Path) -> str:
     if suffix in ARCHIVES:
         return "Unpack it first, and name the folder."
     if suffix in PICTURES:
-        return f"Name the folder that the photos are in: facegan preprocess {quote(str(path.parent))}"
+        return f"Name the folder that the photos are in: facegan preprocess {typed(path.parent)}"
     return "Name a folder of photos or a .zip of them."

@@ -155,6 +155,15 @@ def test_pictures_of_many_kinds(tmp_path: Path) -> None:
     assert len(list(read_pictures([tmp_path / "walk.gif"]))) == 4
 
 
+def test_the_previews_in_a_cameras_photo_are_no_frames(tmp_path: Path) -> None:
+    large, preview = (Image.fromarray(frame) for frame in (frames(1, 48, 40)[0], frames(1)[0]))
+    large.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[preview])
+    with Image.open(tmp_path / "a.jpg") as photo:
+        assert photo.n_frames == 2
+    assert count_frames([tmp_path / "a.jpg"]) == 1
+    assert [frame.shape for frame in read_pictures([tmp_path / "a.jpg"])] == [(48, 40, 3)]
+
+
 def test_pictures_that_are_none(tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")

@@ -128,6 +128,18 @@ def test_a_stop_does_not_cost_the_checkpoint_to_go_back_to(workdir):
     assert [seen for seen, _ in run.checkpoints()] == [200, 252]
 
 
+def test_another_interval_does_not_cost_what_was_kept_before(workdir):
+    run = create_run("x")
+    (run.path / "checkpoints").mkdir()
+    for seen in (1000, 2000, 2300, 2400, 2500):  # kept by an interval of 100
+        run.checkpoint(seen).touch()
+    since = run.oldest_to_thin(3, 1000, 4)
+    for seen in range(3000, 7000, 1000):
+        run.checkpoint(seen).touch()
+        run.thin_checkpoints(3, 1000, 4, since)
+    assert [seen for seen, _ in run.checkpoints()] == [1000, 4000, 5000, 6000]
+
+
 def test_a_run_killed_before_its_first_checkpoint_starts_again(workdir):
     write_dataset(workdir / "data/d", 10)
     asked = {"training.images": 8, "training.epochs": None, **OUTPUT}
@@ -162,6 +174,19 @@ def test_a_damaged_checkpoint_is_answered_with_the_one_before(workdir):
     assert refused.value.hint.endswith(f"facegan train --from {run.generator}")
 
 
+def test_a_run_killed_over_its_last_pictures_makes_them_when_it_goes_on(workdir):
+    write_dataset(workdir / "data/d", 10)
+    run, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1}, "cpu"))
+    kept = run.newest_checkpoint().read_bytes()
+    for picture in (run.progress, run.curves):
+        picture.unlink()
+    train(plan_resume(run, {}, None))
+    assert run.progress.exists() and run.curves.exists()
+    assert run.newest_checkpoint().read_bytes() == kept
+    with pytest.raises(FaceganError, match="is complete"):
+        plan_resume(run, {}, None)
+
+
 def test_a_complete_run_goes_on_when_more_is_asked_for(workdir):
     write_dataset(workdir / "data/d", 10)
     run, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1}, "cpu"))
@@ -191,6 +216,13 @@ def test_another_dataset_is_refused(workdir):
     write_dataset(workdir / "data/d", 10, seed=1)
     with pytest.raises(FaceganError, match="is not the dataset"):
         plan_resume(run, {"training.epochs": 2, "training.images": None}, None)
+
+
+def test_a_dataset_whose_replacement_was_killed_is_put_back(workdir):
+    write_dataset(workdir / "data/d", 10)
+    run, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1}, "cpu"))
+    (workdir / "data/d").rename(workdir / "data/.d.abcdefgh.facegan-old")
+    train(plan_resume(run, {"training.epochs": 2, "training.images": None}, None))
 
 
 def test_a_dataset_that_has_moved_is_named_once(workdir):

@@ -89,6 +89,17 @@ def test_what_nobody_stepped_aside_from_is_left_alone(place):
     assert len(list(Path("data").iterdir())) == 7
 
 
+def test_what_finder_or_a_killed_process_left_is_replaced_too(workdir):
+    out = workdir / "d"
+    out.mkdir()
+    for name in ("a", "b-1", ".DS_Store", ".b-1-0123abcd.json"):
+        (out / name).touch()
+    with NewFolder(out, overwrite=True, known=["a", "b-*"]) as folder:
+        (folder.path / "a").write_text("new")
+        folder.publish()
+    assert [file.name for file in out.iterdir()] == ["a"]
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_what_has_come_meanwhile_is_not_replaced(workdir, overwrite):
     """A second process has finished first, or the user has put a file of theirs into the folder."""

@@ -51,6 +51,13 @@ def test_the_demo_dataset(workdir):
     assert info.images.stat().st_mtime_ns == before, "an existing demo dataset is kept"
 
 
+def test_two_commands_draw_the_demo_dataset_at_once(workdir, monkeypatch):
+    monkeypatch.setattr("facegan.demo.COUNT", 4)
+    path = make_demo(progress=lambda done, total: make_demo())
+    assert read_dataset_json(path).count == 4
+    assert len(list(path.parent.iterdir())) == 1
+
+
 def test_without_a_run_the_packaged_generator_is_taken(workdir):
     assert find_generator(None)[0] == PATH
     code, _, err = cli("sample", "--count", "2")

@@ -73,6 +73,22 @@ def test_a_zip_is_read_in_place(tmp_path: Path, method: int) -> None:
     assert sorted(tmp_path.iterdir()) == [archive]
 
 
+def test_what_facegan_itself_has_written_is_no_photo(tmp_path: Path) -> None:
+    own = ("data/mine-64/preview.png", "runs/00001-x/samples/epoch-0001.png", "outputs/sample-001.png")
+    marks = ("data/mine-64/images.npy", "data/mine-64/dataset.json", "runs/00001-x/config.json")
+    files = dict.fromkeys(("me.png", "outputs of a scanner/1.png", *own), picture())
+    root = make(tmp_path / "r", {**files, **dict.fromkeys((*marks, "runs/00001-x/provenance.json"), "")})
+    source = open_source(root)
+    assert [photo.name for photo in source.photos] == ["me.png", "outputs of a scanner/1.png"]
+    assert source.unusable == [
+        ("data/mine-64/", "a dataset of facegan, not photos"),
+        ("outputs/", "pictures drawn by facegan, not photos"),
+        ("runs/00001-x/", "a run of facegan, not photos"),
+    ]
+    with pytest.raises(FaceganError, match="mine-64 holds no photos, but a dataset of facegan"):
+        open_source(root / "data/mine-64")
+
+
 def test_names_that_climb_out_of_a_zip_are_refused_one_by_one(tmp_path: Path) -> None:
     files = {"../up.png": picture(), "/root.png": picture(), "C:/x.png": picture(), "a/../../b.png": picture()}
     source = open_source(pack(tmp_path / "z.zip", {**files, "a..b/ok.png": picture(), "win\\ok.png": picture()}))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from facegan.cli import console, options
-from facegan.errors import FaceganError
+from facegan.errors import FaceganError, typed
 
 if TYPE_CHECKING:
     from facegan.rundir import RunDir
@@ -86,8 +85,8 @@ def _instead_of(folder: Path) -> str:
     from facegan.rundir import is_run, run_in
 
     if is_run(folder):
-        return f"It is a run, whose progress is shown if it is named alone: facegan gif {quote(str(folder))}"
-    return run_in(folder) or f"Name the pictures in it: facegan gif {quote(str(folder))}/*.png"
+        return f"It is a run, whose progress is shown if it is named alone: facegan gif {typed(folder)}"
+    return run_in(folder) or f"Name the pictures in it: facegan gif {typed(folder)}/*.png"
 
 
 def _is_generator(what: list[Path]) -> bool:

@@ -50,7 +50,7 @@ def interpolate(
     from facegan.images import save_png
 
     morph = morph_between(loaded, through or ["0", "1"], steps=steps, seed=seed, method=method, loop=loop)
-    written = [save_png(morph.strip(), path, new=not overwrite)]
+    written, new = [], not overwrite
     if film:
-        written.append(write_animation(morph.frames(loop), film, fps=fps, new=not overwrite))
-    console.wrote(written)
+        written = [write_animation(morph.frames(loop), film, fps=fps, expected=len(morph.order(loop)), new=new)]
+    console.wrote([save_png(morph.strip(), path, new=new), *written])
