@@ -14,7 +14,7 @@ from typing import Any
 from facegan import latents
 from facegan.best import Best
 from facegan.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_generator
-from facegan.config import Config
+from facegan.config import Config, Output
 from facegan.dataset import Dataset
 from facegan.device import release_memory
 from facegan.errors import FaceganError, Interrupted, typed
@@ -70,7 +70,7 @@ class Loop:
         self.health = Health(run.read_metrics(), trainer.objective.slope)
         evaluates = self.world.first and self.config.output.evaluate_every > 0
         self.best = Best(run, dataset, trainer, lambda text: self._tell(Noted(text))) if evaluates else None
-        self._thinned_since = run.oldest_to_thin(*self._thinning())
+        self._thinned_since = self._kept_before() if self.world.first else 0
         self._sheet = latents.draw(self.config.seed, range(SHEET), self.config.networks.latent_dim)
         self._clock = self._curves_at = time.perf_counter()
         self._rated_at = trainer.images_seen
@@ -85,6 +85,8 @@ class Loop:
         total, output, n_critic = total_images(self.config), self.config.output, self.config.training.n_critic
         if self.trainer.images_seen == 0:
             self._save_sample(0.0)
+        if self.trainer.images_seen >= total and self.world.first:
+            self._save_generator()  # a kill after the last checkpoint may have cost it
         told = False
         while self.trainer.images_seen < total:
             step = self.trainer.step_number
@@ -143,9 +145,10 @@ class Loop:
 
     def _to_go_back_to(self) -> Checkpoint | None:
         """The newest checkpoint whose turn it was: one more, written when a run is stopped, must change nothing."""
-        every, kept = self.config.output.checkpoint_every, self.run.checkpoints()
-        in_turn = [path for seen, path in kept if self._due(every, seen)] or [path for _, path in kept]
-        return load_checkpoint(in_turn[-1]) if in_turn else None
+        kept = [path for _, path in self.run.checkpoints()]
+        found = (load_checkpoint(path) for path in reversed(kept))  # the interval may have been another one
+        in_turn = (each for each in found if self._due(each.config.output.checkpoint_every, each.images_seen))
+        return next(in_turn, None) or (load_checkpoint(kept[-1]) if kept else None)
 
     def _log(self, values: dict[str, float], evaluation_due: bool) -> None:
         if not self.world.first:
@@ -233,25 +236,34 @@ class Loop:
         seen = self.trainer.images_seen
         self.run.sync_metrics()  # a checkpoint on the disk whose rows are not would go on without them
         path = save_checkpoint(self.run.checkpoint(seen), self.config, self.provenance, self.trainer.state())
-        self.run.thin_checkpoints(*self._thinning(), since=self._thinned_since)
+        self.run.thin_checkpoints(*self._thinning(self.config.output), since=self._thinned_since)
         self._tell(Wrote(path))
-        save_generator(
-            self.run.generator,
-            self.trainer.sampling_generator,
-            self.config,
-            images_seen=seen,
-            weights="averaged" if self.trainer.average else "raw",
-            provenance=self.provenance,
-        )
-        self._tell(Wrote(self.run.generator))
+        self._save_generator()
         if time.perf_counter() - self._curves_at > _CURVES_EVERY_SECONDS:
             self._plot()
         self._restart_clock()
 
-    def _thinning(self) -> tuple[int, float, int]:
+    def _save_generator(self) -> None:
+        save_generator(
+            self.run.generator,
+            self.trainer.sampling_generator,
+            self.config,
+            images_seen=self.trainer.images_seen,
+            weights="averaged" if self.trainer.average else "raw",
+            provenance=self.provenance,
+        )
+        self._tell(Wrote(self.run.generator))
+
+    def _thinning(self, output: Output) -> tuple[int, float, int]:
         """How many checkpoints stay, and in images how often one is due and how large a batch is."""
-        output = self.config.output
         return output.keep, output.checkpoint_every * len(self.dataset), self.config.training.batch_size
+
+    def _kept_before(self) -> int:
+        """Images seen below which checkpoints are left alone: they were kept when perhaps another interval held."""
+        if not self.run.checkpoints():
+            return 0
+        before = load_checkpoint(self.run.newest_checkpoint()).config.output
+        return self.run.oldest_to_thin(*self._thinning(before))
 
     def _plot(self) -> None:
         if rows := self.run.read_metrics():

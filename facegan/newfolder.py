@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from facegan.errors import FaceganError
-from facegan.files import is_temporary, sync_file, sync_folder
+from facegan.files import sync_file, sync_folder
 
 _ASIDE = ".facegan-old"
 _STEPPED_ASIDE = re.compile(rf"\.(.+)\.[a-z0-9_]{{8}}{re.escape(_ASIDE)}")
@@ -22,6 +22,9 @@ _STEPPED_ASIDE = re.compile(rf"\.(.+)\.[a-z0-9_]{{8}}{re.escape(_ASIDE)}")
 
 _LEFT_BY_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")
 """What Finder and Explorer write into a folder that they show."""
+
+_HALF_WRITTEN = re.compile(r"\.(.+)-[0-9a-f]{8}(\.[^.]*)?")
+"""What a killed process has left of a file: see `files.atomic_path`."""
 
 
 class NewFolder:
@@ -109,14 +112,16 @@ class NewFolder:
         if not out.exists():
             return
         with disk_errors(out):
-            present = sorted(out.iterdir())
-        foreign = [file.name for file in present if not (self._is_known(file.name) or is_temporary(file))]
+            present = sorted(file.name for file in out.iterdir())
+        foreign = [name for name in present if not self._is_known(name)]
         if foreign:
             raise FaceganError(f"{out} exists and holds other files, such as {foreign[0]}.", other)
         if present and not self._overwrite:
             raise FaceganError(f"{out} exists already.", "Replace it with --overwrite, or choose another with --out")
 
     def _is_known(self, name: str) -> bool:
+        half_written = _HALF_WRITTEN.fullmatch(name)
+        name = f"{half_written[1]}{half_written[2]}" if half_written else name
         return any(fnmatchcase(name, pattern) for pattern in (*self._known, *_LEFT_BY_SYSTEMS))
 
 
@@ -125,7 +130,7 @@ def put_back(parent: Path) -> None:
 
     Whoever looks for such a folder calls this first. A folder whose successor is there stays aside.
     """
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):  # a stranger's path may be none at all
         for folder in list(parent.iterdir()):
             match = _STEPPED_ASIDE.fullmatch(folder.name)
             if match and folder.is_dir() and not (parent / match[1]).exists():

@@ -201,7 +201,7 @@ def plan_resume(
         notes.append("the run's length has changed, and with it where its learning rates begin to fall")
     total = total_images(config)
     if seen == total and not _has_last_pictures(run):
-        notes.append("it has seen all of its images: what is missing are its last pictures")
+        notes.append("it has seen all of its images: its last files are missing or old, and made again")
     elif seen >= total:
         much = (
             f"all of its {total:,} images" if seen == total else f"{seen:,} images, more than the {total:,} asked for"
@@ -212,7 +212,7 @@ def plan_resume(
 
 
 def _has_last_pictures(run: RunDir) -> bool:
-    """Whether what is drawn when all images have been seen was drawn after the newest checkpoint."""
+    """Whether what is drawn last, when all images have been seen, is younger than the newest checkpoint."""
     return run.progress.exists() and run.progress.stat().st_mtime >= run.newest_checkpoint().stat().st_mtime
 
 

@@ -95,7 +95,9 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "
         _legend(kernel, axes, kernel)
     _count_images(distances[0] if distances else penalty, seen)
     heading = 1 - 0.09 / panels
-    figure.text(0.09, heading, title or "Training", color=INK, fontsize=14, fontweight="bold", va="center")
+    figure.text(
+        0.09, heading, title or "Training", color=INK, fontsize=14, fontweight="bold", va="center", parse_math=False
+    )
     figure.text(0.91, heading, _progress(rows), color=QUIET, fontsize=10, ha="right", va="center")
 
     with atomic_path(path) as temporary, warnings.catch_warnings():

@@ -9,6 +9,7 @@ from facegan.errors import UsageError
 
 _SUFFIXES = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 _NUMBER = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([kmg]?)", re.IGNORECASE)
+_BETWEEN_THOUSANDS = re.compile(r"(?<=\d)[,_](?=\d{3}(?:\D|$))")
 _WRITTEN = "Write it as 8500, 200k or 1.5M."
 
 
@@ -18,7 +19,7 @@ def parse_count(text: str) -> int:
     Raises:
         UsageError: not such a number, or less than one.
     """
-    match = _NUMBER.fullmatch(text.replace(",", "").replace("_", "").strip())
+    match = _NUMBER.fullmatch(_BETWEEN_THOUSANDS.sub("", text.strip()))
     if not match:
         raise UsageError(f"{text!r} is not a count.", _WRITTEN)
     if (count := round(float(match[1]) * _SUFFIXES[match[2].lower()])) < 1:

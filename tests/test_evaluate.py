@@ -246,6 +246,9 @@ def test_photos_of_the_training_are_recognised(loaded, dataset):
     assert evaluate.own_photos(loaded) == dataset.info.path
     loaded.provenance["dataset"]["sha256"] = "0" * 64
     assert evaluate.own_photos(loaded) is None
+    for path in ("a\0b/c", "\ud800/x"):
+        loaded.provenance["dataset"]["path"] = path
+        assert evaluate.own_photos(loaded) is None
 
 
 def test_weights_that_cannot_be_had_are_one_sentence(loaded, dataset, monkeypatch, tmp_path):

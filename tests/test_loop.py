@@ -140,6 +140,18 @@ def test_another_interval_does_not_cost_what_was_kept_before(workdir):
     assert [seen for seen, _ in run.checkpoints()] == [1000, 4000, 5000, 6000]
 
 
+def test_keeping_fewer_frees_the_disk_and_another_interval_does_not_cost_what_was_kept(workdir):
+    write_dataset(workdir / "data/d", 8)
+    asked = {"training.images": 8 * 25, "training.epochs": None, "training.batch_size": 8}
+    run, _ = train(plan_new(workdir / "data/d", "dcgan", asked, "cpu"))
+    assert [seen for seen, _ in run.checkpoints()] == [80, 160, 184, 192, 200]
+    more = {"training.images": 8 * 27, "output.checkpoint_every": 3, "output.keep": 1}
+    train(plan_resume(run, more, None))
+    assert [seen for seen, _ in run.checkpoints()] == [80, 160, 216]
+    train(plan_resume(run, {"training.images": 8 * 33}, None))
+    assert [seen for seen, _ in run.checkpoints()] == [80, 160, 240, 264]  # 240 is the 10th by the new interval
+
+
 def test_a_run_killed_before_its_first_checkpoint_starts_again(workdir):
     write_dataset(workdir / "data/d", 10)
     asked = {"training.images": 8, "training.epochs": None, **OUTPUT}
@@ -178,10 +190,11 @@ def test_a_run_killed_over_its_last_pictures_makes_them_when_it_goes_on(workdir)
     write_dataset(workdir / "data/d", 10)
     run, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1}, "cpu"))
     kept = run.newest_checkpoint().read_bytes()
-    for picture in (run.progress, run.curves):
-        picture.unlink()
+    for last in (run.progress, run.curves, run.generator):
+        last.unlink()
     train(plan_resume(run, {}, None))
     assert run.progress.exists() and run.curves.exists()
+    assert load_generator(run.generator).images_seen == 12
     assert run.newest_checkpoint().read_bytes() == kept
     with pytest.raises(FaceganError, match="is complete"):
         plan_resume(run, {}, None)

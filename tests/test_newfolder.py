@@ -100,6 +100,13 @@ def test_what_finder_or_a_killed_process_left_is_replaced_too(workdir):
     assert [file.name for file in out.iterdir()] == ["a"]
 
 
+def test_a_hidden_file_of_somebodys_is_not_taken_for_a_leftover(workdir):
+    (workdir / "d").mkdir()
+    (workdir / "d/.notes-20240101.txt").touch()
+    with pytest.raises(FaceganError, match=r"holds other files, such as .notes-20240101.txt"):
+        NewFolder(workdir / "d", overwrite=True, known=["a", "b-*"]).__enter__()
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_what_has_come_meanwhile_is_not_replaced(workdir, overwrite):
     """A second process has finished first, or the user has put a file of theirs into the folder."""

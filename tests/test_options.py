@@ -149,6 +149,12 @@ def test_any_count_is_a_number_or_a_sentence(text):
         assert error.message.isprintable()
 
 
+@pytest.mark.parametrize("text", ["1,5M", "0,5M", "1,50", "12,3456", "1_0"])
+def test_a_decimal_comma_is_not_taken_for_one_between_thousands(text):
+    with pytest.raises(UsageError, match="is not a count"):
+        quantities.parse_count(text)
+
+
 @bounded
 @given(st.integers(1, 10**14))
 def test_a_count_is_read_as_it_is_written(number):

@@ -83,3 +83,7 @@ def test_running_mean_by_hand() -> None:
 )
 def test_counts_as_people_say_them(number: float, text: str) -> None:
     assert short_count(number) == text
+
+
+def test_a_title_is_text_and_no_formula(tmp_path: Path) -> None:
+    assert plot_curves(rows(3), tmp_path / "c.png", title="00001-run$1_$2^", slope=1.0).stat().st_size > 1000
