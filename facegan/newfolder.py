@@ -121,7 +121,7 @@ class NewFolder:
 
     def _is_known(self, name: str) -> bool:
         half_written = _HALF_WRITTEN.fullmatch(name)
-        name = f"{half_written[1]}{half_written[2]}" if half_written else name
+        name = half_written[1] + (half_written[2] or "") if half_written else name
         return any(fnmatchcase(name, pattern) for pattern in (*self._known, *_LEFT_BY_SYSTEMS))
 
 

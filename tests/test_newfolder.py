@@ -92,9 +92,9 @@ def test_what_nobody_stepped_aside_from_is_left_alone(place):
 def test_what_finder_or_a_killed_process_left_is_replaced_too(workdir):
     out = workdir / "d"
     out.mkdir()
-    for name in ("a", "b-1", ".DS_Store", ".b-1-0123abcd.json"):
+    for name in ("a", "b-1.json", ".DS_Store", ".a-0123abcd", ".b-1-0123abcd.json"):
         (out / name).touch()
-    with NewFolder(out, overwrite=True, known=["a", "b-*"]) as folder:
+    with NewFolder(out, overwrite=True, known=["a", "b-*.json"]) as folder:
         (folder.path / "a").write_text("new")
         folder.publish()
     assert [file.name for file in out.iterdir()] == ["a"]
