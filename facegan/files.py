@@ -9,7 +9,7 @@ from pathlib import Path
 
 from facegan.errors import FaceganError
 
-_TEMPORARY = re.compile(r"\..{1,40}-[0-9a-f]{8}(\.[^.]*)?")
+_TEMPORARY = re.compile(r"\.(.{1,40})-[0-9a-f]{8}(\.[^.]*)?")
 
 
 @contextmanager
@@ -75,7 +75,13 @@ def _place_new(temporary: Path, path: Path) -> None:
 
 def is_temporary(path: Path) -> bool:
     """Whether `atomic_path` made this file; with nobody at work on it, a killed process left it behind."""
-    return bool(_TEMPORARY.fullmatch(path.name)) and path.is_file()
+    return final_name(path.name) is not None and path.is_file()
+
+
+def final_name(name: str) -> str | None:
+    """The name that a temporary file of `atomic_path` was to get, its stem at most 40 long; None for any other name."""
+    match = _TEMPORARY.fullmatch(name)
+    return match[1] + (match[2] or "") if match else None
 
 
 def write_atomic(path: Path, content: bytes | str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,10 @@ def open_run(plan: Plan, name: str | None, command: list[str]) -> Iterator[OpenR
         else:
             if any(newer > seen for newer, _ in run.checkpoints()):
                 raise FaceganError(f"{run.path} was trained further by another process just now.", "Try again.")
+            if plan.checkpoint:
+                before, batch_size = plan.checkpoint.config.output, plan.config.training.batch_size
+                interval = before.checkpoint_every * len(plan.dataset)
+                run = replace(run, thin_from=run.oldest_to_thin(before.keep, interval, batch_size))
             run.drop_beyond(seen)
             provenance = read_provenance(run)
             going_on = {"at_images": seen, **environment(plan.config, plan.device, plan.world, command)}

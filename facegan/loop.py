@@ -14,7 +14,7 @@ from typing import Any
 from facegan import latents
 from facegan.best import Best
 from facegan.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_generator
-from facegan.config import Config, Output
+from facegan.config import Config
 from facegan.dataset import Dataset
 from facegan.device import release_memory
 from facegan.errors import FaceganError, Interrupted, typed
@@ -70,7 +70,6 @@ class Loop:
         self.health = Health(run.read_metrics(), trainer.objective.slope)
         evaluates = self.world.first and self.config.output.evaluate_every > 0
         self.best = Best(run, dataset, trainer, lambda text: self._tell(Noted(text))) if evaluates else None
-        self._thinned_since = self._kept_before() if self.world.first else 0
         self._sheet = latents.draw(self.config.seed, range(SHEET), self.config.networks.latent_dim)
         self._clock = self._curves_at = time.perf_counter()
         self._rated_at = trainer.images_seen
@@ -233,10 +232,10 @@ class Loop:
         self._restart_clock()
 
     def _save(self) -> None:
-        seen = self.trainer.images_seen
+        output, training, seen = self.config.output, self.config.training, self.trainer.images_seen
         self.run.sync_metrics()  # a checkpoint on the disk whose rows are not would go on without them
         path = save_checkpoint(self.run.checkpoint(seen), self.config, self.provenance, self.trainer.state())
-        self.run.thin_checkpoints(*self._thinning(self.config.output), since=self._thinned_since)
+        self.run.thin_checkpoints(output.keep, output.checkpoint_every * len(self.dataset), training.batch_size)
         self._tell(Wrote(path))
         self._save_generator()
         if time.perf_counter() - self._curves_at > _CURVES_EVERY_SECONDS:
@@ -253,17 +252,6 @@ class Loop:
             provenance=self.provenance,
         )
         self._tell(Wrote(self.run.generator))
-
-    def _thinning(self, output: Output) -> tuple[int, float, int]:
-        """How many checkpoints stay, and in images how often one is due and how large a batch is."""
-        return output.keep, output.checkpoint_every * len(self.dataset), self.config.training.batch_size
-
-    def _kept_before(self) -> int:
-        """Images seen below which checkpoints are left alone: they were kept when perhaps another interval held."""
-        if not self.run.checkpoints():
-            return 0
-        before = load_checkpoint(self.run.newest_checkpoint()).config.output
-        return self.run.oldest_to_thin(*self._thinning(before))
 
     def _plot(self) -> None:
         if rows := self.run.read_metrics():

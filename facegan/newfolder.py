@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from facegan.errors import FaceganError
-from facegan.files import sync_file, sync_folder
+from facegan.files import final_name, sync_file, sync_folder
 
 _ASIDE = ".facegan-old"
 _STEPPED_ASIDE = re.compile(rf"\.(.+)\.[a-z0-9_]{{8}}{re.escape(_ASIDE)}")
@@ -22,9 +22,6 @@ _STEPPED_ASIDE = re.compile(rf"\.(.+)\.[a-z0-9_]{{8}}{re.escape(_ASIDE)}")
 
 _LEFT_BY_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")
 """What Finder and Explorer write into a folder that they show."""
-
-_HALF_WRITTEN = re.compile(r"\.(.+)-[0-9a-f]{8}(\.[^.]*)?")
-"""What a killed process has left of a file: see `files.atomic_path`."""
 
 
 class NewFolder:
@@ -120,8 +117,7 @@ class NewFolder:
             raise FaceganError(f"{out} exists already.", "Replace it with --overwrite, or choose another with --out")
 
     def _is_known(self, name: str) -> bool:
-        half_written = _HALF_WRITTEN.fullmatch(name)
-        name = half_written[1] + (half_written[2] or "") if half_written else name
+        name = final_name(name) or name  # a killed process has left half of it
         return any(fnmatchcase(name, pattern) for pattern in (*self._known, *_LEFT_BY_SYSTEMS))
 
 

@@ -31,9 +31,14 @@ def turn(images_seen: int, interval: float, batch_size: int) -> int:
 
 @dataclass(frozen=True)
 class RunDir:
-    """One run's folder, such as `runs/00003-celeba-64-dcgan`."""
+    """One run's folder, such as `runs/00003-celeba-64-dcgan`.
+
+    Attributes:
+        thin_from: images seen. Older checkpoints stay: they were kept before, perhaps as a 10th of another interval.
+    """
 
     path: Path
+    thin_from: int = 0
 
     @property
     def config(self) -> Path:
@@ -104,18 +109,15 @@ class RunDir:
         in_turn = [images_seen for images_seen in found if turn(images_seen, interval, batch_size)]
         return min([*found[-keep:], *in_turn[-1:]], default=0)
 
-    def thin_checkpoints(self, keep: int, interval: float, batch_size: int, since: int = 0) -> None:
+    def thin_checkpoints(self, keep: int, interval: float, batch_size: int) -> None:
         """Delete all but the newest `keep`, the newest whose turn it was, and every 10th.
 
         One written at a stop had no turn, and must not cost the one that a rollback would go back to.
-
-        Args:
-            since: images seen. What is older stays: it was kept before, perhaps as a 10th of another interval.
         """
         found = [(seen, turn(seen, interval, batch_size), path) for seen, path in self.checkpoints()]
         newest = max((turns for _, turns, _ in found), default=0)
         for seen, turns, path in found[:-keep]:
-            if seen >= since and (not turns or (turns % 10 and turns != newest)):
+            if seen >= self.thin_from and (not turns or (turns % 10 and turns != newest)):
                 with suppress(OSError):  # open in another program: the next thinning tries again
                     path.unlink()
 

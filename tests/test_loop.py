@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,10 +134,10 @@ def test_another_interval_does_not_cost_what_was_kept_before(workdir):
     (run.path / "checkpoints").mkdir()
     for seen in (1000, 2000, 2300, 2400, 2500):  # kept by an interval of 100
         run.checkpoint(seen).touch()
-    since = run.oldest_to_thin(3, 1000, 4)
+    run = replace(run, thin_from=run.oldest_to_thin(3, 1000, 4))
     for seen in range(3000, 7000, 1000):
         run.checkpoint(seen).touch()
-        run.thin_checkpoints(3, 1000, 4, since)
+        run.thin_checkpoints(3, 1000, 4)
     assert [seen for seen, _ in run.checkpoints()] == [1000, 4000, 5000, 6000]
 
 

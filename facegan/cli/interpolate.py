@@ -50,7 +50,6 @@ def interpolate(
     from facegan.images import save_png
 
     morph = morph_between(loaded, through or ["0", "1"], steps=steps, seed=seed, method=method, loop=loop)
-    written, new = [], not overwrite
-    if film:
-        written = [write_animation(morph.frames(loop), film, fps=fps, expected=len(morph.order(loop)), new=new)]
-    console.wrote([save_png(morph.strip(), path, new=new), *written])
+    new, expected = not overwrite, len(morph.order(loop))
+    films = [write_animation(morph.frames(loop), film, fps=fps, expected=expected, new=new)] if film else []
+    console.wrote([save_png(morph.strip(), path, new=new), *films])
