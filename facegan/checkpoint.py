@@ -27,14 +27,12 @@ from facegan.rundir import RunDir, instead_of, is_run, run_in
 from facegan.strictjson import parse_json
 from facegan.torchzip import DamagedError, ForeignError, read_torch_zip
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 1
 """Of checkpoints."""
 GENERATOR_FORMAT, GENERATOR_VERSION = "facegan-generator", 1
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    1: lambda content: {**content, "format_version": 2, "rollbacks": 0},
-}
-"""Format version -> a function that turns a checkpoint of that version into one of the next."""
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""Format version -> a function that turns a checkpoint of that version into one of the next. Version 1 is the first."""
 
 _ENTRIES = {
     "format_version",

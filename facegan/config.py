@@ -18,13 +18,6 @@ T = TypeVar("T", bound=Checked)
 SIZES = (32, 64, 128, 256)
 """Image sizes (pixels on a side) that a network can be built for."""
 
-_BEFORE: dict[str, dict[str, Any]] = {
-    "dcgan": {"self_modulation": False},
-    "training": {"penalty": "textbook", "on_nan": "stop", "objective": "wgan-gp", "augment": 0},
-    "output": {"evaluate_every": 0, "evaluate_count": 1000},
-}
-"""Entries that came later than the first files, and what those files did without saying so."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class KerasNetworks(Checked):
@@ -72,6 +65,7 @@ class DcganNetworks(Checked):
     max_width: int = in_range(1, 2048)
     slope: float = in_range(0, 1)
     self_modulation: bool = one_of(True, False)
+    depth: int = in_range(0, 8)
 
 
 Networks = KerasNetworks | DcganNetworks
@@ -171,12 +165,9 @@ class Config(Checked):
                 f"{where}: unknown network family {shown(family)}, perhaps of a newer facegan.",
                 f"Known: {', '.join(NETWORKS)}.",
             )
-        networks = {**_BEFORE.get(family, {}), **networks}
         training = dict(_mapping(data.get("training"), f"{where}: training"))
-        training = {**_BEFORE["training"], **training}
         if training.get("epochs", 0) is training.get("images", 0) is None:
             raise FaceganError(f"{where}: training must have epochs or images, and both are null.")
-        output = {**_BEFORE["output"], **_mapping(data.get("output"), f"{where}: output")}
         for net in ("generator", "critic"):
             training[net] = _build(Adam, training.get(net), f"{where}: training.{net}")
         return _build(
@@ -185,7 +176,7 @@ class Config(Checked):
                 **data,
                 "networks": _build(NETWORKS[family], networks, f"{where}: networks"),
                 "training": _build(Training, training, f"{where}: training"),
-                "output": _build(Output, output, f"{where}: output"),
+                "output": _build(Output, data.get("output"), f"{where}: output"),
             },
             where,
         )

@@ -49,7 +49,7 @@ def spoil_average(trainer):
 
 
 def spoil_statistics(trainer):
-    return trainer.generator.stages[0].running_var
+    return trainer.generator.base_norm.running_var
 
 
 @pytest.mark.parametrize("where", [spoil_moment, spoil_average, spoil_statistics])

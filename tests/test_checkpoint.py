@@ -95,7 +95,7 @@ def test_code_in_a_file_is_not_run(workdir):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda c: c.update(format_version=FORMAT_VERSION + 1), "newer facegan .format version 3"),
+        (lambda c: c.update(format_version=FORMAT_VERSION + 1), "newer facegan .format version 2"),
         (lambda c: c.update(format_version=0), "unknown format version 0"),
         (lambda c: c.update(format_version="1"), "no format version"),
         (lambda c: c.update(surprise=1), "unknown entry 'surprise', perhaps of a newer facegan"),

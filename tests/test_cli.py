@@ -92,6 +92,7 @@ def test_every_flag_arrives(flag):
     assert parameters.keys() - FIELDS.keys() == NO_FIELD, "a flag that sets the configuration needs its row"
     special = {
         "augment": 0.5,
+        "depth": 2,
         "precision": "bf16",
         "penalty": "textbook",
         "images": "1.5k",

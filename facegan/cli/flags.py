@@ -25,6 +25,7 @@ FIELDS: dict[str, str] = {
     "critic_width": "networks.critic_width",
     "max_width": "networks.max_width",
     "self_modulation": "networks.self_modulation",
+    "depth": "networks.depth",
     "generator_lr": "training.generator.lr",
     "critic_lr": "training.critic.lr",
     "generator_beta1": "training.generator.beta1",

@@ -106,6 +106,9 @@ def train(
             "--self-modulation/--no-self-modulation",
         ),
     ] = None,
+    depth: Annotated[
+        Whole, _flag(_NETWORK, "Residual convolutions after each of the generator's octaves but the last.")
+    ] = None,
     sample_every: Annotated[Real, _flag(_OUTPUT, "Epochs between sample grids.")] = None,
     checkpoint_every: Annotated[Real, _flag(_OUTPUT, "Epochs between checkpoints.")] = None,
     evaluate_every: Annotated[
