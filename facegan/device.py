@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import platform
 import re
 import sys
@@ -50,15 +51,13 @@ def describe_device(device: torch.device) -> str:
     return str(device)
 
 
-def choose_precision(name: str, device: torch.device) -> str:
-    """`auto`, `fp32` or `bf16` -> `fp32` or `bf16`; `auto` is bf16 where the device computes in it, else fp32."""
-    if name != "auto":
-        return name
-    return "bf16" if computes_bf16(device) else "fp32"
-
-
 def computes_bf16(device: torch.device) -> bool:
-    """Whether the device computes in bfloat16 itself. Others widen to float32 and round again: right, but slow."""
+    """Whether the device computes in bfloat16 itself. Others widen to float32 and round again: right, but slow.
+
+    FACEGAN_CPU_BF16, 1 or 0 in the environment, answers for the processor: the tests play both kinds with it.
+    """
+    if device.type == "cpu" and (forced := os.environ.get("FACEGAN_CPU_BF16")):
+        return forced == "1"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":

@@ -14,7 +14,7 @@ from torch import nn
 from facegan.checkpoint import Checkpoint, LoadedGenerator, load_checkpoint, load_generator
 from facegan.config import Config
 from facegan.dataset import Dataset
-from facegan.device import choose_device, choose_precision, keep_memory, use_tf32
+from facegan.device import choose_device, computes_bf16, keep_memory, use_tf32
 from facegan.errors import FaceganError, UsageError
 from facegan.fit import Trial, fit_batch
 from facegan.loop import total_images
@@ -62,7 +62,7 @@ class Plan:
     def trainer(self) -> Trainer:
         """Raises: FaceganError: a checkpoint whose tensors do not fit its configuration."""
         keep_memory()
-        use_tf32(choose_precision(self.config.training.precision, self.device) != "fp32")
+        use_tf32(self.config.training.precision != "fp32")
         trainer = Trainer(self.config, self.device, self.world)
         if self.checkpoint:
             try:
@@ -107,7 +107,8 @@ def plan_new(
         raise UsageError(f"There is no preset {preset!r}.", f"Presets: {', '.join(PRESETS)}.")
     base = PRESETS[preset or DEFAULT]
     if source and preset is None:
-        base = source.config.override({"training.images": None, "training.epochs": base.training.epochs, "seed": 0})
+        anew = {"training.images": None, "training.epochs": base.training.epochs, "training.precision": "auto"}
+        base = source.config.override({**anew, "seed": 0})
     config = base.override(overrides)
     dataset = Dataset(dataset_path, config.seed)
     config = _fit(config, dataset)
@@ -131,6 +132,8 @@ def plan_new(
         fewer = f"--sample-every {less} --checkpoint-every {less}"
         notes.append(f"{grids:,} sample grids will be written, and checkpoints as often: {fewer} for fewer")
     where = world.take_device(choose_device(device))
+    config = _with_precision(config, where, world)
+    notes += _emulated(config, where)
     plan = Plan(config, dataset, where, start=source, notes=tuple(notes), world=world)
     if auto_batch is None:
         return _checked(plan)
@@ -194,9 +197,10 @@ def plan_resume(
     config = _fit(config, dataset)
     before = [provenance, *provenance.get("resumed", [])][-1]
     where = world.take_device(choose_device(device or str(before.get("device", "auto"))))
+    config = _with_precision(config, where, world)
     seen = checkpoint.images_seen if checkpoint else 0
     notes = [f"going on with {run.path} at {seen:,} images"]
-    notes += broken_promises(before, config, where, world)
+    notes += [*broken_promises(before, config, where, world), *_emulated(config, where)]
     if config.training.decay and config.training.images != was_long:
         notes.append("the run's length has changed, and with it where its learning rates begin to fall")
     total = total_images(config)
@@ -267,6 +271,24 @@ def _fit(config: Config, dataset: Dataset) -> Config:
         assert training.epochs is not None
         training = replace(training, images=max(1, math.ceil(training.epochs * len(dataset))))
     return replace(config, networks=networks, training=training)
+
+
+def _with_precision(config: Config, device: torch.device, world: World) -> Config:
+    """The configuration met with its device: `auto` is bf16 where the devices of all processes compute in it.
+
+    What is chosen stands in config.json, so that a run which goes on elsewhere keeps its arithmetic.
+    """
+    if config.training.precision != "auto":
+        return config
+    wider = world.agree(int(not computes_bf16(device)))
+    return config.override({"training.precision": "fp32" if wider else "bf16"})
+
+
+def _emulated(config: Config, device: torch.device) -> list[str]:
+    """A sentence where the device does not compute in the run's precision itself, else none."""
+    if config.training.precision == "fp32" or computes_bf16(device):
+        return []
+    return [f"the run's precision is bf16, which {device} only emulates: the results are right, but steps are slow"]
 
 
 def _computed(config: Config) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch
 
 from facegan import __version__
 from facegan.config import Config
-from facegan.device import choose_precision, describe_device
+from facegan.device import describe_device
 from facegan.errors import FaceganError, typed
 from facegan.files import write_atomic
 from facegan.rundir import RunDir
@@ -66,7 +66,7 @@ def environment(config: Config, device: torch.device, world: World, command: lis
         "command": command,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "processes": world.size,
-        "precision": choose_precision(config.training.precision, device),
+        "precision": config.training.precision,
     }
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from facegan import explicit, losses
 from facegan.augment import augment
 from facegan.config import Config
-from facegan.device import autocast, choose_precision, widened
+from facegan.device import autocast, widened
 from facegan.ema import AveragedGenerator
 from facegan.networks import build_critic, build_generator
 from facegan.networks.sync import synchronise_batch_norm
@@ -49,7 +49,8 @@ class Trainer:
         self.config = config
         self.device = device
         self.world = world
-        self.precision = choose_precision(config.training.precision, device)
+        self.precision = config.training.precision
+        assert self.precision != "auto", "the configuration has not met its device"
         self.generator = build_generator(config).to(device)
         self.critic = build_critic(config).to(device)
         self.objective = losses.OBJECTIVES[config.training.objective]

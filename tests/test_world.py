@@ -23,6 +23,7 @@ from facegan.world import World, joined
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 TRAIN = ["train", "--width", "4", "--critic-width", "4", "--batch-size", "4", "--log-every", "1", "--device", "cpu"]
+TRAIN += ["--precision", "fp32"]  # numbers of two processes and of one are compared
 RUN = Path("runs/00001-d-dcgan-r3gan")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SECONDS = 120
@@ -169,7 +170,9 @@ def test_parts_make_the_whole():
 def test_an_uneven_batch_is_refused_before_anything_is_written(workdir):
     write_dataset(workdir / "data/d", 10)
     with pytest.raises(FaceganError, match="A batch of 4 cannot be shared evenly by 3 processes"):
-        plan_new(workdir / "data/d", None, {"training.batch_size": 4}, "cpu", world=World(0, 3))
+        plan_new(
+            workdir / "data/d", None, {"training.batch_size": 4, "training.precision": "fp32"}, "cpu", world=World(0, 3)
+        )
     assert not Path("runs").exists()
 
 

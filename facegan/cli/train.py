@@ -228,13 +228,12 @@ def _loop(opened: OpenRun, plan: Plan, on_event: Callable[[Event], None], stoppe
 
 
 def _train_in(opened: OpenRun, plan: Plan) -> None:
-    from facegan.device import choose_precision, describe_device
+    from facegan.device import describe_device
     from facegan.events import Wrote
     from facegan.fit import memory_watched
 
     directory = opened.run
-    precision = choose_precision(plan.config.training.precision, plan.device)
-    console.note(f"device: {describe_device(plan.device)}, {precision}")
+    console.note(f"device: {describe_device(plan.device)}, {plan.config.training.precision}")
     if not plan.world.alone:
         share = plan.config.training.batch_size // plan.world.size
         console.note(f"{plan.world.size} processes, which share each batch: {share} images for each of them")
