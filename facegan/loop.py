@@ -1,7 +1,8 @@
 """The training loop: dataset and trainer on one side, the run directory on the other; events go to a callback.
 
 What is due when is a function of images seen, so a run stopped anywhere and resumed does the same things at the same
-places as one that was never stopped.
+places as one that was never stopped. Where steps are slow, the clock adds rows and checkpoints to those; they change
+nothing that comes after.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from facegan import latents
@@ -34,6 +36,13 @@ PROGRESS_FPS = 8
 MOST_ROLLBACKS = 3
 """In a row, from one checkpoint."""
 _CURVES_EVERY_SECONDS = 60
+ROW_AFTER_SECONDS = 15
+"""Since the last row: slow steps, as of the classics on a laptop, have rows in between, so that curves are curves."""
+SAVE_AFTER_SECONDS = 600
+"""Since the last checkpoint: the most work that a crash can cost, however long an epoch takes."""
+
+_NOTHING, _ROW, _SAVE, _END = range(4)
+"""What is wanted between turns: the larger includes the smaller. An end is _END plus its signal's number."""
 
 
 def total_images(config: Config) -> int:
@@ -71,7 +80,7 @@ class Loop:
         evaluates = self.world.first and self.config.output.evaluate_every > 0
         self.best = Best(run, dataset, trainer, lambda text: self._tell(Noted(text))) if evaluates else None
         self._sheet = latents.draw(self.config.seed, range(SHEET), self.config.networks.latent_dim)
-        self._clock = self._curves_at = time.perf_counter()
+        self._clock = self._curves_at = self._saved_at = time.perf_counter()
         self._rated_at = trainer.images_seen
 
     def train(self) -> None:
@@ -97,9 +106,11 @@ class Loop:
                 self._tell(Noted(f"steps run one by one, not as CUDA graphs, which is slower: {self.steps.uncaptured}"))
             evaluation_due = bool(output.evaluate_every and (self._due(output.evaluate_every, seen) or seen >= total))
             row_due = (step + 1) % (output.log_every * n_critic) == 0 or seen >= total or evaluation_due
-            signum = self._signal(row_due)
+            wanted = self._wanted(row_due)
+            signum = max(wanted - _END, 0)
+            row_due |= wanted >= _ROW and (step + 1) % n_critic == 0  # a whole row has the generator's loss
             epoch = self._due(output.sample_every, seen)
-            save_due = bool(self._due(output.checkpoint_every, seen) or signum or seen >= total)
+            save_due = bool(self._due(output.checkpoint_every, seen) or wanted >= _SAVE or seen >= total)
             if row_due or epoch or save_due:
                 values = self._means(metrics)
                 if fault := self._fault(values, weights=bool(epoch) or save_due or evaluation_due):
@@ -122,17 +133,22 @@ class Loop:
                 )
         self._finish()
 
-    def _signal(self, row_due: bool) -> int | None:
-        """The signal that has come to this process or another; all stop at the same step.
+    def _wanted(self, row_due: bool) -> int:
+        """What a signal or the clock asks for, of this process or another: all do the same at the same step.
 
         To ask the others is to wait for them: on a GPU that is done with the rows only, before their numbers are waited
         for, so that a process which has ended is noticed here.
         """
-        if self.world.alone:
-            return self.stopped()
-        if self.trainer.device.type != "cpu" and not row_due:
-            return None
-        return self.world.agree(self.stopped() or 0) or None
+        if not self.world.alone and self.trainer.device.type != "cpu" and not row_due:
+            return _NOTHING
+        wanted, now = _NOTHING, time.perf_counter()
+        if signum := self.stopped():
+            wanted = _END + signum
+        elif self.world.first and now - self._saved_at > SAVE_AFTER_SECONDS:
+            wanted = _SAVE
+        elif self.world.first and now - self._clock > ROW_AFTER_SECONDS:
+            wanted = _ROW
+        return self.world.agree(wanted)
 
     def _tell(self, event: Event) -> None:
         if self.world.first:
@@ -143,11 +159,16 @@ class Loop:
         return every * turn(seen, every * len(self.dataset), self.config.training.batch_size)
 
     def _to_go_back_to(self) -> Checkpoint | None:
-        """The newest checkpoint whose turn it was: one more, written when a run is stopped, must change nothing."""
-        kept = [path for _, path in self.run.checkpoints()]
+        """The newest scheduled checkpoint, the same in all processes: the first decides, the others read that file.
+
+        Checkpoints written on Ctrl-C or by the clock are skipped, so that they do not change what a rollback does.
+        """
+        kept = [path for _, path in self.run.checkpoints()] if self.world.first else []
         found = (load_checkpoint(path) for path in reversed(kept))  # the interval may have been another one
         in_turn = (each for each in found if self._due(each.config.output.checkpoint_every, each.images_seen))
-        return next(in_turn, None) or (load_checkpoint(kept[-1]) if kept else None)
+        chosen = next(in_turn, None) or (load_checkpoint(kept[-1]) if kept else None)
+        path = self.world.tell(str(chosen.path) if chosen else "")
+        return chosen if self.world.first else load_checkpoint(Path(path)) if path else None
 
     def _log(self, values: dict[str, float], evaluation_due: bool) -> None:
         if not self.world.first:
@@ -213,6 +234,7 @@ class Loop:
             )
         rollbacks = trainer.rollbacks + 1
         trainer.load_state({**checkpoint.state, "rollbacks": rollbacks})
+        trainer.check_same_weights()
         if self.world.first:
             self.run.drop_beyond(trainer.images_seen, checkpoints=True)
         del self.steps  # its captured graphs write to the optimiser's old tensors
@@ -235,6 +257,7 @@ class Loop:
         output, training, seen = self.config.output, self.config.training, self.trainer.images_seen
         self.run.sync_metrics()  # a checkpoint on the disk whose rows are not would go on without them
         path = save_checkpoint(self.run.checkpoint(seen), self.config, self.provenance, self.trainer.state())
+        self._saved_at = time.perf_counter()
         self.run.thin_checkpoints(output.keep, output.checkpoint_every * len(self.dataset), training.batch_size)
         self._tell(Wrote(path))
         self._save_generator()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from facegan.checkpoint import Checkpoint, LoadedGenerator, load_checkpoint, load_generator
 from facegan.config import Config
@@ -29,8 +28,9 @@ RESUMABLE = ("training.epochs", "training.images", "training.on_nan", "output.")
 """What may change when a run goes on; anything else would make another run of it."""
 
 FEW_IMAGES = 1000
-MANY_GRIDS = 500
-"""Of a run with few photos, whose epochs are short; more cost time and room that nobody looks at."""
+LEAST: dict[str, int] = {"training.epochs": 100_000, "output.sample_every": 2_000, "output.checkpoint_every": 2_000}
+"""Defaults in epochs, and the images seen that each is at least: epochs of few photos are over at once, and 100 epochs
+of 40 photos before there is a face. What is asked for is taken as it is."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,7 @@ class Plan:
                 trainer.average.module.load_state_dict(weights)
             if self.start.critic is not None:
                 trainer.critic.load_state_dict(self.start.critic)
-        if not self.world.alone:
-            self.world.check_same({"weights": _bytes(trainer.generator) + _bytes(trainer.critic)})
+        trainer.check_same_weights()
         return trainer
 
 
@@ -111,7 +110,8 @@ def plan_new(
         base = source.config.override({**anew, "seed": 0})
     config = base.override(overrides)
     dataset = Dataset(dataset_path, config.seed)
-    config = _fit(config, dataset)
+    more = _for_few(config, overrides, len(dataset))
+    config = _fit(config.override(more), dataset)
     if source and source.config.networks != config.networks:
         raise FaceganError(
             f"--from {start}: its networks are not those of this run: {_difference(source.config, config)}.",
@@ -127,10 +127,9 @@ def plan_new(
     notes.append(f"dataset: {dataset_path} ({len(dataset):,} images of {dataset.info.size} px)")
     if len(dataset) < FEW_IMAGES:
         notes.append(f"{len(dataset):,} images are few: expect rough faces, much like those; a thousand is a start")
-    if (grids := round(total_images(config) / (config.output.sample_every * len(dataset)))) > MANY_GRIDS:
-        less = math.ceil(config.output.sample_every * grids / 100)
-        fewer = f"--sample-every {less} --checkpoint-every {less}"
-        notes.append(f"{grids:,} sample grids will be written, and checkpoints as often: {fewer} for fewer")
+    if epochs := more.get("training.epochs"):
+        usual = f"{base.training.epochs:g} epochs of so few are over before faces form"
+        notes.append(f"{usual}: the run has {epochs:,}, {total_images(config):,} images; --epochs or --images for less")
     where = world.take_device(choose_device(device))
     config = _with_precision(config, where, world)
     notes += _emulated(config, where)
@@ -250,10 +249,6 @@ def _checked(plan: Plan, batch: str = "") -> Plan:
     return plan
 
 
-def _bytes(network: nn.Module) -> bytes:
-    return b"".join(tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values())
-
-
 def _fit(config: Config, dataset: Dataset) -> Config:
     """The configuration met with its dataset: size and length resolved."""
     size = dataset.info.size
@@ -271,6 +266,12 @@ def _fit(config: Config, dataset: Dataset) -> Config:
         assert training.epochs is not None
         training = replace(training, images=max(1, math.ceil(training.epochs * len(dataset))))
     return replace(config, networks=networks, training=training)
+
+
+def _for_few(config: Config, overrides: Mapping[str, Any], count: int) -> dict[str, int]:
+    """What few photos change: defaults in epochs that come to fewer images than LEAST, and their values."""
+    defaults = {path: config.at(path) for path in LEAST if path not in overrides}
+    return {path: math.ceil(LEAST[path] / count) for path, n in defaults.items() if n and n * count < LEAST[path]}
 
 
 def _with_precision(config: Config, device: torch.device, world: World) -> Config:

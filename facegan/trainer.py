@@ -218,6 +218,13 @@ class Trainer:
         self.world.average_(p.grad for p in parameters if p.grad is not None)
         optimiser.step()
 
+    def check_same_weights(self) -> None:
+        """Raises: FaceganError: the processes of the run do not have the same weights."""
+        if not self.world.alone:
+            networks = (self.generator.state_dict(), self.critic.state_dict())
+            tensors = (tensor for network in networks for tensor in network.values())
+            self.world.check_same({"weights": b"".join(tensor.cpu().numpy().tobytes() for tensor in tensors)})
+
     def first_not_finite(self) -> str | None:
         """The first tensor of `state` with a NaN or an infinity in it, such as "critic: score.weight"; None is well."""
         tensors = dict(_named_tensors(self.state()))

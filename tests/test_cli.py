@@ -161,7 +161,7 @@ def test_dry_run_writes_nothing(workdir):
     code, out, err = cli("train", "--width", "4", "--batch-size", "4", "--dry-run", "--device", "cpu")
     assert code == 0, err
     assert '"batch_size": 4' in out
-    assert re.search(r"1,000 images to go at [\d,]+ images/s: about .+; memory .+; disk about .+", out)
+    assert re.search(r"100,000 images to go at [\d,]+ images/s: about .+; memory .+; disk about .+", out)
     assert sorted(workdir.rglob("*")) == before
 
 
@@ -219,12 +219,17 @@ def test_a_checkpoint_that_has_just_been_thinned_is_not_missed(ckpt, monkeypatch
     assert code == 0 and "the newest now" in err, err
 
 
-def test_many_grids_of_few_photos_are_said(workdir):
+def test_few_photos_get_a_run_that_is_long_enough_and_files_that_are_far_enough_apart(workdir):
+    """100 epochs of 20 photos are 2,000 images, before any face, with a grid every second step; what is asked for is
+    taken as it is."""
     write_dataset(workdir / "data/d", 20)
-    words = "train --dry-run --width 4 --critic-width 4 --device cpu --images"
-    assert "1,000 sample grids" in (said := cli(*words.split(), "20k")[2])
-    assert "--sample-every 10 --checkpoint-every 10 for fewer" in said
-    assert "sample grids" not in cli(*words.split(), "2k")[2]
+    words = ["train", "--dry-run", "--width", "4", "--critic-width", "4", "--device", "cpu"]
+    code, out, err = cli(*words)
+    assert code == 0 and "the run has 5,000, 100,000 images" in err, err
+    assert '"images": 100000' in out and '"sample_every": 100,' in out and '"checkpoint_every": 100,' in out
+    code, out, err = cli(*words, "--epochs", "3", "--checkpoint-every", "1", "--sample-every", "0.5")
+    assert code == 0 and "the run has" not in err, err
+    assert '"images": 60' in out and '"sample_every": 0.5,' in out and '"checkpoint_every": 1.0,' in out
 
 
 def test_interpolation_through_faces(ckpt):

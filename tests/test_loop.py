@@ -15,7 +15,7 @@ from facegan.checkpoint import load_checkpoint, load_generator
 from facegan.dataset import Dataset, flip_mask, to_images, to_pixels
 from facegan.describe import describe
 from facegan.errors import FaceganError, Interrupted
-from facegan.events import Logged
+from facegan.events import Logged, Wrote
 from facegan.launch import open_run
 from facegan.loop import Loop
 from facegan.plan import plan_new, plan_resume
@@ -144,6 +144,7 @@ def test_another_interval_does_not_cost_what_was_kept_before(workdir):
 def test_keeping_fewer_frees_the_disk_and_another_interval_does_not_cost_what_was_kept(workdir):
     write_dataset(workdir / "data/d", 8)
     asked = {"training.images": 8 * 25, "training.epochs": None, "training.batch_size": 8}
+    asked["output.checkpoint_every"] = 1
     run, _ = train(plan_new(workdir / "data/d", "dcgan", asked, "cpu"))
     assert [seen for seen, _ in run.checkpoints()] == [80, 160, 184, 192, 200]
     more = {"training.images": 8 * 27, "output.checkpoint_every": 3, "output.keep": 1}
@@ -151,6 +152,26 @@ def test_keeping_fewer_frees_the_disk_and_another_interval_does_not_cost_what_wa
     assert [seen for seen, _ in run.checkpoints()] == [80, 160, 216]
     train(plan_resume(run, {"training.images": 8 * 33}, None))
     assert [seen for seen, _ in run.checkpoints()] == [80, 160, 240, 264]  # 240 is the 10th by the new interval
+
+
+@pytest.mark.parametrize("preset", ["dcgan-r3gan", "keras-faces-64"])
+def test_slow_steps_have_rows_and_checkpoints_in_between(workdir, monkeypatch, preset):
+    """The clock adds them after so many seconds, here at once; the rest of the run stays as it was."""
+    write_dataset(workdir / "data/d", 40)
+    asked = {"training.images": 80, "training.epochs": None, "output.log_every": 4, "output.keep": 2}
+    asked |= {"output.checkpoint_every": 1, "output.sample_every": 1}
+    usual, _ = train(plan_new(workdir / "data/d", preset, asked, "cpu"))
+    monkeypatch.setattr("facegan.loop.ROW_AFTER_SECONDS", -1)
+    monkeypatch.setattr("facegan.loop.SAVE_AFTER_SECONDS", -1)
+    slow, events = train(plan_new(workdir / "data/d", preset, asked, "cpu"))
+    cycle = 4 * PRESETS[preset].training.n_critic
+    assert [row["images_seen"] for row in rows(slow)] == list(range(cycle, 84, cycle))
+    assert [row for row in rows(slow) if row in rows(usual)] == rows(usual)
+    assert all("generator_loss" in row for row in rows(slow))
+    saved = [event.path for event in events if isinstance(event, Wrote) and event.path.suffix == ".pt"]
+    assert [int(path.stem) for path in saved] == list(range(4, 84, 4))
+    assert [seen for seen, _ in slow.checkpoints()] == [76, 80]
+    assert_same(*(load_checkpoint(run.newest_checkpoint()).state for run in (usual, slow)))
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again(workdir):
