@@ -79,19 +79,32 @@ def widened(x: torch.Tensor) -> torch.Tensor:
 
 def use_tf32(allowed: bool) -> None:
     """Whether a CUDA device may round float32 factors to 10 bits (TF32), which torch lets convolutions do."""
-    torch.backends.cudnn.allow_tf32 = allowed
-    torch.backends.cuda.matmul.allow_tf32 = allowed
+    for owner, name, values in _tf32_switches():
+        setattr(owner, name, values[allowed])
+
+
+def _tf32_switches() -> list[tuple[Any, str, tuple[object, object]]]:
+    """Where torch keeps its switches, and their values for no and yes.
+
+    From torch 2.9 on each kind of operation has its own; the old ones, which complain there about a mixture, remain for
+    versions before.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    if hasattr(cudnn, "conv") and hasattr(matmul, "fp32_precision"):
+        return [(owner, "fp32_precision", ("ieee", "tf32")) for owner in (matmul, cudnn.conv, cudnn.rnn)]
+    return [(owner, "allow_tf32", (False, True)) for owner in (matmul, cudnn)]
 
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
     """Compute without TF32 for a while, whatever `use_tf32` said."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in _tf32_switches()]
     use_tf32(False)
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+        for owner, name, value in before:
+            setattr(owner, name, value)
 
 
 _MALLOC_OPTIONS = {

@@ -137,12 +137,14 @@ class DeviceSteps:
             for tensor, value in zip(_tensors(trainer), before, strict=True):
                 tensor.copy_(value)
         graph, failure = torch.cuda.CUDAGraph(), ""
+        # Never replayed at once, and what one hands on, its metrics, is held: so the second may use the first's memory.
+        pool = next((recorded.pool() for recorded, _ in self._graphs.values()), None)
         try:
             _register(graph, self._random)
             # The outer one restores the current stream where the inner one fails to.
             with (
                 torch.cuda.stream(stream),
-                torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
+                torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"),
             ):
                 self._graphs[both] = graph, self._compute(both)
         except torch.OutOfMemoryError:

