@@ -18,6 +18,8 @@ from facegan.loop import MOST_ROLLBACKS, Loop
 from facegan.plan import plan_new, plan_resume
 from facegan.trainer import Trainer
 
+pytestmark = pytest.mark.precision
+
 ROLL_BACK = {**OUTPUT, "training.on_nan": "rollback", "training.epochs": None, "training.images": 48}
 
 

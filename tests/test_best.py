@@ -16,6 +16,8 @@ from facegan.evaluate import Scores
 from facegan.events import Noted, Wrote
 from facegan.plan import plan_new, plan_resume
 
+pytestmark = pytest.mark.precision
+
 ASKED = {
     "training.images": 48, "training.epochs": None, **OUTPUT, "output.evaluate_every": 1, "output.evaluate_count": 12
 }  # fmt: skip

@@ -29,6 +29,8 @@ from facegan.synthesis import batches, draw_faces
 from facegan.trainer import Trainer
 from facegan.world import World
 
+pytestmark = pytest.mark.precision
+
 CPU = torch.device("cpu")
 CPU_ERROR = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 ERRORS = [

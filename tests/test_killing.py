@@ -26,6 +26,8 @@ def test_a_dataset_is_whole_or_absent_whenever_the_process_dies(tmp_path):
 
 HASTY = """
 from facegan.cli import app, signals
+
+pytestmark = pytest.mark.precision
 signals._SAME = 0.001  # seconds; steps as small as these are saved before a second has passed
 app.main()
 """

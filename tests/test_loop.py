@@ -22,6 +22,8 @@ from facegan.plan import plan_new, plan_resume
 from facegan.presets import PRESETS
 from facegan.rundir import RunDir, create_run, newest_checkpoint
 
+pytestmark = pytest.mark.precision
+
 TIMING = {"images_per_second"}
 
 

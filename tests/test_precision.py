@@ -11,6 +11,8 @@ from conftest import cli, write_dataset
 from facegan.plan import plan_new, plan_resume
 from facegan.rundir import newest_run
 
+pytestmark = pytest.mark.precision
+
 TRAIN = ["train", "--width", "4", "--critic-width", "4", "--batch-size", "4", "--images", "8", "--device", "cpu"]
 PROBED = {"native": "1", "emulated": "0"}
 

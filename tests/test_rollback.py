@@ -16,6 +16,8 @@ from facegan.rundir import RunDir
 from facegan.trainer import Trainer
 from facegan.world import World
 
+pytestmark = pytest.mark.precision
+
 WORDS = [*TRAIN, "--images", "48", "--checkpoint-every", "1", "--on-nan", "rollback"]
 
 

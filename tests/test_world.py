@@ -21,6 +21,8 @@ from facegan.plan import plan_new
 from facegan.rundir import RunDir
 from facegan.world import World, joined
 
+pytestmark = pytest.mark.precision
+
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 TRAIN = ["train", "--width", "4", "--critic-width", "4", "--batch-size", "4", "--log-every", "1", "--device", "cpu"]
 TRAIN += ["--precision", "fp32"]  # numbers of two processes and of one are compared
