@@ -66,6 +66,7 @@ class DcganNetworks(Checked):
     slope: float = in_range(0, 1)
     self_modulation: bool = one_of(True, False)
     depth: int = in_range(0, 8)
+    critic_depth: int = in_range(0, 8)
 
 
 Networks = KerasNetworks | DcganNetworks

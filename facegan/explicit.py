@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facegan import losses
+from facegan.networks.dcgan import CriticResidual
 from facegan.networks.keras import HalvingConv2d, Turn
 from facegan.networks.subpixel import transposed_convolution
 
@@ -49,8 +50,8 @@ _NOT_COVERED: dict[type[nn.Module], str] = {
 def why_not(critic: nn.Module) -> str | None:
     """None where `critic_gradients` computes this critic's update, else the reason in words.
 
-    Covered are critics whose `layers()`, in the order in which they act, are (convolution, LeakyReLU) any number of
-    times and then one linear layer: piecewise linear, each image on its own. A turn of
+    Covered are critics whose `layers()`, in the order in which they act, are (convolution, LeakyReLU) or residual
+    blocks of these, any number of times, and then one linear layer: piecewise linear, each image on its own. A turn of
     the images may come first.
     """
     if not hasattr(critic, "layers"):
@@ -60,21 +61,30 @@ def why_not(critic: nn.Module) -> str | None:
             return _NOT_COVERED[type(layer)]
     if getattr(critic, "mask_shapes", ()):  # of units that its forward drops
         return _DROPS
-    _, body, last = _parts(critic)
-    alternating = (
-        len(body) % 2 == 0 and all(map(_plain, body[::2])) and all(type(a) is nn.LeakyReLU for a in body[1::2])
-    )
-    if not alternating or type(last) is not nn.Linear or last.bias is None:
+    _, links, last = _parts(critic)
+    if links is None or type(last) is not nn.Linear or last.bias is None:
         return "it is not a chain of convolutions and LeakyReLU that ends in one linear layer"
     return None
 
 
-def _parts(critic: nn.Module) -> tuple[nn.Module, list[nn.Module], nn.Module]:
-    """What is done to images at the door (nothing, or a turn, which changes no norm), the body, and the last layer."""
+def _parts(critic: nn.Module) -> tuple[nn.Module, list[_Link] | None, nn.Module]:
+    """What is done to images at the door (nothing, or a turn, which changes no norm), the chain, and the last layer.
+
+    The chain is None where the layers between are not links of one.
+    """
     layers: list[nn.Module] = critic.layers()  # type: ignore[operator]
     *body, last = layers
     door = body.pop(0) if body and type(body[0]) is Turn else nn.Identity()
-    return door, body, last
+    links: list[_Link] = []
+    while body:
+        first = body.pop(0)
+        if type(first) is CriticResidual:
+            links.append(_ResidualLink(first.convolution, first.activation, first.gain))
+        elif _plain(first) and body and type(body[0]) is nn.LeakyReLU:
+            links.append(_Link(first, body.pop(0)))
+        else:
+            return door, None, last
+    return door, links, last
 
 
 def _plain(layer: nn.Module) -> bool:
@@ -114,10 +124,8 @@ def critic_gradients(
     Returns:
         Scalars `critic_real`, `critic_fake`, `wasserstein`, `penalty`, `slope`, `critic_loss`, as of the textbook step.
     """
-    door, body, score = _parts(critic)
-    convolutions = [layer for layer in body if isinstance(layer, nn.Conv2d)]
-    slopes = [layer.negative_slope for layer in body if isinstance(layer, nn.LeakyReLU)]
-    assert isinstance(score, nn.Linear)
+    door, links, score = _parts(critic)
+    assert links and isinstance(score, nn.Linear)
     batch = len(reals)
     real, fake, mixed = (slice(k * batch, (k + 1) * batch) for k in range(3))
     penalised = mixed if objective.mixes else slice(0, 2 * batch)
@@ -125,26 +133,18 @@ def critic_gradients(
     # Forward, on all kinds of images at once.
     x = torch.cat([reals, fakes, losses.mix(reals, fakes, share)] if objective.mixes else [reals, fakes])
     x = door(x).to(dtype, memory_format=torch.channels_last)
-    layers: list[_Convolution] = []
-    activations: list[Tensor] = []
-    for conv, slope in zip(convolutions, slopes, strict=True):
-        layers.append(_layer(conv, x))
-        x = F.leaky_relu_(layers[-1].forward(x), slope)
-        activations.append(x)
-    last = activations[-1]
+    for link in links:
+        x = link.forward(x)
+    last = x
     weight_map = score.weight.view(last.shape[1:])
     scores = (last * weight_map).sum((1, 2, 3)) + score.bias
     loss, coefficients = _by_score(objective, scores, batch)
 
     # Backward: how each image's own score changes. What the score means for the loss enters with the weights' gradient.
     delta = weight_map.to(dtype).expand_as(last).contiguous(memory_format=torch.channels_last)
-    deltas: list[Tensor] = []
-    for layer, slope, y in zip(reversed(layers), reversed(slopes), reversed(activations), strict=True):
-        delta = _through_mask(delta, y, slope)
-        deltas.insert(0, delta)
-        if layer is not layers[0]:
-            delta = layer.to_inputs(delta)
-    gradients = layers[0].to_inputs(delta[penalised], penalised).to(scores.dtype)
+    for link in reversed(links[1:]):
+        delta = link.backward(delta)
+    gradients = links[0].backward(delta, penalised).to(scores.dtype)
     norms = gradients.flatten(1).norm(dim=1)
     penalty = losses.gradient_penalty(norms, objective.slope)
     tangents = (norms > _FLAT) * (1 - objective.slope / norms.clamp_min(_FLAT)) * (2 * penalty_weight / len(norms))
@@ -153,11 +153,9 @@ def critic_gradients(
     # penalised image is added, and with the deltas that is the weights' gradient. Masks have then been used.
     scales = coefficients.to(dtype)
     tangent = (tangents.view(-1, 1, 1, 1) * gradients).to(dtype, memory_format=torch.channels_last)
-    for layer, conv, slope, y, delta in zip(layers, convolutions, slopes, activations, deltas, strict=True):
-        tangent = _through_mask(layer.tangent(tangent, penalised, scales), y[penalised], slope)
-        _store(conv.weight, layer.to_weights(delta))
-        assert conv.bias is not None
-        _store(conv.bias, coefficients.flatten() @ delta.sum((2, 3), dtype=scores.dtype))  # tangents carry no bias
+    for link in links:
+        tangent = link.tangent(tangent, penalised, scales)
+        link.store_gradients(coefficients)
     last = coefficients * last
     last[penalised] += tangent
     _store(score.weight, last.sum(0).reshape(score.weight.shape))
@@ -180,6 +178,59 @@ def _by_score(objective: losses.Objective, scores: Tensor, batch: int) -> tuple[
     loss = objective.critic(scores[:batch], scores[batch : 2 * batch])
     (coefficients,) = torch.autograd.grad(loss, scores)
     return loss.detach(), coefficients.view(-1, 1, 1, 1)
+
+
+class _Link:
+    """LeakyReLU(convolution(x)) in the four sweeps: what the forward sweep leaves behind, the others use."""
+
+    def __init__(self, convolution: nn.Module, activation: nn.Module) -> None:
+        assert isinstance(convolution, nn.Conv2d) and isinstance(activation, nn.LeakyReLU)
+        self.parameters, self.slope = convolution, activation.negative_slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.convolution = _layer(self.parameters, x)
+        self.activated = F.leaky_relu_(self.convolution.forward(x), self.slope)
+        return self.activated
+
+    def backward(self, delta: Tensor, rows: slice = _ALL) -> Tensor:
+        """d(score)/d(output) -> d(score)/d(input), of some rows only where no others are wanted."""
+        self.delta = _through_mask(delta, self.activated, self.slope)
+        return self.convolution.to_inputs(self.delta[rows], rows)
+
+    def tangent(self, t: Tensor, rows: slice, scales: Tensor) -> Tensor:
+        return _through_mask(self.convolution.tangent(t, rows, scales), self.activated[rows], self.slope)
+
+    def store_gradients(self, coefficients: Tensor) -> None:
+        """Of the whole loss, when the tangents have passed. `coefficients`: d(loss)/d(score) of each image."""
+        assert self.parameters.bias is not None
+        _store(self.parameters.weight, self.convolution.to_weights(self.delta))
+        by_channel = self.delta.sum((2, 3), dtype=coefficients.dtype)
+        _store(self.parameters.bias, coefficients.flatten() @ by_channel)  # tangents carry no bias
+
+
+class _ResidualLink(_Link):
+    """x + gain·LeakyReLU(convolution(x)). What holds for a product of linear maps holds for a sum of such products."""
+
+    def __init__(self, convolution: nn.Module, activation: nn.Module, gain: nn.Parameter) -> None:
+        super().__init__(convolution, activation)
+        self.gain = gain
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.add(x, super().forward(x) * self.gain)
+
+    def backward(self, delta: Tensor, rows: slice = _ALL) -> Tensor:
+        self.summed = delta
+        return delta[rows] + super().backward(delta * self.gain, rows)
+
+    def tangent(self, t: Tensor, rows: slice, scales: Tensor) -> Tensor:
+        branch = super().tangent(t, rows, scales)
+        self.activated.mul_(scales)  # its mask has been used
+        self.activated[rows] += branch
+        return t + branch * self.gain
+
+    def store_gradients(self, coefficients: Tensor) -> None:
+        super().store_gradients(coefficients)
+        _store(self.gain, (self.summed * self.activated).sum(dtype=coefficients.dtype))
 
 
 class _Convolution:

@@ -36,7 +36,15 @@ _KERAS_FACES_TRAINING = Training(
 )
 
 _DCGAN = DcganNetworks(
-    size=64, latent_dim=128, width=32, critic_width=24, max_width=512, slope=0.2, self_modulation=False, depth=0
+    size=64,
+    latent_dim=128,
+    width=32,
+    critic_width=24,
+    max_width=512,
+    slope=0.2,
+    self_modulation=False,
+    depth=0,
+    critic_depth=0,
 )
 _DCGAN_TRAINING = Training(
     epochs=100,

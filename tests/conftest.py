@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # of this process and of all that the tests start: tiny tensors need no more
 
 import numpy as np
 import pytest
@@ -72,12 +75,6 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that is also the current one: commands look for data/ and runs/ there."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    """Tiny tensors: more threads cost more than they save, and one thread count keeps results comparable."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

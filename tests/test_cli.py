@@ -93,6 +93,7 @@ def test_every_flag_arrives(flag):
     special = {
         "augment": 0.5,
         "depth": 2,
+        "critic_depth": 2,
         "precision": "bf16",
         "penalty": "textbook",
         "images": "1.5k",

@@ -48,12 +48,12 @@ def double_backward(critic, reals, fakes, share, objective="wgan-gp"):
 
 
 def with_biases(critic: nn.Module) -> nn.Module:
-    """In float64, and with biases that are not all zero, which they are at first."""
+    """In float64, and with biases and gains that are not all zero, which they are at first."""
     critic = critic.double()
     generator = torch.Generator().manual_seed(1)
     for parameter in critic.parameters():
-        if parameter.dim() == 1:
-            parameter.data.normal_(0, 0.05, generator=generator)
+        if parameter.dim() <= 1:
+            parameter.data.normal_(0, 0.05 if parameter.dim() else 1, generator=generator)
     return critic
 
 
@@ -77,6 +77,26 @@ def test_equals_double_backward(preset, whole, objective):
         assert_close(metrics[name], value.detach(), rtol=1e-10, atol=1e-14)
     for gradient, reference in zip(gradients, expected_gradients, strict=True):
         assert (gradient - reference).norm() <= 1e-10 * reference.norm() + 1e-15
+
+
+@pytest.mark.parametrize("objective", losses.OBJECTIVES)
+@pytest.mark.parametrize("gains", ["as they begin", "grown"])
+@pytest.mark.parametrize("small", [0, 4, 99])
+def test_residual_blocks(small, gains, objective, monkeypatch):
+    """A sum is as linear as a product; and a block whose gain is zero gets a gradient for the gain alone."""
+    monkeypatch.setattr(explicit, "_SMALL_MAP", small)
+    critic = with_biases(build_critic(tiny("dcgan").override({"networks.critic_depth": 2})))
+    if gains == "as they begin":
+        critic.load_state_dict({k: v * 0 if k.endswith("gain") else v for k, v in critic.state_dict().items()})
+    assert why_not(critic) is None
+    images = batch(32)
+    metrics, gradients = ours(critic, *images, objective)
+    expected, expected_gradients = double_backward(critic, *images, objective)
+    assert_close(metrics["critic_loss"], expected["critic_loss"].detach(), rtol=1e-10, atol=1e-14)
+    named = dict(critic.named_parameters())
+    for name, gradient, reference in zip(named, gradients, expected_gradients, strict=True):
+        assert (gradient - reference).norm() <= 1e-10 * reference.norm() + 1e-15, name
+        assert reference.any() != ((gains == "as they begin" and ".convolution." in name) or name == "score.bias")
 
 
 @pytest.mark.parametrize("small", [0, 99], ids=["directly", "as matrix products"])

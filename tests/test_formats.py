@@ -42,6 +42,7 @@ CONFIGS: dict[int, dict[str, Any]] = {
             "slope": 0.2,
             "self_modulation": True,
             "depth": 1,
+            "critic_depth": 0,
         },
         "training": {
             "epochs": 100,

@@ -95,6 +95,16 @@ def test_what_begins_at_zero_changes_nothing(change):
     assert torch.equal(generator(z), plain(z))
 
 
+def test_a_critic_begins_as_the_one_without_residual_blocks():
+    config = tiny("dcgan")
+    deep, plain = (build_critic(config.override({"networks.critic_depth": depth})) for depth in (2, 0))
+    blocks, weights = {f"downsample.{n}" for n in (2, 3, 6, 7, 10, 11)}, deep.state_dict()
+    kept = [value for name, value in weights.items() if ".".join(name.split(".")[:2]) not in blocks]
+    plain.load_state_dict(dict(zip(plain.state_dict(), kept, strict=True)))
+    images = torch.randn(5, 3, 32, 32)
+    assert torch.equal(deep(images), plain(images))
+
+
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name != "human-faces"])
 def test_a_score_does_not_depend_on_its_neighbours(preset):
     critic = build_critic(tiny(preset)).double()

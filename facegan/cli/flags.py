@@ -26,6 +26,7 @@ FIELDS: dict[str, str] = {
     "max_width": "networks.max_width",
     "self_modulation": "networks.self_modulation",
     "depth": "networks.depth",
+    "critic_depth": "networks.critic_depth",
     "generator_lr": "training.generator.lr",
     "critic_lr": "training.critic.lr",
     "generator_beta1": "training.generator.beta1",

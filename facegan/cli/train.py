@@ -109,6 +109,7 @@ def train(
     depth: Annotated[
         Whole, _flag(_NETWORK, "Residual convolutions after each of the generator's octaves but the last.")
     ] = None,
+    critic_depth: Annotated[Whole, _flag(_NETWORK, "Residual convolutions after each of the critic's octaves.")] = None,
     sample_every: Annotated[Real, _flag(_OUTPUT, "Epochs between sample grids.")] = None,
     checkpoint_every: Annotated[Real, _flag(_OUTPUT, "Epochs between checkpoints.")] = None,
     evaluate_every: Annotated[

@@ -115,10 +115,26 @@ class Generator(nn.Module):
         narrow_normal(self, rng)
 
 
+class CriticResidual(nn.Module):
+    """x -> x + gain·LeakyReLU(convolution(x)). The gain begins at zero, where the block does nothing.
+
+    Piecewise linear, as the written-out step needs it: no norm, and nothing after the sum.
+    """
+
+    def __init__(self, channels: int, slope: float) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, channels, 3, padding=1)
+        self.activation = nn.LeakyReLU(slope)
+        self.gain = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.gain * self.activation(self.convolution(x))
+
+
 class Critic(nn.Module):
     """Images (B, 3, size, size) in [-1, 1] -> scores (B,), each image on its own: no batch statistics.
 
-    Per octave a 4x4 convolution of stride 2 and LeakyReLU; then one linear layer.
+    Per octave a 4x4 convolution of stride 2, LeakyReLU, and `critic_depth` residual blocks; then one linear layer.
     """
 
     mask_shapes: tuple[tuple[int, ...], ...] = ()
@@ -130,6 +146,7 @@ class Critic(nn.Module):
         layers: list[nn.Module] = []
         for narrow, wide in zip((3, *widths[:-1]), widths, strict=True):
             layers += [nn.Conv2d(narrow, wide, 4, stride=2, padding=1), nn.LeakyReLU(config.slope)]
+            layers += [CriticResidual(wide, config.slope) for _ in range(config.critic_depth)]
         self.downsample = nn.Sequential(*layers)
         self.score = nn.Linear(widths[-1] * _BASE * _BASE, 1)
         self.to(memory_format=_LAYOUT)
