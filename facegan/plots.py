@@ -1,11 +1,16 @@
 """Curves of a training run, drawn with matplotlib, which is imported only when there is something to draw.
 
 Nothing global is touched: no backend is chosen and no style is set, so a program that plots on its own is left alone.
+Nor does what the user has set matter here: pyplot, which looks for a backend, is not used, and curves are drawn in
+matplotlib's own style.
 """
 
 import math
+import os
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +20,7 @@ from facegan.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK, QUIET, GRID = "#2d2d30", "#78787d", "#e6e6ea"
 BLUE, ORANGE, GREEN, VIOLET = "#2f6db5", "#d9722e", "#2e8b6f", "#7d5ba6"
@@ -50,10 +56,42 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "
     Raises:
         FaceganError: the system refuses to write.
     """
+    assert rows, "nothing to plot"
+    with _own_style():
+        figure = _figure(rows, title, slope)
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format="png", facecolor="white")
+    return path
+
+
+@contextmanager
+def _own_style() -> Iterator[None]:
+    """matplotlib as it is without a matplotlibrc, and without a word about letters that its typeface lacks."""
+    if "matplotlib" not in sys.modules:  # which an unknown backend in the environment keeps from being imported
+        backend = os.environ.pop("MPLBACKEND", None)
+        try:
+            import matplotlib
+        finally:
+            if backend is not None:
+                os.environ["MPLBACKEND"] = backend
+        if backend:
+            with suppress(ValueError):
+                matplotlib.rcParams["backend"] = backend  # for the rest of the program, as it would have been
+    import matplotlib
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        style: dict[Any, Any] = {
+            key: matplotlib.rcParamsDefault[key] for key in matplotlib.rcParamsDefault if key != "backend"
+        }
+        with matplotlib.rc_context(style):
+            yield
+
+
+def _figure(rows: Sequence[Mapping[str, Any]], title: str, slope: float) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    assert rows, "nothing to plot"
     seen = _column(rows, "images_seen")
     evaluations = [row for row in rows if np.isfinite(_column([row], "fd")).all()]
     panels = 4 if evaluations else 3
@@ -99,11 +137,7 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "
         0.09, heading, title or "Training", color=INK, fontsize=14, fontweight="bold", va="center", parse_math=False
     )
     figure.text(0.91, heading, _progress(rows), color=QUIET, fontsize=10, ha="right", va="center")
-
-    with atomic_path(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # a run's name may have letters that the typeface lacks
-        figure.savefig(temporary, format="png", facecolor="white")
-    return path
+    return figure
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
