@@ -20,8 +20,7 @@ import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
 from facegan.decode import ANIMATED_FORMATS, FORMATS, MAX_PIXELS
-from facegan.errors import FaceganError
-from facegan.extras import needed
+from facegan.errors import FaceganError, needed
 from facegan.files import atomic_path
 
 _PALETTE_SAMPLE = 8192  # pixels of a frame that its palette is made from: more than twice as many measure hardly better

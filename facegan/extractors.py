@@ -16,8 +16,7 @@ from torch import nn
 
 from facegan.dataset import Pixels
 from facegan.device import exact_float32
-from facegan.errors import FaceganError, UsageError, first_line, is_out_of_memory
-from facegan.extras import needed
+from facegan.errors import FaceganError, UsageError, first_line, is_out_of_memory, needed
 
 Features = NDArray[np.float32]
 

@@ -252,9 +252,11 @@ class Loop:
         try:
             written = draw()
         except Exception as error:  # matplotlib's, Pillow's, the system's, the device's
-            reason = error.message.rstrip(".") if isinstance(error, FaceganError) else one_line(error)
+            said = f"{path.name} could not be drawn: {one_line(error)}"
+            if isinstance(error, FaceganError):
+                said = error.message.rstrip(".")
             if kind not in self._undrawn:
-                self._tell(Noted(f"no {path.name}: {reason}; the run goes on, and the next turn tries again"))
+                self._tell(Noted(f"{said}; the run goes on, and tries again when the next is due"))
             self._undrawn.add(kind)
         else:
             self._undrawn.discard(kind)

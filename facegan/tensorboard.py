@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from facegan.errors import one_line
+from facegan.errors import needed, one_line
 from facegan.events import Event, Logged, Stepped, Wrote
-from facegan.extras import needed
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -57,11 +57,11 @@ def test_whatever_goes_wrong_is_one_note(plan, monkeypatch, what, error, picture
     monkeypatch.setattr(loop, what, fail(error))
     run, events = train(plan)
     assert load_checkpoint(run.newest_checkpoint()).images_seen == load_generator(run.generator).images_seen == 20
-    (said,) = notes(events, f"no {picture}: ")
-    assert "\n" not in said and said.endswith("; the run goes on, and the next turn tries again")
+    (said,) = notes(events, f"{picture} could not be drawn: ")
+    assert "\n" not in said and said.endswith("; the run goes on, and tries again when the next is due")
     assert not (run.path / missing).exists() and not wrote(events, missing)
     if missing == "samples":
-        assert notes(events, "no progress.gif: ")  # there is nothing to make it of
+        assert notes(events, "has no sample grids yet")  # there is nothing to make it of
 
 
 @pytest.mark.parametrize("kind", [".png", ".gif"])
@@ -120,4 +120,4 @@ def test_the_last_pictures_are_made_when_the_run_goes_on(plan, workdir, monkeypa
     monkeypatch.undo()
     monkeypatch.chdir(workdir)
     again, events = train(plan_resume(run, {}, None))
-    assert again.curves.exists() and again.progress.exists() and not notes(events, "missing: ")
+    assert again.curves.exists() and again.progress.exists() and not notes(events, "goes on, and tries again")
