@@ -7,6 +7,9 @@ all frames, and than dithering.
 
 import errno
 import math
+import os
+import re
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import chain
@@ -17,11 +20,13 @@ import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
 from facegan.decode import ANIMATED_FORMATS, FORMATS, MAX_PIXELS
-from facegan.errors import FaceganError
+from facegan.errors import FaceganError, needed
 from facegan.files import atomic_path
 
 _PALETTE_SAMPLE = 8192  # pixels of a frame that its palette is made from: more than twice as many measure hardly better
 _PAPER = "white"
+_CODEC, _PIXELS = "libx264", "yuv420p"
+"""Of an MP4: what every player knows."""
 MAX_HELD = 2_000_000_000
 """Most bytes of all frames of a GIF or WebP together, which Pillow holds in memory until the file is written."""
 _BYTES_PER_PIXEL = {".gif": 1, ".webp": 5}
@@ -175,13 +180,35 @@ def _with_palette(frame: np.ndarray) -> Image.Image:
 
 
 def _require_ffmpeg(path: Path) -> None:
+    """Raises: FaceganError: ffmpeg is missing, or cannot encode one small frame: told before any is drawn."""
+    otherwise = "or end the name in .gif or .webp, which need nothing more."
+    with needed(str(path), "video", "imageio-ffmpeg", f", {otherwise}"):
+        import imageio.v2  # noqa: F401
+        import imageio_ffmpeg
+
+        program = imageio_ffmpeg.get_ffmpeg_exe()
+    if fault := _fault_of(program):
+        chosen = "IMAGEIO_FFMPEG_EXE" in os.environ
+        again = "Install it again: pip install --force-reinstall --no-deps imageio-ffmpeg"
+        remedy = "Unset IMAGEIO_FFMPEG_EXE, which names it" if chosen else again
+        raise FaceganError(f"{path} needs ffmpeg, and {program} does not work: {fault}.", f"{remedy}, {otherwise}")
+
+
+def _fault_of(ffmpeg: str) -> str:
+    """Why this program cannot make a film of one small frame as `_write_mp4` does; "" where it can."""
+    given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "16x16", "-i", "-"]
+    asked = ["-c:v", _CODEC, "-pix_fmt", _PIXELS, "-movflags", "frag_keyframe+empty_moov", "-f", "mp4", "-"]
+    command, frame = [ffmpeg, "-v", "error", *given, *asked], bytes(16 * 16 * 3)
     try:
-        import imageio_ffmpeg  # noqa: F401
-    except ImportError as error:
-        raise FaceganError(
-            f'{path} needs ffmpeg, which pip install "facegan[video]" brings.',
-            "Install it, or end the name in .gif or .webp, which need nothing more.",
-        ) from error
+        done = subprocess.run(command, input=frame, capture_output=True, timeout=60, check=False)  # noqa: S603
+    except OSError as error:
+        return error.strerror or str(error)
+    except subprocess.TimeoutExpired:
+        return "it does not answer"
+    if done.returncode == 0 and b"ftyp" in done.stdout[:12]:
+        return ""
+    said = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+    return re.sub(r"^\[[^]]*\] *", "", said[0])[:200].rstrip(". ") if said else f"it ends with {done.returncode}"
 
 
 def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
@@ -192,7 +219,7 @@ def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
     odd = [(0, side % 2) for side in first.shape[:2]]
     options = ["-crf", "16", "-preset", "slow", "-movflags", "+faststart"]  # fine grain; plays while it loads
     writer = imageio.get_writer(
-        path, format="FFMPEG", mode="I", fps=fps, codec="libx264", pixelformat="yuv420p", quality=None,
+        path, format="FFMPEG", mode="I", fps=fps, codec=_CODEC, pixelformat=_PIXELS, quality=None,
         macro_block_size=1, ffmpeg_log_level="quiet", output_params=options,
     )  # fmt: skip
     cut_short = OSError(errno.EIO, "ffmpeg could not finish it")  # which `atomic_path` puts into words

@@ -242,7 +242,7 @@ def _from_safetensors(path: Path) -> LoadedGenerator:
     if not path.is_file():
         raise FaceganError(f"{path} does not exist or is not a file.", _WHAT_OPENS)
     try:
-        _check_header(path)
+        check_header(path)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != GENERATOR_FORMAT:
@@ -266,8 +266,12 @@ def _from_safetensors(path: Path) -> LoadedGenerator:
     return LoadedGenerator(_filled(config, tensors), config, images_seen, weights, origin, path, notes=notes)
 
 
-def _check_header(path: Path) -> None:
-    """The library takes a header of up to 100 MB, which becomes many times that in memory."""
+def check_header(path: Path) -> None:
+    """Refuse a .safetensors file whose header would fill the memory: the library takes one of up to 100 MB.
+
+    Raises:
+        DamagedError: the header is larger than any of ours.
+    """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
     if length > _MAX_HEADER:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from facegan.crops import Crop, CropError
+from facegan.errors import one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,9 +107,15 @@ def _open(data: bytes) -> Image.Image:
             raise
     try:
         from pillow_heif import register_heif_opener
-    except ImportError:
+
+        register_heif_opener(thumbnails=False)
+    except ModuleNotFoundError:
         raise PhotoError('HEIC: pip install "facegan[heif]", or save it as JPEG') from None
-    register_heif_opener(thumbnails=False)
+    except Exception as error:  # a half-working installation raises anything
+        raise PhotoError(
+            f"HEIC, and pillow-heif is installed but does not work: {one_line(error)[:200]}; save it as JPEG, or "
+            "pip install --force-reinstall --no-deps pillow-heif"
+        ) from None
     return Image.open(io.BytesIO(data), formats=("HEIF",))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from facegan.errors import FaceganError, UsageError
+from facegan.workers import processor_quota, processors
 
 
 def choose_device(name: str) -> torch.device:
@@ -47,7 +48,8 @@ def describe_device(device: torch.device) -> str:
         return f"{device} ({torch.cuda.get_device_name(device)})"
     if device.type == "cpu":
         threads = torch.get_num_threads()
-        return f"cpu ({threads} thread{'s' if threads > 1 else ''})"
+        why = ", the quota of this container" if processor_quota() == threads < processors(quota=False) else ""
+        return f"cpu ({threads} thread{'s' if threads > 1 else ''}{why})"
     return str(device)
 
 

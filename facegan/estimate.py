@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from facegan.files import free_room
 from facegan.fit import memory_watched
 from facegan.loop import SHEET, total_images
 from facegan.networks import count_parameters
@@ -97,8 +97,8 @@ def disk_needed(plan: Plan, trainer: Trainer) -> int:
 
 def disk_note(plan: Plan, trainer: Trainer, folder: Path) -> str:
     """A sentence if the disk of `folder` has less room than the run needs, else ""."""
-    needed, free = disk_needed(plan, trainer), shutil.disk_usage(folder).free
-    if needed <= free:
+    needed, free = disk_needed(plan, trainer), free_room(folder)
+    if free is None or needed <= free:
         return ""
     return (
         f"the disk has {in_bytes(free)} free, and this run will need about {in_bytes(needed)}: it will stop when the "

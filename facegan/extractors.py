@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import re
 import socket
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch import nn
 
 from facegan.dataset import Pixels
 from facegan.device import exact_float32
-from facegan.errors import FaceganError, UsageError, first_line, is_out_of_memory
+from facegan.errors import FaceganError, UsageError, first_line, is_out_of_memory, needed
 
 Features = NDArray[np.float32]
 
@@ -34,19 +33,21 @@ _PATIENCE = 15.0
 
 
 def check_installed() -> None:
-    """Raises: FaceganError: the extra `metrics` is missing."""
-    if missing := [package for package in _PACKAGES if not _there(package)]:
-        raise FaceganError(
-            f"Faces are measured with facegan's extra 'metrics', which is not installed: {missing[0]} is missing.",
-            'pip install "facegan[metrics]"',
-        )
+    """Raises: FaceganError: the extra `metrics` is missing, or does not load."""
+    with needed("Measuring faces", "metrics", " ".join(_PACKAGES).replace("_", "-")):
+        import torch_fidelity.metric_fid
+        import torch_fidelity.metric_kid
+        import torch_fidelity.metric_prc  # noqa: F401
+
+        import facegan.efficientnet  # noqa: F401
 
 
-def _there(package: str) -> bool:
+def _version(package: str) -> str:
+    """As far as it is known: a package that was copied into place has none."""
     try:
-        return importlib.util.find_spec(package) is not None
-    except ValueError:  # blocked in sys.modules
-        return False
+        return f"{package.replace('_', '-')} {version(package)}"
+    except PackageNotFoundError:
+        return f"{package.replace('_', '-')} of an unknown version"
 
 
 class Extractor:
@@ -62,7 +63,7 @@ class Extractor:
     def __init__(self, name: str, layer: str, module: nn.Module, device: torch.device) -> None:
         self.name, self.layer, self._module, self._device = name, layer, module, device
         packages = _PACKAGES if name == OFFLINE else _PACKAGES[:1]
-        self.library = ", ".join(f"{package.replace('_', '-')} {version(package)}" for package in packages)
+        self.library = ", ".join(map(_version, packages))
         self.width = self(np.zeros((1, 32, 32, 3), np.uint8)).shape[1]
 
     def __call__(self, pixels: Pixels) -> Features:

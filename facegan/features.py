@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from facegan.checkpoint import check_header
 from facegan.dataset import Dataset
 from facegan.datasetdir import FEATURES_NAME
 from facegan.errors import FaceganError
 from facegan.extractors import Extractor, Features
 from facegan.files import write_atomic
 from facegan.streams import Stream, rng
+from facegan.torchzip import DamagedError
 
 FORMAT, VERSION = "facegan-features", 1
 _CHUNK = 256
@@ -89,15 +91,17 @@ def _none(width: int) -> Features:
 def _read(path: Path, belongs: dict[str, str], width: int, count: int) -> Features:
     """Up to `count` rows of the cache: none, if it is damaged or belongs to something else."""
     try:
+        check_header(path)
         with safe_open(path, framework="np") as file:
             if file.metadata() != belongs:
                 return _none(width)
             kept = file.get_slice("features")
-            features: Features = kept[: min(count, kept.get_shape()[0])]
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+            if len(shape := kept.get_shape()) != 2 or shape[1] != width:
+                return _none(width)
+            features: Features = kept[: min(count, shape[0])]
+    except (SafetensorError, OSError, DamagedError, ValueError, KeyError, TypeError):
         return _none(width)
-    fits = features.dtype == np.float32 and features.ndim == 2 and features.shape[1] == width
-    return features if fits and np.isfinite(features).all() else _none(width)
+    return features if features.dtype == np.float32 and np.isfinite(features).all() else _none(width)
 
 
 def _write(path: Path, features: Features, belongs: dict[str, str], note: Callable[[str], None]) -> None:

@@ -1,13 +1,18 @@
 """Files that are whole or absent: written under a temporary name, synced, then renamed into place."""
 
+import errno
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from facegan.errors import FaceganError
+
+NOT_OFFERED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM}
+"""How network and FUSE file systems refuse what they do not know, such as fsync and chmod."""
 
 _TEMPORARY = re.compile(r"\.(.{1,40})-[0-9a-f]{8}(\.[^.]*)?")
 
@@ -103,8 +108,11 @@ def write_atomic(path: Path, content: bytes | str) -> Path:
 
 
 def sync_file(path: Path) -> None:
-    """Bring a file's content to the disk, so that what is written after it cannot outlive it in a power cut."""
-    with path.open("r+b") as file:  # Windows syncs only what is open for writing
+    """Bring a file's content to the disk, so that what is written after it cannot outlive it in a power cut.
+
+    A disk that offers no such thing keeps the file all the same.
+    """
+    with path.open("r+b") as file, suppress_not_offered():  # Windows syncs only what is open for writing
         os.fsync(file.fileno())
 
 
@@ -116,3 +124,22 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def suppress_not_offered() -> Iterator[None]:
+    """Go on without what the file system does not offer; what it offers and fails in, such as EIO, goes through."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NOT_OFFERED:
+            raise
+
+
+def free_room(folder: Path) -> int | None:
+    """Bytes free on the disk of a folder; None where the file system does not say, as some FUSE ones do not."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return usage.free if usage.total else None

@@ -19,7 +19,7 @@ from facegan.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, sav
 from facegan.config import Config
 from facegan.dataset import Dataset
 from facegan.device import release_memory
-from facegan.errors import FaceganError, Interrupted, typed
+from facegan.errors import FaceganError, Interrupted, one_line, typed
 from facegan.events import Event, Logged, Noted, Stepped, Wrote
 from facegan.health import Health
 from facegan.images import grid, save_png
@@ -80,6 +80,7 @@ class Loop:
         evaluates = self.world.first and self.config.output.evaluate_every > 0
         self.best = Best(run, dataset, trainer, lambda text: self._tell(Noted(text))) if evaluates else None
         self._sheet = latents.draw(self.config.seed, range(SHEET), self.config.networks.latent_dim)
+        self._undrawn: set[Path] = set()
         self._clock = self._curves_at = self._saved_at = time.perf_counter()
         self._rated_at = trainer.images_seen
 
@@ -247,11 +248,41 @@ class Loop:
     def _save_sample(self, epoch: float) -> None:
         if not self.world.first:
             return
-        faces = draw_faces(self.trainer.sampling_generator, self.config.networks, self._sheet)
-        self._tell(Wrote(save_png(grid(faces), self.run.sample(epoch))))
-        for text in self.health.after_sheet(self.trainer.images_seen, faces):
+        path = self.run.sample(epoch)
+
+        def draw() -> Path:
+            faces = draw_faces(self.trainer.sampling_generator, self.config.networks, self._sheet)
+            notes.extend(self.health.after_sheet(self.trainer.images_seen, faces))
+            return save_png(grid(faces), path)
+
+        notes: list[str] = []
+        self._derive(path, path.parent, draw)
+        for text in notes:
             self._tell(Noted(text))
         self._restart_clock()
+
+    def _derive(self, path: Path, kind: Path, draw: Callable[[], Path | None]) -> None:
+        """Draw a picture of the run. What goes wrong is a note, and the picture's next turn tries again.
+
+        The run is its weights and metrics, and whether those can be written decides how it goes on.
+
+        Args:
+            kind: of picture, each of which is complained about once until it succeeds again.
+            draw: and write; None where there is nothing to draw yet.
+        """
+        try:
+            written = draw()
+        except Exception as error:  # matplotlib's, Pillow's, the system's, the device's
+            said = f"{path.name} could not be drawn: {one_line(error)}"
+            if isinstance(error, FaceganError):
+                said = error.message.rstrip(".")
+            if kind not in self._undrawn:
+                self._tell(Noted(f"{said}; the run goes on, and tries again when the next is due"))
+            self._undrawn.add(kind)
+        else:
+            self._undrawn.discard(kind)
+            if written:
+                self._tell(Wrote(written))
 
     def _save(self) -> None:
         output, training, seen = self.config.output, self.config.training, self.trainer.images_seen
@@ -277,19 +308,26 @@ class Loop:
         self._tell(Wrote(self.run.generator))
 
     def _plot(self) -> None:
-        if rows := self.run.read_metrics():
-            wanted = self.trainer.objective.slope
-            self._tell(Wrote(plot_curves(rows, self.run.curves, title=self.run.path.name, slope=wanted)))
+        run, wanted = self.run, self.trainer.objective.slope
+
+        def draw() -> Path | None:
+            rows = run.read_metrics()
+            return plot_curves(rows, run.curves, title=run.path.name, slope=wanted) if rows else None
+
+        self._derive(run.curves, run.curves, draw)
         self._curves_at = time.perf_counter()
 
     def _finish(self) -> None:
         if not self.world.first:
             return
-        seen = self.trainer.images_seen
-        if not self._due(self.config.output.sample_every, seen):
-            self._save_sample(seen / len(self.dataset))
+        seen, progress = self.trainer.images_seen, self.run.progress
+        epoch = self._due(self.config.output.sample_every, seen)
+        if not epoch or not self.run.sample(epoch).exists():
+            self._save_sample(epoch or seen / len(self.dataset))
         self._plot()
-        self._tell(Wrote(write_progress(self.run, self.run.progress, PROGRESS_FPS)))
+        self._derive(progress, progress, lambda: write_progress(self.run, progress, PROGRESS_FPS))
+        if self._undrawn & {self.run.curves, progress}:
+            self._tell(Noted(f"to draw what is missing: facegan train --run {typed(self.run.path)}"))
 
     def _restart_clock(self) -> None:
         """Leave time spent on files out of the images per second."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from facegan.errors import FaceganError
-from facegan.files import final_name, sync_file, sync_folder
+from facegan.files import final_name, suppress_not_offered, sync_file, sync_folder
 
 _ASIDE = ".facegan-old"
 _STEPPED_ASIDE = re.compile(rf"\.(.+)\.[a-z0-9_]{{8}}{re.escape(_ASIDE)}")
@@ -54,7 +54,8 @@ class NewFolder:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             self._remove_abandoned()
             self._temporary = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.", suffix=".part", dir=self.out.parent))
-            self._temporary.chmod(0o777 & ~_umask())  # mkdtemp makes it private; this is to be like any other folder
+            with suppress_not_offered():  # mkdtemp makes it private; this is to be like any other folder
+                self._temporary.chmod(0o777 & ~_umask())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

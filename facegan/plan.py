@@ -216,7 +216,8 @@ def plan_resume(
 
 def _has_last_pictures(run: RunDir) -> bool:
     """Whether what is drawn last, when all images have been seen, is younger than the newest checkpoint."""
-    return run.progress.exists() and run.progress.stat().st_mtime >= run.newest_checkpoint().stat().st_mtime
+    finished = run.newest_checkpoint().stat().st_mtime
+    return all(last.exists() and last.stat().st_mtime >= finished for last in (run.curves, run.progress))
 
 
 def _start_of(run: RunDir, config: Config, provenance: Mapping[str, Any]) -> LoadedGenerator | None:

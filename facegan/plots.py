@@ -1,11 +1,16 @@
 """Curves of a training run, drawn with matplotlib, which is imported only when there is something to draw.
 
 Nothing global is touched: no backend is chosen and no style is set, so a program that plots on its own is left alone.
+Nor does what the user has set matter here: pyplot, which looks for a backend, is not used, and curves are drawn in
+matplotlib's own style.
 """
 
 import math
+import os
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +20,7 @@ from facegan.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK, QUIET, GRID = "#2d2d30", "#78787d", "#e6e6ea"
 BLUE, ORANGE, GREEN, VIOLET = "#2f6db5", "#d9722e", "#2e8b6f", "#7d5ba6"
@@ -34,7 +40,7 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "
     what the critic and the generator minimise, and that gap. Penalty: the unweighted gradient penalty, and the mean
     slope that it draws to `slope`. Distances: FD and KID between samples and photos. Where there are many rows, the raw
     values are faint and a running mean over a fiftieth of them is drawn on top. Rare extreme values, such as those of
-    the first steps, may leave a panel rather than flatten the rest of it.
+    the first steps, may leave a panel rather than flatten the rest of it; where the first one does, a triangle says so.
 
     Args:
         rows: as in `metrics.jsonl`, in order, at least one. Used are "images_seen", "epoch", "critic_real",
@@ -50,10 +56,42 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "
     Raises:
         FaceganError: the system refuses to write.
     """
+    assert rows, "nothing to plot"
+    with _own_style():
+        figure = _figure(rows, title, slope)
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format="png", facecolor="white")
+    return path
+
+
+@contextmanager
+def _own_style() -> Iterator[None]:
+    """matplotlib as it is without a matplotlibrc, and without a word about letters that its typeface lacks."""
+    if "matplotlib" not in sys.modules:  # which an unknown backend in the environment keeps from being imported
+        backend = os.environ.pop("MPLBACKEND", None)
+        try:
+            import matplotlib
+        finally:
+            if backend is not None:
+                os.environ["MPLBACKEND"] = backend
+        if backend:
+            with suppress(ValueError):
+                matplotlib.rcParams["backend"] = backend  # for the rest of the program, as it would have been
+    import matplotlib
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        style: dict[Any, Any] = {
+            key: matplotlib.rcParamsDefault[key] for key in matplotlib.rcParamsDefault if key != "backend"
+        }
+        with matplotlib.rc_context(style):
+            yield
+
+
+def _figure(rows: Sequence[Mapping[str, Any]], title: str, slope: float) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    assert rows, "nothing to plot"
     seen = _column(rows, "images_seen")
     evaluations = [row for row in rows if np.isfinite(_column([row], "fd")).all()]
     panels = 4 if evaluations else 3
@@ -83,7 +121,7 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "
     _bare(slopes)
     _fit(penalty, draw(penalty, "penalty", "penalty, unweighted (left scale)", VIOLET), np.zeros(1))
     slopes.axhline(slope, color=QUIET, linewidth=0.9, linestyle=(0, (4, 3)))
-    _fit(slopes, draw(slopes, "slope", "mean slope (right scale)", GREEN), np.full(1, slope))
+    _fit(slopes, draw(slopes, "slope", "mean slope (right scale)", GREEN), np.full(1, slope), row=1)
     _legend(slopes, penalty, slopes)
     for axes in distances:
         _dress(axes, "Distances to photos", "smaller is better; the best checkpoint by FD is kept as best.pt")
@@ -99,11 +137,7 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "
         0.09, heading, title or "Training", color=INK, fontsize=14, fontweight="bold", va="center", parse_math=False
     )
     figure.text(0.91, heading, _progress(rows), color=QUIET, fontsize=10, ha="right", va="center")
-
-    with atomic_path(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # a run's name may have letters that the typeface lacks
-        figure.savefig(temporary, format="png", facecolor="white")
-    return path
+    return figure
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
@@ -153,13 +187,40 @@ def _draw(axes: "Axes", x: np.ndarray, values: np.ndarray, label: str, colour: s
     return np.quantile(measured, (0.01, 0.99)) if measured.size else measured
 
 
-def _fit(axes: "Axes", *bounds: np.ndarray) -> None:
-    """Let the vertical axis hold all the bounds that `_draw` returned, and a little more."""
+def _fit(axes: "Axes", *bounds: np.ndarray, row: int = 0) -> None:
+    """Let the vertical axis hold all the bounds that `_draw` returned, and a little more.
+
+    Args:
+        row: of the words about first values beyond that; the second scale of a panel has another one than the first.
+    """
     every = np.concatenate(bounds)
     if every.size:
         low, high = every.min(), every.max()
         spare = 0.07 * (high - low) or 0.1 * abs(high) or 1.0
         axes.set_ylim(low - spare, high + spare)
+        _mark_starts(axes, row)
+
+
+def _mark_starts(axes: "Axes", row: int) -> None:
+    """A triangle at the edge of the panel, and the value, for each metric whose first value lies beyond it."""
+    low, high = axes.get_ylim()
+    marked: set[object] = set()
+    for line in axes.get_lines():  # of a metric with two lines the raw one comes first
+        x, y = (np.asarray(values, float) for values in line.get_data())
+        there = np.flatnonzero(np.isfinite(y))
+        if line.get_color() in marked or not there.size:
+            continue
+        marked.add(line.get_color())
+        first = y[there[0]]
+        if low <= first <= high:
+            continue
+        edge, marker, away = (high, "^", -1) if first > high else (low, "v", 1)
+        axes.plot(x[there[0]], edge, color=line.get_color(), marker=marker, markersize=6, clip_on=False)
+        axes.annotate(
+            f"starts at {first:.3g}", (x[there[0]], edge), (10, away * (8 + 11 * row)), textcoords="offset points",
+            color=line.get_color(), fontsize=8.5, va="center",
+        )  # fmt: skip
+        row += 1
 
 
 def _dress(axes: "Axes", name: str, meaning: str) -> None:

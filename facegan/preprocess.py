@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,11 +16,12 @@ from facegan.config import SIZES
 from facegan.crops import Crop, parse_crop
 from facegan.datasetdir import DatasetInfo, DatasetWriter, read_dataset_json
 from facegan.errors import FaceganError, UsageError
+from facegan.files import free_room
 from facegan.newfolder import put_back
 from facegan.photos import Photo
 from facegan.quantities import size as in_bytes
 from facegan.sources import Source, open_source
-from facegan.workers import in_order
+from facegan.workers import in_order, processors
 
 FILTER = "lanczos"
 
@@ -87,7 +86,7 @@ def preprocess(
         crop: square, none, PIXELS, a FRACTION or a protocol's name; see `crops.parse_crop`.
         attributes: a table, CelebA's .txt or a .csv with a header. CelebA's own is found by itself.
         limit: take only the first so many photos by name.
-        workers: processes; the number of processors by default.
+        workers: processes; the number of processors that this one may use by default.
         out: where to; data/<name>-<size> by default.
         dedupe: leave out photos with the same pixels as an earlier one.
         overwrite: replace an existing dataset. Otherwise it is kept, if it was made with these settings.
@@ -121,7 +120,7 @@ def preprocess(
         for name, reason in found.unusable:
             tally.skip(writer, name, reason)
         done = 0
-        with closing(in_order(decode_chunk, in_chunks(job, photos), workers or _processors())) as results:
+        with closing(in_order(decode_chunk, in_chunks(job, photos), workers or processors())) as results:
             for result in results:
                 tally.take(writer, result, photos[done : done + result.photos])
                 done += result.photos
@@ -252,8 +251,8 @@ def _table(found: Source, attributes: Path | None) -> AttributeTable | None:
 
 def _check_room(out: Path, needed: int) -> None:
     """Rather before an hour's work than after it."""
-    free = shutil.disk_usage(out.absolute().parent).free
-    if needed > free:
+    free = free_room(out.absolute().parent)
+    if free is not None and needed > free:
         raise FaceganError(
             f"The dataset needs {in_bytes(needed)}, and the disk of {out} has {in_bytes(free)} free.",
             "Make room, choose another disk with --out, or take fewer photos with --limit",
@@ -276,13 +275,6 @@ _HINTS = {
     "cannot be read": "Check that you may read them.",
     "facegan": "Name the folder that the photos are in.",
 }
-
-
-def _processors() -> int:
-    """Those this process may use, which in a container can be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _listed(values: Sequence[int]) -> str:

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
@@ -24,6 +25,8 @@ from facegan.world import World
 _FAR = 1 << 30
 """The byte that Windows locks: beyond the file's text, which others could not read otherwise."""
 _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+_TRIES, _PAUSE = 50, 0.02
+"""How often, and after how many seconds, a lock is taken again whose file is no longer the one of its name."""
 
 
 @contextmanager
@@ -46,7 +49,8 @@ def locked(run: RunDir) -> Iterator[bool]:
     finally:
         if file is not None:
             _remove(path)  # while it is held, so that nobody can hold it and then lose it
-            file.close()
+            with suppress(OSError):  # a network disk may have lost sight of it; all that counts is written by now
+                file.close()
             if sys.platform == "win32":  # which removes no open file, and so none that someone else holds by now
                 _remove(path)
 
@@ -66,33 +70,54 @@ def check_free(run: RunDir, world: World) -> None:
 
 def _open_locked(path: Path, run: RunDir) -> BufferedRandom | None:
     """The lock's file, open and held; None where there are no locks."""
-    try:
-        while True:
-            file = path.open("a+b")
-            try:
-                _lock(file)
-                if _still_there(file, path):
-                    file.truncate(0)
-                    file.write(_myself())
-                    file.flush()
-                    return file
-            except OSError as error:
-                holder = _holder(file)
-                file.close()
-                if error.errno in _NO_LOCKS_HERE:
-                    _remove(path)
-                    return None
-                if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-                    raise
+    for left in reversed(range(_TRIES)):
+        try:
+            return _try_to_open(path, run)
+        except OSError as error:
+            if error.errno in _NO_LOCKS_HERE:
+                _remove(path)
+                return None
+            if error.errno != errno.ESTALE:
                 raise FaceganError(
-                    f"{run.path} is being trained by {holder}.",
-                    "Wait until it is done, or stop it with Ctrl-C: it saves first. A new run needs no --resume.",
+                    f"{run.path} cannot be written to: {error.strerror}.", "Check the folder and your permissions."
                 ) from None
-            file.close()  # its holder removed it as we opened it
-    except OSError as error:
-        raise FaceganError(
-            f"{run.path} cannot be written to: {error.strerror}.", "Check the folder and your permissions."
-        ) from None
+            if not left:
+                raise FaceganError(
+                    f"{run.path} is on a network disk that keeps losing sight of its files: {error.strerror}.",
+                    "Try again; if that does not help, mount the disk again.",
+                ) from None
+        time.sleep(_PAUSE)
+    raise AssertionError
+
+
+def _try_to_open(path: Path, run: RunDir) -> BufferedRandom:
+    """The lock's file, open and held.
+
+    Raises:
+        FaceganError: another process holds it.
+        OSError: ESTALE: its holder, here or on another machine, removed it as it was opened. Or what the system says.
+    """
+    file = path.open("a+b")
+    try:
+        try:
+            _lock(file)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                raise
+            raise FaceganError(
+                f"{run.path} is being trained by {_holder(file)}.",
+                "Wait until it is done, or stop it with Ctrl-C: it saves first. A new run needs no --resume.",
+            ) from None
+        file.truncate(0)
+        file.write(mine := _myself())
+        file.flush()
+        if not _still_there(file, path, mine):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+    except BaseException:
+        with suppress(OSError):
+            file.close()
+        raise
+    return file
 
 
 def _lock(file: BufferedRandom) -> None:
@@ -108,10 +133,14 @@ def _lock(file: BufferedRandom) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _still_there(file: BufferedRandom, path: Path) -> bool:
-    """Whether the file that was locked is still the one of that name."""
+def _still_there(file: BufferedRandom, path: Path, written: bytes) -> bool:
+    """Whether the file that was locked is still the one of that name.
+
+    Where the file system numbers no files, or numbers them anew each time, what was written tells.
+    """
     try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+        held, found = os.fstat(file.fileno()), path.stat()
+        return (held.st_ino != 0 and os.path.samestat(held, found)) or path.read_bytes() == written
     except FileNotFoundError:
         return False
 

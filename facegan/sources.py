@@ -127,15 +127,17 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
 
     A folder that facegan has written has a fault itself, and its pictures are no photos.
     """
-    seen: set[tuple[int, int]] = set()
+    seen: set[object] = set()
     folders = [""]
     while folders:
         folder = folders.pop()
         try:
             status = (root / folder).stat()
-            if (status.st_dev, status.st_ino) in seen:
+            # Some file systems number no folders; there the path without its links tells them apart.
+            itself = (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(root / folder)
+            if itself in seen:
                 continue
-            seen.add((status.st_dev, status.st_ino))
+            seen.add(itself)
             entries = os.scandir(root / folder)
         except OSError as error:
             yield folder or ".", f"the folder cannot be read: {error.strerror or error}"

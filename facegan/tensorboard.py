@@ -2,55 +2,109 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from facegan.errors import FaceganError
+from facegan.errors import needed, one_line
 from facegan.events import Event, Logged, Stepped, Wrote
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 def check_installed() -> None:
-    """Raises: FaceganError: the extra is not installed."""
-    try:
+    """Raises: FaceganError: the extra is not installed, or does not load."""
+    with needed("--tensorboard", "tensorboard", "tensorboard"):
         import torch.utils.tensorboard  # noqa: F401
-    except ImportError:
-        raise FaceganError("--tensorboard needs TensorBoard.", 'pip install "facegan[tensorboard]"') from None
 
 
-def open_log(folder: Path, images_seen: int) -> Callable[[Event], None]:
+def open_log(
+    folder: Path, images_seen: int, note: Callable[[str], None] = lambda text: None
+) -> Callable[[Event], None]:
     """A callback for the loop that writes its rows as scalars and its sample grids as images, over images seen.
+
+    What cannot be written is a note and ends nothing: rows are left out, and a new log is begun with the next file that
+    the run writes.
 
     Args:
         images_seen: where the run begins or goes on; TensorBoard forgets what an earlier part wrote beyond it, and what
             was written beyond a checkpoint that the run goes back to.
+        note: told when the logs can no longer be written, once until they can be again.
 
     Raises:
         FaceganError: the extra is not installed.
     """
     check_installed()
-    from torch.utils.tensorboard import SummaryWriter
+    _silence_its_thread()
+    return _Log(folder, images_seen, note)
 
-    writer = SummaryWriter(str(folder), purge_step=images_seen + 1 if images_seen else None)
-    seen = images_seen
 
-    def log(event: Event) -> None:
-        nonlocal seen, writer
+class _Log:
+    """The callback: without a writer from a failure on, until the run has written a file."""
+
+    def __init__(self, folder: Path, images_seen: int, note: Callable[[str], None]) -> None:
+        self._folder, self._seen, self._note = folder, images_seen, note
+        self._forgotten_from = images_seen + 1 if images_seen else None
+        self._writer: SummaryWriter | None = None
+        self._failed = False
+
+    def __call__(self, event: Event) -> None:
+        try:
+            self._write(event)
+        except Exception as error:  # its own, the system's, and Pillow's about the sample grid
+            if not self._failed:
+                self._note(
+                    f"TensorBoard's logs cannot be written: {one_line(error)}; the run goes on without them for now"
+                )
+            self._failed = True
+            self._close()
+
+    def _write(self, event: Event) -> None:
         if isinstance(event, Stepped):
-            if event.images_seen <= seen:  # the run has gone back to a checkpoint
-                writer.close()
-                writer = SummaryWriter(str(folder), purge_step=event.images_seen)
-            seen = event.images_seen
-        elif isinstance(event, Logged):
+            if event.images_seen <= self._seen:  # the run has gone back to a checkpoint
+                self._forgotten_from = event.images_seen
+                self._close()
+            self._seen = event.images_seen
+        elif isinstance(event, Logged) and not self._failed:
+            writer = self._open()
             for name, value in event.row.items():
                 if name != "images_seen":
-                    writer.add_scalar(name, value, seen)
+                    writer.add_scalar(name, value, self._seen)
         elif isinstance(event, Wrote):
+            writer = self._open()
             if event.path.parent.name == "samples":
                 with Image.open(event.path, formats=["PNG"]) as picture:
-                    writer.add_image("samples", np.asarray(picture), seen, dataformats="HWC")
+                    writer.add_image("samples", np.asarray(picture), self._seen, dataformats="HWC")
             writer.flush()
+            self._failed = False
 
-    return log
+    def _open(self) -> SummaryWriter:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self._folder), purge_step=self._forgotten_from)
+            self._forgotten_from = None
+        return self._writer
+
+    def _close(self) -> None:
+        with suppress(Exception):  # what it could not write it cannot write now
+            if self._writer is not None:
+                self._writer.close()
+        self._writer = None
+
+
+def _silence_its_thread() -> None:
+    """TensorBoard writes in a thread, whose exception comes to light at the next row: no need to print it there too."""
+    usual = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if type(args.thread).__module__ != "tensorboard.summary.writer.event_file_writer":
+            usual(args)
+
+    threading.excepthook = hook

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import os
 import pickle
 import subprocess
@@ -19,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
 from facegan.errors import FaceganError
@@ -28,6 +30,60 @@ Result = TypeVar("Result")
 
 # Most sources are small; they are done before a helper would have started.
 HEAD_START_SECONDS = 0.3
+
+_CGROUP, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+
+
+def processors(*, quota: bool = True) -> int:
+    """How many processors this process may use: fewer than the machine has where it is pinned, or has a quota."""
+    if pinned := getattr(os, "process_cpu_count", None):  # since Python 3.13
+        count = pinned() or 1
+    elif hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    return min(count, (quota and processor_quota()) or count)
+
+
+def heed_quota() -> None:
+    """Let torch and NumPy start no more threads than a container's quota, unless OMP_NUM_THREADS is set.
+
+    They count the processors that they may run on, and know no quota: their many threads would stand still together
+    for most of the time. Call it before they are imported.
+    """
+    if (count := processors()) < processors(quota=False):
+        os.environ.setdefault("OMP_NUM_THREADS", str(count))
+
+
+def processor_quota() -> int | None:
+    """The processors whose time Linux gives this container or batch job, rounded up; None where there is no limit.
+
+    That is the least of its control group's quota and those of all groups above, in either version of control groups.
+    """
+    try:
+        lines = _CGROUP.read_text().splitlines()
+    except (OSError, ValueError):  # another system
+        return None
+    quotas = []
+    for _, kinds, group in (line.split(":", 2) for line in lines if line.count(":") > 1):
+        if kinds and "cpu" not in kinds.split(","):
+            continue
+        inner = PurePosixPath(group.lstrip("/"))  # in a container that may be its name outside, and then "." is its own
+        for root in {_CGROUPS, _CGROUPS / kinds, _CGROUPS / "cpu"} if kinds else {_CGROUPS}:
+            quotas += [_quota_of(root / folder) for folder in (inner, *inner.parents)]
+    least = min(quotas, default=math.inf)
+    return None if least == math.inf else max(1, math.ceil(least))
+
+
+def _quota_of(group: Path) -> float:
+    """Processors that a control group may keep busy; infinite where it has no limit, or is none."""
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((group / name).read_text() for name in names).split()
+            return int(quota) / int(period) if int(quota) > 0 else math.inf
+        except (OSError, ValueError, ZeroDivisionError):  # "max", or not of this version
+            continue
+    return math.inf
 
 
 def in_order(work: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Generator[Result, None, None]:

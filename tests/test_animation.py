@@ -1,6 +1,7 @@
 """Animations: what is written has the frames, the times and the loops that were asked for, or is not there."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,9 +63,39 @@ def test_mp4_takes_odd_sides(tmp_path: Path) -> None:
 
 def test_mp4_without_the_extra_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(FaceganError, match=r'pip install "facegan\[video\]"'):
+    with pytest.raises(FaceganError, match="extra 'video', which is not installed") as caught:
         write_animation(frames(2), tmp_path / "walk.mp4")
+    assert 'pip install "facegan[video]", or end the name in .gif' in caught.value.hint
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the programs are shell scripts")
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (None, "No such file"),
+        ("no program", "Exec format error|Permission denied"),
+        ("#!/bin/sh\necho \"[x @ 0x1] Unknown encoder 'libx264'.\" >&2; exit 8", r"work: Unknown encoder 'libx264'\.$"),
+        ("#!/bin/sh\nkill -SEGV $$", "ends with -11"),
+        ("#!/bin/sh\ncat > /dev/null", "ends with 0"),
+    ],
+)
+def test_an_ffmpeg_that_cannot_be_used_is_said_before_anything_is_drawn(tmp_path, monkeypatch, script, reason):
+    pytest.importorskip("imageio_ffmpeg")
+    program = tmp_path / "ffmpeg"
+    if script is not None:
+        program.write_text(script)
+        program.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
+
+    def drawn() -> Iterator[np.ndarray]:
+        raise AssertionError("a frame was drawn")
+        yield
+
+    with pytest.raises(FaceganError, match=f"walk.mp4 needs ffmpeg, and {program} does not work: ") as caught:
+        write_animation(drawn(), tmp_path / "walk.mp4")
+    assert re.search(reason, caught.value.message)
+    assert "IMAGEIO_FFMPEG_EXE" in caught.value.hint and ".gif" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,14 @@ def test_an_old_cache_is_never_used(dataset, extractor, monkeypatch, change):
     assert len(notes) == (change == "folder")  # it cannot be written there, which is said and no reason to stop
 
 
+def test_a_header_that_would_fill_the_memory_is_not_read(dataset, extractor, monkeypatch):
+    photo_features(dataset, extractor, 5)
+    header = b'{"__metadata__":{"' + b"a" * (5 << 20) + b'":""}}'
+    cache_path(dataset, extractor).write_bytes(len(header).to_bytes(8, "little") + header)
+    monkeypatch.setattr("facegan.features.safe_open", None)
+    assert len(photo_features(dataset, extractor, 5)) == 5
+
+
 def test_interrupted_work_is_kept(dataset, extractor, monkeypatch):
     monkeypatch.setattr("facegan.features._CHUNK", 8)
 

@@ -1,6 +1,8 @@
 """Curves of a run: drawn for any number of rows, gaps and all, and nothing global is touched."""
 
 import math
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,23 @@ def test_gaps_do_not_stop_it(tmp_path: Path) -> None:
     assert plot_curves(given, tmp_path / "curves.png").exists()
 
 
+def test_first_values_that_leave_a_panel_are_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One extreme start among many rows: the panel is not flattened for it, and says what it was."""
+    from matplotlib.axes import Axes
+
+    said: list[str] = []
+    annotate = Axes.annotate
+    monkeypatch.setattr(
+        Axes, "annotate", lambda self, text, *a, **k: said.append(text) or annotate(self, text, *a, **k)
+    )
+    given = rows(200)
+    plot_curves(given, tmp_path / "usual.png")
+    assert not [text for text in said if "starts at" in text]
+    given[0] |= {"penalty": 400.0, "slope": 30.0, "critic_loss": -90.0}
+    plot_curves(given, tmp_path / "steep.png")
+    assert [text for text in said if "starts at" in text] == ["starts at -90", "starts at 400", "starts at 30"]
+
+
 def test_the_callers_matplotlib_is_left_alone(tmp_path: Path) -> None:
     import matplotlib
 
@@ -87,3 +106,38 @@ def test_counts_as_people_say_them(number: float, text: str) -> None:
 
 def test_a_title_is_text_and_no_formula(tmp_path: Path) -> None:
     assert plot_curves(rows(3), tmp_path / "c.png", title="00001-run$1_$2^", slope=1.0).stat().st_size > 1000
+
+
+STYLE = {
+    "text.usetex": True, "figure.dpi": 5000, "savefig.dpi": 5000, "savefig.bbox": "tight", "lines.linewidth": 9,
+    "font.family": "No Such Type", "figure.facecolor": "red", "figure.constrained_layout.use": True,
+}  # fmt: skip
+"""Each changes the picture or ends it: there may be no TeX, and a picture of 50,000 pixels has no end."""
+
+
+def test_the_users_style_does_not_matter(tmp_path: Path) -> None:
+    import matplotlib
+
+    plain = plot_curves(rows(40), tmp_path / "plain.png").read_bytes()
+    with matplotlib.rc_context(STYLE):
+        styled = plot_curves(rows(40), tmp_path / "styled.png").read_bytes()
+        assert matplotlib.rcParams["text.usetex"] and matplotlib.rcParams["figure.dpi"] == 5000
+    assert styled == plain
+
+
+@pytest.mark.parametrize("backend", ["no_such_backend", "module://nobody_has_this.backend"])
+def test_the_users_environment_does_not_matter(tmp_path: Path, backend: str) -> None:
+    """A matplotlibrc in the current folder, and a backend with which matplotlib cannot be imported or pyplot used."""
+    (tmp_path / "matplotlibrc").write_text("".join(f"{key}: {value}\n" for key, value in STYLE.items()))
+    plain = plot_curves(rows(3), tmp_path / "plain.png").read_bytes()
+    tests = Path(__file__).parent
+    code = (
+        "import os\nfrom pathlib import Path\nfrom test_plots import rows\nfrom facegan.plots import plot_curves\n"
+        f"plot_curves(rows(3), Path('curves.png')); assert os.environ['MPLBACKEND'] == {backend!r}"
+    )
+    environment = {**os.environ, "MPLBACKEND": backend, "PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "curves.png").read_bytes() == plain

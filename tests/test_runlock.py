@@ -135,6 +135,40 @@ def test_a_file_system_without_locks_is_said(workdir, monkeypatch):
     assert "knows no locks" in err
 
 
+@pytest.mark.parametrize("number", [lambda: 0, iter(range(1, 99)).__next__], ids=["all 0", "new each time"])
+def test_a_file_system_that_numbers_its_files_badly_has_locks(workdir, monkeypatch, number):
+    run, stat = create_run("d"), Path.stat
+
+    def misnumbered(self, **more):
+        found = stat(self, **more)
+        return os.stat_result((found[0], number(), *found[2:]))
+
+    monkeypatch.setattr(runlock.Path, "stat", misnumbered)
+    monkeypatch.setattr(runlock.os, "fstat", lambda descriptor: misnumbered(Path(f"/proc/self/fd/{descriptor}")))
+    with locked(run) as held:
+        assert held
+        with pytest.raises(FaceganError, match="is being trained by process"), locked(run):
+            pass
+
+
+def test_a_stale_handle_is_tried_again_and_not_called_a_refusal(workdir, monkeypatch):
+    """NFS: another machine has removed the file since it was opened here."""
+    run, lock, stale = create_run("d"), runlock._lock, iter([True] * 3)
+
+    def lock_after_a_while(file):
+        if next(stale, False):
+            raise OSError(errno.ESTALE, "Stale file handle")
+        lock(file)
+
+    monkeypatch.setattr(runlock, "_PAUSE", 0)
+    monkeypatch.setattr(runlock, "_lock", lock_after_a_while)
+    with locked(run) as held:
+        assert held
+    stale = iter(lambda: True, False)
+    with pytest.raises(FaceganError, match="keeps losing sight of its files: Stale file handle"), locked(run):
+        pass
+
+
 def test_a_lock_does_not_outlive_its_process(workdir):
     run = create_run("d")
     code = (

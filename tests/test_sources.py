@@ -63,6 +63,20 @@ def test_links_are_followed_but_not_in_circles_and_devices_are_listed(tmp_path: 
     assert [name for name, _ in source.unusable] == ["broken.jpg", "pipe.jpg"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_file_system_that_numbers_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, {"a.jpg": "", "x/b.jpg": "", "y/c.jpg": ""})
+    (tmp_path / "y" / "loop").symlink_to(tmp_path)
+    stat = Path.stat
+
+    def unnumbered(self: Path, **more: bool) -> os.stat_result:
+        found = stat(self, **more)
+        return os.stat_result((found[0], 0, *found[2:]))
+
+    monkeypatch.setattr(Path, "stat", unnumbered)
+    assert names(tmp_path) == ["a.jpg", "x/b.jpg", "y/c.jpg"]
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_zip_is_read_in_place(tmp_path: Path, method: int) -> None:
     archive = pack(tmp_path / "My Photos.zip", {"b.png": picture(1), "x/a.png": picture(2), "t.txt": "no"}, method)

@@ -14,6 +14,8 @@ from PIL import Image
 PACKAGE = Path(__file__).parent.parent / "facegan"
 
 ALLOWED: dict[str, set[str]] = {
+    # Asks ffmpeg whether it works, as the library that runs it does not.
+    "animation.py": {"import subprocess"},
     # Tells the C library already in the process to keep its memory.
     "device.py": {"import ctypes"},
     # Sets how long a download of torch-fidelity's may stand still.

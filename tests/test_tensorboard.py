@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from facegan.events import Logged, Stepped, Wrote
 from facegan.tensorboard import open_log
 
 
-def test_rows_beyond_a_checkpoint_are_forgotten(tmp_path):
+def scalars(folder):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    shown = accumulator.EventAccumulator(str(folder))
+    shown.Reload()
+    return [(event.step, event.value) for event in shown.Scalars("loss")]
+
+
+def row(log, seen):
+    log(Stepped(seen))
+    log(Logged({"images_seen": seen, "loss": 1.0}))
+
+
+def test_rows_beyond_a_checkpoint_are_forgotten(tmp_path):
+    pytest.importorskip("tensorboard")
 
     def steps(log, seen, value):
         for images in seen:
@@ -23,8 +37,45 @@ def test_rows_beyond_a_checkpoint_are_forgotten(tmp_path):
     last = open_log(tmp_path, 20)
     steps(last, range(24, 40, 4), 3.0)  # stopped, and resumed at 20
     last(Wrote(tmp_path / "curves.png"))  # as a run ends
-    shown = accumulator.EventAccumulator(str(tmp_path))
-    shown.Reload()
-    found = [(event.step, event.value) for event in shown.Scalars("loss")]
+    found = scalars(tmp_path)
     assert [step for step, _ in found] == list(range(4, 40, 4)), "each once"
     assert [value for _, value in found] == [1, 1, 2, 2, 2, 3, 3, 3, 3]
+
+
+def test_a_disk_that_is_full_for_a_while_costs_rows_and_no_run(tmp_path, monkeypatch, capfd):
+    """TensorBoard writes in a thread: its failure comes to light later, and is one note."""
+    record_writer = pytest.importorskip("tensorboard.summary.writer.record_writer")
+    notes = []
+    log = open_log(tmp_path, 0, notes.append)
+    row(log, 4)
+    log(Wrote(tmp_path / "1.pt"))
+    with monkeypatch.context() as full:
+
+        def fail(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        full.setattr(record_writer.RecordWriter, "write", fail)
+        for seen in (8, 12, 16, 20):
+            row(log, seen)
+            log(Wrote(tmp_path / "2.pt"))
+    assert len(notes) == 1 and "No space left on device" in notes[0]
+    log(Wrote(tmp_path / "3.pt"))
+    row(log, 24)
+    log(Wrote(tmp_path / "4.pt"))
+    assert [step for step, _ in scalars(tmp_path)] == [4, 24]
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_a_note(tmp_path):
+    pytest.importorskip("tensorboard")
+    (tmp_path / "logs").write_text("in the way")
+    notes = []
+    log = open_log(tmp_path / "logs", 0, notes.append)
+    row(log, 4)
+    log(Wrote(tmp_path / "1.pt"))
+    assert len(notes) == 1
+    (tmp_path / "logs").unlink()
+    log(Wrote(tmp_path / "2.pt"))
+    row(log, 8)
+    log(Wrote(tmp_path / "3.pt"))
+    assert scalars(tmp_path / "logs") == [(8, 1.0)]

@@ -23,6 +23,7 @@ from facegan.cli.sample import sample
 from facegan.cli.signals import Stopped, unwinding
 from facegan.cli.train import train
 from facegan.errors import FaceganError, Interrupted, UsageError, is_out_of_memory
+from facegan.workers import heed_quota
 
 app = typer.Typer(
     name="facegan",
@@ -72,6 +73,7 @@ def _refuse_empty(words: Sequence[str]) -> None:
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a FaceganError, 2 wrong usage, 128 + signal when interrupted."""
     debug = os.environ.get("FACEGAN_DEBUG") == "1"
+    heed_quota()
     try:
         with unwinding():
             _refuse_empty(sys.argv[1:])

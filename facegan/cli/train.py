@@ -246,7 +246,8 @@ def _train_in(opened: OpenRun, plan: Plan) -> None:
         if plan.config.output.tensorboard and plan.world.first:
             from facegan.tensorboard import open_log
 
-            sinks.append(open_log(directory.tensorboard, plan.checkpoint.images_seen if plan.checkpoint else 0))
+            begun_at = plan.checkpoint.images_seen if plan.checkpoint else 0
+            sinks.append(open_log(directory.tensorboard, begun_at, console.note))
 
         def on_event(event: Event) -> None:
             if isinstance(event, Wrote):
@@ -258,7 +259,8 @@ def _train_in(opened: OpenRun, plan: Plan) -> None:
     last_grid = [path for path in written if path.parent.name == "samples"][-1:]
     last_checkpoint = [path for path in written if path.suffix == ".pt" and path != directory.best][-1:]
     best = [path for path in written if path == directory.best]
-    console.wrote([*last_grid, *last_checkpoint, *best, directory.curves, directory.progress, directory.generator])
+    last = [path for path in (directory.curves, directory.progress, directory.generator) if path in written]
+    console.wrote([*last_grid, *last_checkpoint, *best, *last])
 
 
 class _Display:
