@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 from facegan.errors import FaceganError, UsageError
@@ -102,5 +103,6 @@ def make_folder(given: Path | None, kind: str) -> Path:
 
 def _next(kind: str, suffix: str) -> Path:
     taken = [re.match(r"\d+", path.name.removeprefix(f"{kind}-")) for path in OUTPUTS.glob(f"{kind}-*")]
-    number = 1 + max((int(match[0]) for match in taken if match), default=0)
-    return OUTPUTS / f"{kind}-{number:03d}{suffix}"
+    first = 1 + max((int(match[0]) for match in taken if match), default=0)
+    names = (OUTPUTS / f"{kind}-{number:03d}{suffix}" for number in count(first))
+    return next(name for name in names if not name.exists())  # one may be there in capital letters

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from facegan.cli import console
-from facegan.errors import FaceganError, UsageError
+from facegan.errors import FaceganError, UsageError, visible
 
 if TYPE_CHECKING:
     from facegan.checkpoint import LoadedGenerator
@@ -45,7 +45,7 @@ def number(low: float, high: float) -> Callable[[str], float]:
         except ValueError:
             value = math.nan
         if not low <= value <= high:
-            raise typer.BadParameter(f"{text} is not a number from {low:g} to {high:g}.")
+            raise typer.BadParameter(f"{visible(text[:40])} is not a number from {low:g} to {high:g}.")
         return value
 
     return parse
