@@ -9,7 +9,7 @@ from pathlib import Path
 
 from facegan.errors import FaceganError, UsageError
 from facegan.files import TakenError
-from facegan.images import PICTURES
+from facegan.images import LONGEST_SIDE, PICTURES
 
 OUTPUTS = Path("outputs")
 
@@ -80,9 +80,9 @@ def output_folder(given: Path | None, kind: str) -> Path:
         FaceganError: there is something in it.
     """
     folder = given or _next(kind, "")
-    if folder.suffix.lower() in PICTURES:
+    if folder.suffix.lower() in {*PICTURES, *LONGEST_SIDE}:
         raise UsageError(
-            f"--out {folder} names a picture, and --separate writes one for each face, into a folder.",
+            f"--out {folder} is the name of a file, and --separate writes one for each face, into a folder.",
             f"Name a folder, such as {folder.with_suffix('')}, or leave out --separate for one sheet.",
         )
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):

@@ -394,6 +394,7 @@ BAD = [
     ("sample ckpt.safetensors --sort --separate", 2, "--sort is for a sheet"),
     ("sample ckpt.safetensors --number --separate", 2, "--number is for a sheet"),
     ("sample ckpt.safetensors --separate --out sep.png", 2, "Name a folder, such as sep, or leave out --separate"),
+    ("sample ckpt.safetensors --separate --out sep.GIF", 2, "Name a folder, such as sep, or leave out --separate"),
     ("sample ckpt.safetensors --truncation nan", 2, "nan is not a number from 0 to 2"),
     ("sample ckpt.safetensors --scale 0", 2, "--scale"),
     ("sample 1-10", 2, "Faces are named by options"),
