@@ -22,11 +22,14 @@ from PIL import Image, ImageOps, ImageSequence
 from facegan.decode import ANIMATED_FORMATS, FORMATS, MAX_PIXELS
 from facegan.errors import FaceganError, needed
 from facegan.files import atomic_path
+from facegan.images import check_size
 
 _PALETTE_SAMPLE = 8192  # pixels of a frame that its palette is made from: more than twice as many measure hardly better
 _PAPER = "white"
 _CODEC, _PIXELS = "libx264", "yuv420p"
 """Of an MP4: what every player knows."""
+LONGEST = 1280
+"""Pixels that a camera's photos are scaled down to on their longer side, unless they are to keep their size."""
 MAX_HELD = 2_000_000_000
 """Most bytes of all frames of a GIF or WebP together, which Pillow holds in memory until the file is written."""
 _BYTES_PER_PIXEL = {".gif": 1, ".webp": 5}
@@ -58,9 +61,9 @@ def write_animation(
         `path`.
 
     Raises:
-        FaceganError: another suffix, no frames, frames of different sizes, an `fps` that is no positive number, the
-            extra is missing, more frames than a GIF or WebP can be made of in memory, the system refuses to write, or
-            `path` exists and is to be new. What stood there is untouched.
+        FaceganError: another suffix, no frames, frames of different sizes or too large for the format, an `fps` that is
+            no positive number, the extra is missing, more frames than a GIF or WebP can be made of in memory, the
+            system refuses to write, or `path` exists and is to be new. What stood there is untouched.
     """
     path = Path(path)
     writers: dict[str, Callable[[Iterator[np.ndarray], Path, float], None]]
@@ -73,16 +76,16 @@ def write_animation(
     if write is _write_mp4:
         _require_ffmpeg(path)
     with atomic_path(path, new=new) as temporary:
-        even = _of_one_size(frames, path)
-        write(even if write is _write_mp4 else _in_memory(even, path, expected), temporary, fps)
+        write(_checked(frames, path, expected), temporary, fps)
     return path
 
 
-def read_pictures(paths: Iterable[Path]) -> Iterator[np.ndarray]:
+def read_pictures(paths: Iterable[Path], longest: int | None = None) -> Iterator[np.ndarray]:
     """Pictures as frames (H, W, 3) of uint8, in the order given, one by one; an animated picture gives all its frames.
 
-    The first one sets the size. Others are scaled to fit into it, whole and undistorted, in the middle of white paper.
-    Cameras' rotation marks are obeyed, and what is transparent shows white.
+    The first one sets the size, scaled down to at most `longest` pixels on its longer side. Others are scaled to fit
+    into it, whole and undistorted, in the middle of white paper. Cameras' rotation marks are obeyed, and what is
+    transparent shows white.
 
     Raises:
         FaceganError: a file is missing or is no picture that Pillow can read.
@@ -92,21 +95,32 @@ def read_pictures(paths: Iterable[Path]) -> Iterator[np.ndarray]:
         with _opened(path) as picture:
             for page in ImageSequence.Iterator(picture) if _is_animated(picture) else [picture]:
                 upright = _on_white(ImageOps.exif_transpose(page))
-                size = size or upright.size
+                size = size or scaled_size(upright.size, longest)
                 yield np.array(upright if upright.size == size else _fitted(upright, size))
 
 
-def count_frames(paths: Iterable[Path]) -> int:
-    """How many frames `read_pictures` will give: told by the files' structure, without decoding a picture.
+def scaled_size(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
+    """The size that a picture of this one gets when its longer side may have `longest` pixels; None leaves it."""
+    if longest is None or max(size) <= longest:
+        return size
+    return tuple(max(1, round(side * longest / max(size))) for side in size)  # type: ignore[return-value]
+
+
+def survey(paths: Iterable[Path]) -> tuple[int, tuple[int, int]]:
+    """What `read_pictures` will give, told by the files' structure, without decoding a picture.
+
+    Returns:
+        How many frames, and the first picture's width and height before it is turned upright.
 
     Raises:
         FaceganError: as `read_pictures`, for what can be seen so far.
     """
-    count = 0
+    count, size = 0, (0, 0)
     for path in paths:
         with _opened(path) as picture:
+            size = size if count else picture.size
             count += picture.n_frames if _is_animated(picture) else 1  # type: ignore[attr-defined]
-    return count
+    return count, size
 
 
 def _is_animated(picture: Image.Image) -> bool:
@@ -126,8 +140,9 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise FaceganError(f"{path} cannot be read as a picture.", "Leave it out, or save it anew.") from error
 
 
-def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarray]:
-    """The same frames, refused when there are none or when one differs in size from the first."""
+def _checked(frames: Iterable[np.ndarray], path: Path, expected: int) -> Iterator[np.ndarray]:
+    """The same frames, refused when there are none, when one differs in size from the first, or as `check_animation`
+    does: after the first, if it is known how many will come."""
     shape: tuple[int, ...] | None = None
     for n, frame in enumerate(frames):
         assert frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3, (frame.dtype, frame.shape)
@@ -135,22 +150,31 @@ def _of_one_size(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarra
         if frame.shape != shape:
             sizes = f"{frame.shape[1]}x{frame.shape[0]}, the first {shape[1]}x{shape[0]}"
             raise FaceganError(f"Frame {n + 1} of {path} is {sizes}.", "All frames must be of one size.")
+        check_animation(path, max(n + 1, expected), (shape[1], shape[0]))
         yield frame
     if shape is None:
         raise FaceganError(f"There are no frames to write to {path}.", "Give at least one picture.")
 
 
-def _in_memory(frames: Iterator[np.ndarray], path: Path, expected: int) -> Iterator[np.ndarray]:
-    """The same frames, refused when more than MAX_HELD bytes are held for them, or will be."""
-    for n, frame in enumerate(frames, 1):
-        most = MAX_HELD // (frame.shape[0] * frame.shape[1] * _BYTES_PER_PIXEL[path.suffix.lower()])
-        if max(n, expected) > most:
-            raise FaceganError(
-                f"{path} can have at most {most:,} frames of {frame.shape[1]}x{frame.shape[0]}, as they are held in "
-                "memory.",
-                "Take fewer, or end its name in .mp4, whose memory does not grow.",
-            )
-        yield frame
+def check_animation(path: Path, count: int, size: tuple[int, int], hint: str = "") -> None:
+    """Refuse an animation whose format or whose memory has no room for it, before any of it is drawn.
+
+    Args:
+        count: how many frames it will have.
+        size: their width and height in pixels.
+        hint: what makes it smaller.
+
+    Raises:
+        FaceganError: its frames are too large, or more than MAX_HELD bytes will be held for them.
+    """
+    check_size(path, size, hint or "Make the frames smaller.")
+    held = size[0] * size[1] * _BYTES_PER_PIXEL.get(path.suffix.lower(), 0)  # an .mp4 holds nothing
+    if count * held > MAX_HELD:
+        most = MAX_HELD // held
+        raise FaceganError(
+            f"{path} can have at most {most:,} frames of {size[0]}x{size[1]}, as they are held in memory.",
+            hint or "Take fewer, or end its name in .mp4, whose memory does not grow.",
+        )
 
 
 def _write_gif(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:

@@ -1,4 +1,8 @@
-"""The pictures that people make with a generator: sheets, morphs, equations and walks. Each function is one command."""
+"""The pictures that people make with a generator: sheets, morphs, equations and walks. Each function is one command.
+
+`out` is the file that a picture is for: what its format or the memory has no room for is refused before a face is
+drawn. `scale` is how many times faces are enlarged; left out, small ones are brought near 128 pixels.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +17,26 @@ from facegan import latents
 from facegan.checkpoint import LoadedGenerator
 from facegan.dataset import Pixels
 from facegan.errors import FaceganError, UsageError
-from facegan.images import EquationTerm, columns_for, enlarge, equation, grid, save_png, sheet, strip
+from facegan.images import (
+    EquationTerm,
+    check_size,
+    columns_for,
+    enlarge,
+    equation,
+    equation_size,
+    grid,
+    save_png,
+    sheet,
+    sheet_size,
+    strip,
+    strip_size,
+)
 from facegan.latents import Latents
 from facegan.networks import build_critic
 from facegan.synthesis import batches, critic_scores, draw_faces
 
 MAX_SHEET = 2500
-"""Most faces on one picture; more are drawn with --separate."""
+"""Most faces on one picture; more are drawn with `sample --separate`."""
 MAX_WALK = 200_000
 """Most faces of a walk, over all its frames."""
 FRAME_PIXELS = 384
@@ -48,25 +65,30 @@ def sample_sheet(
     numbers: bool = False,
     truncation: float = 1.0,
     by_score: bool = False,
+    scale: int | None = None,
+    out: Path = Path("sheet.png"),
 ) -> Pixels:
     """The contact sheet of a seed, one picture of `count` faces.
 
     Args:
+        numbers: write under each face how a SPEC names it.
         by_score: those first that the generator's critic takes for the most real. Numbers stay the indices of latents.
 
     Raises:
         UsageError: more faces than one picture should hold.
-        FaceganError: `by_score`, and the file has no critic.
+        FaceganError: `by_score`, and the file has no critic; or `out` cannot be so large.
     """
     if count > MAX_SHEET:
         raise UsageError(
             f"A sheet holds at most {MAX_SHEET:,} faces, not {count:,}.", "Add --separate for single files."
         )
+    names = [latents.face_name(seed, n) for n in range(count)] if numbers else None
+    check_size(out, sheet_size(count, loaded.config.networks.size, names, scale))
     critic = _critic(loaded) if by_score else None
     faces, order = _faces(loaded, sample_latents(loaded, seed, range(count), truncation)), list(range(count))
     if critic is not None:
         order = (-critic_scores(critic, loaded.config.networks, faces)).argsort(kind="stable").tolist()
-    return sheet(faces[order], numbers=order if numbers else False)
+    return sheet(faces[order], [names[n] for n in order] if names else None, scale=scale)
 
 
 def _critic(loaded: LoadedGenerator) -> nn.Module:
@@ -82,56 +104,92 @@ def _critic(loaded: LoadedGenerator) -> nn.Module:
 
 
 def sample_separately(
-    loaded: LoadedGenerator, folder: Path, *, count: int, seed: int, truncation: float = 1.0
+    loaded: LoadedGenerator, folder: Path, *, count: int, seed: int, truncation: float = 1.0, scale: int | None = None
 ) -> Iterator[Path]:
-    """Write each face as `folder/seed0-00044.png`, in bounded memory; yields the paths as they are written."""
+    """Write each face as `folder/seed0-00044.png`, in bounded memory; yields the paths as they are written.
+
+    Faces keep their size unless there is a `scale`.
+    """
     chunk = 1024
     for start in range(0, count, chunk):
         z = sample_latents(loaded, seed, range(start, min(start + chunk, count)), truncation)
         number = start
         for faces in batches(loaded.module, loaded.config.networks, z):
             for face in faces:
-                yield save_png(face, folder / f"seed{seed}-{number:05d}.png", new=True)
+                yield save_png(enlarge(face, scale or 1), folder / f"seed{seed}-{number:05d}.png", new=True)
                 number += 1
 
 
 @dataclass(frozen=True)
 class Morph:
-    """A walk between faces: the faces (N, H, W, 3), and each one's share of its stretch."""
+    """A walk between faces.
+
+    Attributes:
+        faces: (N, H, W, 3).
+        shares: N numbers, how far each face is on its stretch: 0 or 1 for key faces.
+        names: one for each key face; of a loop, whose last stretch ends where the walk began, also for the first again.
+        loop: after the last face comes the first.
+        scale: how many times faces are enlarged, if it was asked for.
+    """
 
     faces: Pixels
     shares: list[float]
+    names: list[str]
+    loop: bool = False
+    scale: int | None = None
 
     def strip(self) -> Pixels:
-        """All of them in one picture, the mixing factor under each."""
-        return strip(self.faces, self.shares)
+        """All of them in one picture, with the names of key faces and the mixing factors of the others; a loop returns
+        to its first face."""
+        if not self.loop:
+            return strip(self.faces, self.shares, self.names, scale=self.scale)
+        faces = np.concatenate([self.faces, self.faces[:1]])
+        return strip(faces, [*self.shares, 1.0], self.names, scale=self.scale)
 
-    def order(self, loop: bool) -> list[int]:
+    def order(self) -> list[int]:
         """Which faces an animation shows: there and, unless the walk is a loop already, back again."""
         there = list(range(len(self.faces)))
-        return there if loop else there + there[-2:0:-1]
+        return there if self.loop else there + there[-2:0:-1]
 
-    def frames(self, loop: bool) -> Iterator[Pixels]:
+    def frames(self) -> Iterator[Pixels]:
         """The faces of an animation, enlarged one by one."""
-        for n in self.order(loop):
-            yield enlarged(self.faces[n : n + 1], columns=1)[0]
+        factor = self.scale or frame_factor(self.faces.shape[2], columns=1)
+        for n in self.order():
+            yield enlarge(self.faces[n], factor)
 
 
 def interpolate(
-    loaded: LoadedGenerator, through: Sequence[str], *, steps: int, seed: int, method: str, loop: bool
+    loaded: LoadedGenerator,
+    through: Sequence[str],
+    *,
+    steps: int,
+    seed: int,
+    method: str,
+    loop: bool,
+    scale: int | None = None,
+    out: Path = Path("strip.png"),
 ) -> Morph:
     """Morph through the faces that the SPECs name.
 
     Raises:
-        UsageError: fewer than two SPECs, or one that is not a SPEC.
-        FaceganError: a latent file that cannot be used.
+        UsageError: fewer than two SPECs, one that is not a SPEC, or more faces than one picture should hold.
+        FaceganError: a latent file that cannot be used; or `out` cannot be so large. There is room for the animation of
+            any strip.
     """
     if len(through) < 2:
         raise UsageError("A morph needs two faces or more.", "Give --through twice, such as --through 3 --through 17.")
+    stretches = len(through) if loop else len(through) - 1
+    shown = stretches * (steps - 1) + 1  # of a loop the first face twice
+    if shown > MAX_SHEET:
+        most = (MAX_SHEET - 1) // stretches + 1
+        fewer = f"Give --steps {most} or less." if most > 1 else "Give --through less often."
+        raise UsageError(f"A strip holds at most {MAX_SHEET:,} faces, not {shown:,}.", fewer)
+    check_size(out, strip_size(shown, loaded.config.networks.size, scale))
     width = loaded.config.networks.latent_dim
-    points = np.stack([_point(latents.parse_spec(spec, seed, width)) for spec in through])
-    walk, shares = latents.path(points, steps, method, loop)
-    return Morph(_faces(loaded, walk), shares)
+    operands = [latents.parse_spec(spec, seed, width) for spec in through]
+    walk, shares = latents.path(np.stack([_point(operand) for operand in operands]), steps, method, loop)
+    names = [operand.name for operand in (*operands, *operands[:loop])]
+    return Morph(_faces(loaded, walk), shares, names, loop, scale)
 
 
 def _point(operand: latents.Operand) -> Latents:
@@ -149,7 +207,14 @@ class Sum:
 
 
 def arithmetic(
-    loaded: LoadedGenerator, terms: Sequence[tuple[int, str]], *, seed: int, raw: bool, steps: int = 0
+    loaded: LoadedGenerator,
+    terms: Sequence[tuple[int, str]],
+    *,
+    seed: int,
+    raw: bool,
+    steps: int = 0,
+    scale: int | None = None,
+    out: Path = Path("equation.png"),
 ) -> tuple[Sum, Morph | None]:
     """The signed sum of SPECs, and the way to it.
 
@@ -159,30 +224,39 @@ def arithmetic(
         steps: when positive, also morph from the first operand that is added to the result in so many faces.
 
     Raises:
-        UsageError: no term, or not a SPEC.
+        UsageError: no term, not a SPEC, or more faces than one picture should hold.
+        FaceganError: a latent file that cannot be used; or `out` cannot be so large.
     """
     if not terms:
         raise UsageError("There is nothing to add.", "Give --plus and --minus, such as --plus 3,8 --minus 5.")
-    width = loaded.config.networks.latent_dim
+    if steps > MAX_SHEET:
+        raise UsageError(f"A strip holds at most {MAX_SHEET:,} faces, not {steps:,}.", "Give a smaller --steps.")
+    width, side = loaded.config.networks.latent_dim, loaded.config.networks.size
     operands = [latents.parse_spec(spec, seed, width) for _, spec in terms]
     signs = [sign for sign, _ in terms]
+    counts = [len(operand.labels) for operand in operands]
+    if sum(counts) > MAX_SHEET:
+        raise UsageError(f"An equation holds at most {MAX_SHEET:,} faces, not {sum(counts):,}.", "Average fewer.")
+    drawn_signs = ["+" if sign > 0 else "-" for sign in signs]
+    check_size(out, equation_size(list(zip(drawn_signs, counts, strict=True)), side, scale))
+    if steps:
+        check_size(out, strip_size(steps, side, scale))
     result = latents.signed_sum(signs, [operand.mean for operand in operands], raw=raw)
     drawn = [operand.mean if raw else _point(operand) for operand in operands]
     faces = _faces(loaded, np.concatenate([*(operand.latents for operand in operands), np.stack([*drawn, result])]))
-    counts = [len(operand.labels) for operand in operands]
     ends = np.cumsum(counts)
     columns = np.split(faces[: ends[-1]], ends[:-1])
     means = faces[ends[-1] :]
     pictures = [
-        EquationTerm("+" if sign > 0 else "-", column, operand.labels, mean if len(column) > 1 else None)
-        for sign, column, operand, mean in zip(signs, columns, operands, means, strict=False)
+        EquationTerm(sign, column, operand.labels, mean if len(column) > 1 else None)
+        for sign, column, operand, mean in zip(drawn_signs, columns, operands, means, strict=False)
     ]
-    outcome = Sum(equation(pictures, means[-1]), result, means[-1])
+    outcome = Sum(equation(pictures, means[-1], scale=scale), result, means[-1])
     if not steps:
         return outcome, None
-    start = drawn[signs.index(1)] if 1 in signs else drawn[0]
-    walk, shares = latents.path(np.stack([start, result]), steps, "slerp")
-    return outcome, Morph(_faces(loaded, walk), shares)
+    start = signs.index(1) if 1 in signs else 0
+    walk, shares = latents.path(np.stack([drawn[start], result]), steps, "slerp")
+    return outcome, Morph(_faces(loaded, walk), shares, [operands[start].name, "result"], scale=scale)
 
 
 def walk(loaded: LoadedGenerator, *, faces: int, stops: int, steps: int, seed: int) -> Iterator[Pixels]:
@@ -210,9 +284,10 @@ def _walk(loaded: LoadedGenerator, faces: int, stops: int, steps: int, seed: int
         ends = [np.stack([point(n, stop), point(n, stop + 1)]) for n in range(faces)]
         stretch = np.stack([latents.path(pair, steps + 1, "slerp")[0][:steps] for pair in ends], axis=1)
         for z in stretch:
-            yield grid(enlarged(_faces(loaded, z), columns_for(faces)), gap=4)
+            pictures = _faces(loaded, z)
+            yield grid(enlarge(pictures, frame_factor(pictures.shape[2], columns_for(faces))), gap=4)
 
 
-def enlarged(faces: Pixels, columns: int) -> Pixels:
-    """Faces enlarged so that `columns` of them side by side are about FRAME_PIXELS wide, if they are not wider."""
-    return enlarge(faces, max(1, FRAME_PIXELS // (columns * faces.shape[2])))
+def frame_factor(across: int, columns: int) -> int:
+    """The factor that makes `columns` faces side by side about FRAME_PIXELS wide, or 1 where they are wider."""
+    return max(1, FRAME_PIXELS // (columns * across))

@@ -35,8 +35,8 @@ def atomic_path(path: Path, *, new: bool = False) -> Iterator[Path]:
         The path to write to. Write a file there, and close it before the block ends.
 
     Raises:
-        FaceganError: the system refuses to write: no space, no permission, `path` is a folder; or it exists and is to
-            be new.
+        FaceganError: the system refuses to write: no space, no permission, `path` is a folder.
+        TakenError: it exists and is to be new.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
@@ -65,13 +65,17 @@ def atomic_path(path: Path, *, new: bool = False) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
+class TakenError(FaceganError):
+    """A file that was to be new is there: another command has just written it."""
+
+
 def _place_new(temporary: Path, path: Path) -> None:
     """Give a file its name unless there is one of that name: a link is made or refused in one step."""
     try:
         os.link(temporary, path)
     except OSError:  # it is there, or the file system knows no links
         if path.exists():
-            raise FaceganError(
+            raise TakenError(
                 f"{path} was made by another command in the meantime, and is left as it is.",
                 "Do it again, or choose another name with --out.",
             ) from None

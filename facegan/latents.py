@@ -23,7 +23,7 @@ Latents = NDArray[np.float32]
 
 MAX_INDEX, MAX_SEED = 2**31 - 1, 2**63 - 1
 MAX_LATENTS = 2500
-"""Most latents in one file: each is drawn as a face of its own."""
+"""Most latents in one file or SPEC: each is drawn as a face of its own."""
 MAX_VALUE = 1e6
 """Largest number of a latent; those of the prior stay below ten."""
 
@@ -139,10 +139,17 @@ def signed_sum(signs: Sequence[int], operands: Sequence[Latents], *, raw: bool =
 
 @dataclass(frozen=True)
 class Operand:
-    """What a SPEC stands for: its latents (K, latent_dim), a label for each, and their arithmetic mean."""
+    """What a SPEC stands for: its latents (K, latent_dim), a label for each, and their arithmetic mean.
+
+    Labels are what can be typed without --seed: `44`, or `7:44`; of a file they are its stem.
+
+    Attributes:
+        name: the whole SPEC in such words, ranges as they are.
+    """
 
     latents: Latents
     labels: tuple[str, ...]
+    name: str
 
     @property
     def mean(self) -> Latents:
@@ -150,13 +157,19 @@ class Operand:
         return self.latents.mean(0, dtype=np.float64).astype(np.float32)
 
 
-_INDEX = re.compile(r"(?:(\d+):)?(\d+)")
+def face_name(seed: int, index: int) -> str:
+    """How a SPEC names this face, whatever --seed is beside it but 0: `44` for seed 0, else `7:44`."""
+    return f"{seed}:{index}" if seed else str(index)
+
+
+_INDEX = re.compile(r"(?:(\d+):)?(\d+)(?:-(\d+))?")
 
 
 def parse_spec(spec: str, seed: int, latent_dim: int) -> Operand:
-    """A SPEC such as `44,7:51,smile.npy` -> its latents.
+    """A SPEC such as `44,7:51,60-69,smile.npy` -> its latents.
 
-    Items: an index on the contact sheet of `seed`, SEED:INDEX, or a .npy file with (latent_dim,) or (K, latent_dim).
+    Items: an index on the contact sheet of `seed`; SEED:INDEX; a range of either, FIRST-LAST, both counted; or a .npy
+    file with (latent_dim,) or (K, latent_dim).
 
     Raises:
         UsageError: not a SPEC.
@@ -164,25 +177,38 @@ def parse_spec(spec: str, seed: int, latent_dim: int) -> Operand:
     """
     parts: list[Latents] = []
     labels: list[str] = []
+    names: list[str] = []
     for item in spec.split(","):
         item = item.strip()
         if not item:
             raise UsageError(f"There is an empty item in {spec!r}.", "Write it as 44 or 44,7:51,smile.npy.")
         if match := _INDEX.fullmatch(item):
             item_seed = _number(match[1], MAX_SEED, "Seed") if match[1] else seed
-            parts.append(draw(item_seed, [_number(match[2], MAX_INDEX, "Index")], latent_dim))
-            labels.append(item)
+            first = _number(match[2], MAX_INDEX, "Index")
+            last = _number(match[3], MAX_INDEX, "Index") if match[3] else first
+            if last < first:
+                raise UsageError(f"The range {item} ends before it begins.", f"Write it as {last}-{first}.")
+            if last - first >= MAX_LATENTS:
+                raise UsageError(f"{item} are {last - first + 1:,} faces; a SPEC has at most {MAX_LATENTS:,}.")
+            indices = range(first, last + 1)
+            parts.append(draw(item_seed, indices, latent_dim))
+            labels += [face_name(item_seed, index) for index in indices]
+            names.append(face_name(item_seed, first) + (f"-{last}" if match[3] else ""))
         elif item.endswith(".npy"):
             found = load_latents(Path(item), latent_dim)
             parts.append(found)
             labels += [Path(item).stem] * len(found)
+            names.append(Path(item).stem)
         else:
             where = "" if item == spec else f" in {spec!r}"
             raise UsageError(
-                f"{item[:80]!r}{where} is not an index such as 44, SEED:INDEX such as 7:44, or a .npy file.",
+                f"{item[:80]!r}{where} is not an index such as 44, a range such as 1-10, SEED:INDEX such as 7:44, or a "
+                ".npy file.",
                 "`facegan sample --count 100 --number` draws a sheet of faces with their indices.",
             )
-    return Operand(np.concatenate(parts), tuple(labels))
+    if len(labels) > MAX_LATENTS:
+        raise UsageError(f"{spec[:80]!r} are {len(labels):,} faces; a SPEC has at most {MAX_LATENTS:,}.")
+    return Operand(np.concatenate(parts), tuple(labels), ",".join(names))
 
 
 def _number(digits: str, most: int, what: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from facegan.draw import sample_latents
 from facegan.errors import FaceganError
 from facegan.evaluate import check_match, facts
 from facegan.extractors import Extractor
-from facegan.images import labelled
+from facegan.images import check_size, labelled, layout
+from facegan.latents import face_name
 from facegan.synthesis import draw_faces
 
 SAMPLES = 10
@@ -103,13 +105,17 @@ class Neighbours:
     facts: dict[str, Any]
     _photos: Pixels
 
+    def names(self) -> list[str]:
+        """How the samples are called: by what a SPEC names them."""
+        return [f"sample {face_name(self.facts['seed'], n)}" for n in range(len(self.faces))]
+
     def picture(self) -> Pixels:
         """A row for each sample: itself, the photos nearest by pixels, those nearest by features, and distances."""
         pictures: list[Pixels] = []
         labels: list[str] = []
-        for n, face in enumerate(self.faces):
+        for n, (face, name) in enumerate(zip(self.faces, self.names(), strict=True)):
             pictures.append(face)
-            labels.append(f"sample {n}")
+            labels.append(name)
             for space in (self.pixels, self.features):
                 pictures += [self._photos[i] for i in space.photos[n]]
                 labels += [f"{distance:.1f}" for distance in space.distances[n]]
@@ -134,13 +140,20 @@ def find_neighbours(
     truncation: float = 1.0,
     on_progress: Callable[[str, int, int], None] = lambda what, done, total: None,
     note: Callable[[str], None] = lambda text: None,
+    out: Path = Path("neighbours.png"),
 ) -> Neighbours:
     """Look for the photos nearest to the first `count` faces of a seed, among `photos` photos; None looks at all.
 
+    Args:
+        out: the file that the picture is for.
+
     Raises:
-        FaceganError: photos of another size, or fewer than two.
+        FaceganError: photos of another size, or fewer than two; or `out` cannot be so large.
     """
     check_match(loaded, dataset)
+    columns, side = 1 + 2 * SHOWN, loaded.config.networks.size
+    size = layout((count or SAMPLES) * columns, side, side, ["sample"], columns, title="nearest").size
+    check_size(out, size, "Give a smaller --count, or end the name in .png.")
     photos = min(photos or len(dataset), len(dataset))
     if photos < 2:
         raise FaceganError("One photo has no neighbours: two are the fewest.")

@@ -81,24 +81,23 @@ def enlarge(images: np.ndarray, factor: int) -> np.ndarray:
     return np.stack(large).reshape(*front, size[1], size[0], 3)
 
 
-def reading_factor(images: np.ndarray) -> int:
-    """The whole factor that brings faces (..., H, W, 3) near `READABLE` pixels; 1 for those already there."""
-    return max(1, READABLE // max(images.shape[-3:-1]))
+def reading_factor(height: int, across: int) -> int:
+    """The whole factor that brings faces near `READABLE` pixels; 1 for those already there."""
+    return max(1, READABLE // max(height, across))
 
 
 def place(
     paper: Image.Image, face: np.ndarray, x: int, y: int, measures: Measures, label: str = "", colour: Colour = INK
 ) -> None:
-    """Put a face (H, W, 3) with its corner at (x, y), a hairline around it, and its label centred below."""
+    """Put a face (H, W, 3) with its corner at (x, y), a hairline around it, and its label, uncut, centred below."""
     height, across, _ = face.shape
     edge = max(1, measures.rule // 2)
     around = (x - edge, y - edge, x + across + edge - 1, y + height + edge - 1)
     ImageDraw.Draw(paper).rectangle(around, outline=HAIRLINE, width=edge)
     paper.paste(Image.fromarray(face), (x, y))
     if label:
-        text = fitted(label, measures.type, across)
-        start = x + (across - text_width(text, measures.type)) // 2
-        write(paper, start, y + height + round(measures.line * 0.62), text, measures.type, colour)
+        start = x + (across - text_width(label, measures.type)) // 2
+        write(paper, start, y + height + round(measures.line * 0.62), label, measures.type, colour)
 
 
 def write(paper: Image.Image, x: int, baseline: int, text: str, size: int, colour: Colour = INK) -> None:

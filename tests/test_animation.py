@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facegan.animation import count_frames, read_pictures, write_animation
+from facegan.animation import LONGEST, check_animation, read_pictures, scaled_size, survey, write_animation
 from facegan.errors import FaceganError
 
 
@@ -191,7 +191,7 @@ def test_the_previews_in_a_cameras_photo_are_no_frames(tmp_path: Path) -> None:
     large.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[preview])
     with Image.open(tmp_path / "a.jpg") as photo:
         assert photo.n_frames == 2
-    assert count_frames([tmp_path / "a.jpg"]) == 1
+    assert survey([tmp_path / "a.jpg"]) == (1, (40, 48))
     assert [frame.shape for frame in read_pictures([tmp_path / "a.jpg"])] == [(48, 40, 3)]
 
 
@@ -211,9 +211,34 @@ def test_frames_are_counted_before_they_are_decoded(tmp_path: Path, monkeypatch:
     paths = sorted(tmp_path.iterdir())
     expected = len(list(read_pictures(paths)))
     monkeypatch.setattr(Image.Image, "convert", None)
-    assert count_frames(paths) == expected == 8
+    assert survey(paths) == (expected, (20, 24)) and expected == 8
     with pytest.raises(FaceganError, match="no picture"):
-        count_frames([tmp_path / "none.png"])
+        survey([tmp_path / "none.png"])
+
+
+@pytest.mark.parametrize(
+    ("size", "scaled"),
+    [((4000, 3000), (1280, 960)), ((3000, 4000), (960, 1280)), ((1280, 9), (1280, 9)), ((9000, 2), (1280, 1))],
+)
+def test_a_cameras_photos_are_scaled_down(tmp_path: Path, size: tuple[int, int], scaled: tuple[int, int]) -> None:
+    assert scaled_size(size, LONGEST) == scaled and scaled_size(size, None) == size
+    Image.new("RGB", (size[0] // 10 or 1, size[1] // 10 or 1)).save(tmp_path / "a.png")
+    (frame,) = read_pictures([tmp_path / "a.png"], LONGEST // 10)
+    assert max(frame.shape) <= LONGEST // 10
+
+
+@pytest.mark.parametrize(("suffix", "most"), [(".gif", 65_535), (".webp", 16_383), (".mp4", 16_384)])
+def test_sides_that_formats_lack_are_refused(tmp_path: Path, suffix: str, most: int) -> None:
+    if suffix == ".mp4":
+        pytest.importorskip("imageio_ffmpeg")
+    path = tmp_path / f"wide{suffix}"
+    check_animation(path, 9, (most, 2))
+    with pytest.raises(FaceganError, match=f"at most {most:,}"):
+        write_animation([np.zeros((2, most + 1, 3), np.uint8)] * 2, path)
+    assert not list(tmp_path.iterdir())
+    if suffix != ".gif":  # whose widest takes seconds
+        write_animation([np.zeros((16, most, 3), np.uint8)] * 2, path)
+        assert path.stat().st_size
 
 
 @pytest.mark.parametrize("expected", [0, 6])

@@ -17,7 +17,7 @@ import pytest
 from conftest import cli, tiny, write_dataset
 from PIL import Image, ImageOps
 
-from facegan import draw, latents, pretrained
+from facegan import draw, latents, outputs, pretrained
 from facegan.checkpoint import load_generator, save_generator
 from facegan.cli.arithmetic import terms_in_order
 from facegan.cli.flags import FIELDS, to_overrides
@@ -189,8 +189,11 @@ def test_existing_files_are_not_overwritten_unasked(ckpt):
     assert code == 1 and "mine.png exists already" in err
     assert Path("mine.png").read_bytes() == b"precious"
     assert cli("sample", ckpt, "--out", "mine.png", "--overwrite")[0] == 0
-    code, _, err = cli("sample", ckpt, "--out", "mine.jpg")
-    assert code == 2 and "must end in .png" in err
+    code, _, err = cli("sample", ckpt, "--out", "mine.tif")
+    assert code == 2 and "must end in .png or .jpg or .jpeg or .webp" in err
+    for words in (("sample",), ("interpolate",), ("arithmetic", "--plus", "1"), ("gif",), ("evaluate", "--neighbours")):
+        code, _, err = cli(*words, "--overwrite")
+        assert code == 2 and "--overwrite replaces the file that --out names, and --out is not given" in err
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -210,6 +213,53 @@ def test_what_another_command_has_written_meanwhile_is_left(ckpt, monkeypatch, l
     assert Path("mine.png").read_bytes() == b"the other's"
     assert sorted(path.name for path in Path().glob("*.png")) == ["first.png", "mine.png"]
     assert not list(Path().glob(".*.png"))
+
+
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        ("sample --count 1", ["sample-002.png"]),
+        ("interpolate --steps 2 --gif", ["interpolate-002.png", "interpolate-002.gif"]),
+        (
+            "arithmetic --plus 1 --steps 2 --save",
+            ["arithmetic-002.png", "arithmetic-002-way.png", "arithmetic-002.npy"],
+        ),
+        ("gif --faces 1 --stops 2 --steps 1", ["gif-002.gif"]),
+        ("sample --count 1 --separate", ["sample-002"]),
+    ],
+)
+def test_of_two_commands_at_once_each_has_a_number(ckpt, monkeypatch, words, files):
+    """Another one takes the next free number while this one draws."""
+    command, *rest = words.split()
+    others = Path("outputs") / files[0].replace("002", "001")
+
+    def drawn(loaded: object, z: np.ndarray) -> np.ndarray:
+        if not others.exists():
+            others.parent.mkdir(exist_ok=True)
+            others.write_bytes(b"the other's")
+        return np.zeros((len(z), 32, 32, 3), np.uint8)
+
+    monkeypatch.setattr(draw, "_faces", drawn)
+    if "--separate" in words:  # which claims its folder before it draws
+        monkeypatch.setattr(outputs, "output_folder", taken_once(outputs.output_folder))
+    code, out, err = cli(command, ckpt, *rest)
+    assert code == 0, err
+    assert wrote(out) == [Path("outputs") / name for name in files]
+    assert others.is_dir() or others.read_bytes() == b"the other's"
+    assert {path.name for path in Path("outputs").iterdir()} == {others.name, *files}
+
+
+def taken_once(choose):
+    """`output_folder`, whose second answer another command takes at once: the first is only for the checks."""
+    answers = []
+
+    def chosen(*given: object) -> Path:
+        answers.append(choose(*given))
+        if len(answers) == 2:
+            answers[-1].mkdir(parents=True)
+        return answers[-1]
+
+    return chosen
 
 
 def test_a_checkpoint_that_has_just_been_thinned_is_not_missed(ckpt, monkeypatch):
@@ -268,16 +318,48 @@ def test_gif_of_pictures_and_of_a_walk(ckpt):
         assert picture.n_frames == 6
 
 
+def test_a_gif_of_camera_photos_is_scaled_down_unless_asked(workdir, monkeypatch):
+    monkeypatch.setattr("facegan.animation.LONGEST", 40)
+    for n, size in enumerate(((80, 60), (60, 80))):
+        Image.new("RGB", size, (80 * n, 0, 0)).save(f"{n}.jpg")
+    code, _, err = cli("gif", "0.jpg", "1.jpg", "--out", "small.gif")
+    assert code == 0 and "scaled down from 80 to 40 pixels a side; --full-size keeps them" in err
+    code, _, err = cli("gif", "0.jpg", "1.jpg", "--full-size", "--out", "large.gif")
+    assert code == 0 and "scaled" not in err
+    for name, size in (("small.gif", (40, 30)), ("large.gif", (80, 60))):
+        with Image.open(name) as picture:
+            assert picture.size == size and picture.n_frames == 2
+
+
+def test_a_gif_that_cannot_be_so_wide_is_refused_before_it_is_read(workdir, monkeypatch):
+    Image.new("RGB", (17_000, 2)).save("wide.png")
+    monkeypatch.setattr(ImageOps, "exif_transpose", lambda page: pytest.fail("read"))
+    code, _, err = cli("gif", "wide.png", "wide.png", "--full-size", "--out", "a.webp")
+    assert code == 1 and "17,000 x 2 pixels, and a side of a .webp has at most 16,383" in err
+    assert "--full-size" in err and not Path("a.webp").exists()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_stills_of_every_kind(ckpt, suffix):
+    words = (("sample", "--count", "2"), ("interpolate", "--steps", "2"), ("arithmetic", "--plus", "1", "--steps", "2"))
+    for command, *rest in words:
+        code, out, err = cli(command, ckpt, *rest, "--scale", "2", "--out", f"{command}{suffix}")
+        assert code == 0, err
+        for path in wrote(out):
+            with Image.open(path) as picture:
+                assert picture.format == {".jpg": "JPEG", ".webp": "WEBP"}[suffix]
+    assert wrote(out) == [Path(f"arithmetic{suffix}"), Path(f"arithmetic-way{suffix}")]
+
+
 def test_too_many_pictures_for_a_gif_are_refused_before_they_are_read(workdir, monkeypatch):
     for n in range(3):
         Image.new("RGB", (20, 20), (80 * n, 0, 0)).save(f"{n}.png")
     monkeypatch.setattr("facegan.animation.MAX_HELD", 2 * 20 * 20)
-    read = []
-    upright = ImageOps.exif_transpose
-    monkeypatch.setattr(ImageOps, "exif_transpose", lambda page: read.append(page) or upright(page))
-    code, _, err = cli("gif", "0.png", "1.png", "2.png", "--out", "a.gif")
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageOps, "exif_transpose", lambda page: pytest.fail("read"))
+        code, _, err = cli("gif", "0.png", "1.png", "2.png", "--out", "a.gif")
     assert code == 1 and "at most 2 frames of 20x20" in err and ".mp4" in err
-    assert len(read) == 1 and not Path("a.gif").exists()
+    assert not Path("a.gif").exists()
     assert cli("gif", "0.png", "1.png", "--out", "a.gif")[0] == 0
 
 
@@ -317,6 +399,15 @@ BAD = [
     ("sample ckpt.safetensors --sort", 1, "has no critic, so there are no scores to sort by"),
     ("sample ckpt.safetensors --sort --separate", 2, "--sort is for a sheet"),
     ("sample ckpt.safetensors --number --separate", 2, "--number is for a sheet"),
+    ("sample ckpt.safetensors --separate --out sep.png", 2, "Name a folder, such as sep, or leave out --separate"),
+    ("sample ckpt.safetensors --separate --out sep.GIF", 2, "Name a folder, such as sep, or leave out --separate"),
+    ("sample ckpt.safetensors --truncation nan", 2, "nan is not a number from 0 to 2"),
+    ("sample ckpt.safetensors --scale 0", 2, "--scale"),
+    ("sample 1-10", 2, "Faces are named by options"),
+    ("gif ckpt.safetensors --fps nan", 2, "nan is not a number from 0.1 to 100"),
+    ("gif ckpt.safetensors --full-size", 2, "--full-size is for pictures"),
+    ("interpolate ckpt.safetensors --through 9-3 --through 1", 2, "Write it as 3-9"),
+    ("interpolate ckpt.safetensors --steps 10000", 2, "Give --steps 2500 or less"),
     ("interpolate ckpt.safetensors --fps 5", 2, "--fps is for the GIF, and --gif is not given"),
     ("sample ckpt.safetensors --device toaster", 2, "'toaster' is not a device"),
     ("sample ckpt.safetensors --device cuda:99", 1, "cuda"),

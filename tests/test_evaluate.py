@@ -330,6 +330,15 @@ def test_a_face_learnt_by_heart_is_found_even_mirrored(loaded, dataset, extracto
     assert found.pixels.distances[0, 1] == pytest.approx(np.sqrt(min(by_hand.mean(), mirrored.mean())), rel=1e-4)
 
 
+def test_samples_are_called_what_can_be_typed_and_a_picture_too_large_is_refused(
+    loaded, dataset, extractor, monkeypatch
+):
+    assert find_neighbours(loaded, dataset, extractor, count=2, seed=7).names() == ["sample 7:0", "sample 7:1"]
+    monkeypatch.setattr("facegan.neighbours.draw_faces", lambda *_: pytest.fail("faces were drawn"))
+    with pytest.raises(FaceganError, match=r"at most 16,383"):
+        find_neighbours(loaded, dataset, extractor, count=200, out=Path("a.webp"))
+
+
 def test_the_picture_has_a_row_per_sample(loaded, dataset, workdir, tiny_extractor):
     words = ("--neighbours", "--features", tiny_extractor, "--count", "2")
     code, out, err = run(loaded, dataset, *words)

@@ -9,15 +9,23 @@ from PIL import Image
 from facegan.errors import FaceganError
 from facegan.files import atomic_path, write_atomic
 from facegan.images import (
+    LONGEST_SIDE,
+    MAX_PIXELS,
+    PICTURES,
     EquationTerm,
+    check_size,
     columns_for,
     enlarge,
     equation,
+    equation_size,
     grid,
     labelled,
+    save_picture,
     save_png,
     sheet,
+    sheet_size,
     strip,
+    strip_size,
     with_caption,
 )
 from facegan.typesetting import fitted, printable, text_width
@@ -62,13 +70,29 @@ def test_grid_gaps_and_empty_places_are_white() -> None:
     assert (picture[8:11] == 255).all() and (picture[:, 8:11] == 255).all() and (picture[11:, 11:] == 255).all()
 
 
-@pytest.mark.parametrize("numbers", [False, True])
-@pytest.mark.parametrize(("size", "drawn"), [(32, 128), (64, 128), (128, 128), (256, 256)])
-def test_sheet_shows_every_face_whole_and_in_order(size: int, drawn: int, numbers: bool) -> None:
+@pytest.mark.parametrize("labels", [None, [f"7:{n}" for n in range(7)], [f"{2**63 - 1}:{n}" for n in range(7)]])
+@pytest.mark.parametrize(
+    ("size", "scale", "drawn"),
+    [(32, None, 128), (64, None, 128), (128, None, 128), (160, None, 160), (64, 1, 64), (64, 3, 192)],
+)
+def test_sheet_shows_every_face_whole_and_in_order(
+    size: int, scale: int | None, drawn: int, labels: list[str] | None
+) -> None:
     faces = plain(7, size)
-    boxes = [box(sheet(faces, numbers=numbers), face[0, 0]) for face in faces]
+    picture = sheet(faces, labels, scale=scale)
+    boxes = [box(picture, face[0, 0]) for face in faces]
     assert {(height, width) for _, _, height, width in boxes} == {(drawn, drawn)}
     assert boxes == sorted(boxes) and len({top for top, *_ in boxes}) == 2
+    assert sheet_size(7, size, labels, scale) == picture.shape[1::-1], "known before it is drawn"
+
+
+def test_long_names_are_written_in_full() -> None:
+    """Else they could not be typed back: columns stand wider apart."""
+    faces, long = plain(2), ["9223372036854775807:1", "9223372036854775807:2"]
+    picture, type_size = sheet(faces, long), 15
+    (_, first, *_), (_, second, *_) = (box(picture, face[0, 0]) for face in faces)
+    assert second - first > text_width(long[0], type_size)
+    assert (picture != sheet(faces, [long[0][:-1] + "3", long[1]])).any(), "the last digit is there"
 
 
 def test_sheet_pixels_are_those_of_the_enlarged_face() -> None:
@@ -78,7 +102,7 @@ def test_sheet_pixels_are_those_of_the_enlarged_face() -> None:
 
 def test_numbers_are_drawn_and_differ() -> None:
     faces = plain(12)
-    picture = sheet(faces, numbers=True)
+    picture = sheet(faces, [str(n) for n in range(12)])
     labels = set()
     for face in faces:
         top, left, height, width = box(picture, face[0, 0])
@@ -104,16 +128,18 @@ def test_enlarge_takes_one_picture_or_many() -> None:
 @pytest.mark.parametrize(("count", "rows"), [(1, 1), (2, 1), (12, 1), (13, 2), (28, 3)])
 def test_strip_wraps_in_order(count: int, rows: int) -> None:
     faces = plain(count, 128)
-    picture = strip(faces, np.linspace(0, 1, count))
+    picture = strip(faces, np.linspace(0, 1, count), ["3", "17"][:count])
     boxes = [box(picture, face[0, 0]) for face in faces]
     assert boxes == sorted(boxes) and len({top for top, *_ in boxes}) == rows
+    assert strip_size(count, 128) == picture.shape[1::-1]
 
 
-def test_strip_underlines_the_key_faces() -> None:
+def test_strip_names_and_underlines_the_key_faces() -> None:
     faces, factors = plain(5), [0.0, 0.5, 0.0, 0.5, 1.0]
-    labels = [f"{factor:.2f}" for factor in factors]
-    np.testing.assert_array_equal(strip(faces, factors), labelled(faces, labels, 5, marks=[True, False] * 2 + [True]))
-    assert (strip(faces, factors) != labelled(faces, labels, 5)).any()
+    picture = strip(faces, factors, ["3", "7:44", "smile"])
+    labels = ["3", "0.50", "7:44", "0.50", "smile"]
+    np.testing.assert_array_equal(picture, labelled(faces, labels, 5, marks=[True, False] * 2 + [True]))
+    assert (picture != labelled(faces, labels, 5)).any()
 
 
 def term(sign: str, faces: np.ndarray, mean: np.ndarray | None = None) -> EquationTerm:
@@ -133,6 +159,7 @@ def test_equation_sets_averages_and_single_faces_on_one_line() -> None:
     top, left, height, width = boxes[11]
     assert (height, width) == (256, 256) and left > line[-1][1]
     assert top + height // 2 == line[0][0] + 64, "the result is centred on the line"
+    assert equation_size([("+", 3), ("-", 1), ("+", 5)], 64) == picture.shape[1::-1]
 
 
 @pytest.mark.parametrize(("sign", "drawn"), [("+", False), ("-", True)])
@@ -148,6 +175,8 @@ def test_equation_of_five_operands_of_nine_faces() -> None:
     terms = [term("+-"[n % 2], colours[9 * n : 9 * n + 9], colours[45 + n]) for n in range(5)]
     picture = equation(terms, colours[50])
     assert {box(picture, face[0, 0])[2:] for face in colours[:50:7]} == {(128, 128)}
+    large = equation(terms[:1], colours[50], scale=8)
+    assert box(large, colours[0, 0, 0])[2:] == (256, 256) and box(large, colours[50, 0, 0])[2:] == (512, 512)
 
 
 @pytest.mark.parametrize("size", [32, 64, 328, 900])
@@ -170,6 +199,32 @@ def test_png_round_trip(tmp_path: Path) -> None:
     with Image.open(path) as picture:
         np.testing.assert_array_equal(np.asarray(picture), face)
     assert [file.name for file in path.parent.iterdir()] == ["face.png"]
+
+
+@pytest.mark.parametrize("suffix", [*PICTURES, ".JPG"])
+def test_a_picture_is_what_its_name_says(tmp_path: Path, suffix: str) -> None:
+    smooth = enlarge(noise(1, 8)[0], 8)
+    with Image.open(save_picture(smooth, tmp_path / f"face{suffix}")) as picture:
+        assert picture.format == {".png": "PNG", ".webp": "WEBP"}.get(suffix, "JPEG")
+        assert np.abs(np.asarray(picture.convert("RGB")).astype(int) - smooth).mean() < 4
+
+
+@pytest.mark.parametrize("suffix", LONGEST_SIDE.keys() & set(PICTURES))
+def test_the_longest_sides_are_those_that_can_be_written(tmp_path: Path, suffix: str) -> None:
+    """Told before anything is drawn; and what is let through is really written."""
+    path, most = tmp_path / f"a{suffix}", LONGEST_SIDE[suffix]
+    for size in ((most, 2), (2, most)):
+        check_size(path, size)
+        save_picture(np.zeros((*size[::-1], 3), np.uint8), path)
+    with pytest.raises(FaceganError, match=f"a side of a {suffix} has at most {most:,}") as caught:
+        check_size(path, (2, most + 1))
+    assert ".png" in caught.value.hint
+
+
+def test_a_picture_that_memory_should_not_hold_is_refused() -> None:
+    check_size(Path("a.png"), (MAX_PIXELS // 1000, 1000))
+    with pytest.raises(FaceganError, match=r"250,001 x 1,000 pixels, more than memory"):
+        check_size(Path("a.png"), (MAX_PIXELS // 1000 + 1, 1000))
 
 
 def test_atomic_path_keeps_the_old_file_when_writing_fails(tmp_path: Path) -> None:

@@ -93,13 +93,51 @@ def test_signed_sum_has_the_prior_norm_once():
 def test_spec_items(tmp_path):
     np.save(tmp_path / "two.npy", latents.draw(9, [1, 2], DIM))
     found = latents.parse_spec(f"44, 7:3 ,{tmp_path / 'two.npy'}", 5, DIM)
-    assert found.labels == ("44", "7:3", "two", "two")
+    assert found.labels == ("5:44", "7:3", "two", "two")
+    assert found.name == "5:44,7:3,two"
     assert np.array_equal(found.latents[0], latents.draw(5, [44], DIM)[0])
     assert np.array_equal(found.latents[1], latents.draw(7, [3], DIM)[0])
     np.testing.assert_allclose(found.mean, found.latents.mean(0), atol=1e-6)
 
 
-@pytest.mark.parametrize("spec", ["", ",", "1,,2", "abc", "-3", "1.5", "3:", ":3", "1:2:3", "smile.png", "99999999999"])
+def test_labels_are_what_can_be_typed_without_the_seed():
+    for seed, spec, labels in ((0, "44", ("44",)), (7, "44,0:3", ("7:44", "3")), (7, "7:1-2", ("7:1", "7:2"))):
+        found = latents.parse_spec(spec, seed, DIM)
+        assert found.labels == labels
+        again = latents.parse_spec(",".join(found.labels), 0, DIM)
+        assert np.array_equal(found.latents, again.latents)
+        assert np.array_equal(latents.parse_spec(found.name, 0, DIM).latents, again.latents)
+
+
+def test_ranges(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("1-10.npy", latents.draw(9, [1], DIM))  # a file of that name is no range
+    found = latents.parse_spec("1-3,7:8-9,4-4,1-10.npy", 0, DIM)
+    assert found.labels == ("1", "2", "3", "7:8", "7:9", "4", "1-10") and found.name == "1-3,7:8-9,4-4,1-10"
+    expected = [*latents.draw(0, [1, 2, 3], DIM), *latents.draw(7, [8, 9], DIM), *latents.draw(0, [4], DIM)]
+    assert np.array_equal(found.latents[:6], expected)
+    assert np.array_equal(found.latents[6], latents.draw(9, [1], DIM)[0])
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("10-1", "ends before it begins"),
+        ("0-1999,7:1-501", "2,501 faces; a SPEC has at most 2,500"),
+        ("0-99999999", "100,000,000 faces; a SPEC has at most 2,500"),
+        ("1-99999999999", "Index 99999999999 is too large"),
+        ("1-2,-3", "'-3' in '1-2,-3' is not an index"),
+    ],
+)
+def test_ranges_that_are_none(spec, says):
+    with pytest.raises(UsageError, match=says):
+        latents.parse_spec(spec, 0, 4)
+
+
+BAD_SPECS = ["", ",", "1,,2", "abc", "-3", "1.5", "3:", ":3", "1:2:3", "smile.png", "99999999999"]
+
+
+@pytest.mark.parametrize("spec", [*BAD_SPECS, "1-", "1--3", "1-2-3", "1-7:3", "a-b", "-1-3"])
 def test_bad_specs(spec):
     with pytest.raises(UsageError):
         latents.parse_spec(spec, 0, DIM)

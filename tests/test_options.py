@@ -20,7 +20,7 @@ from PIL import Image
 
 from facegan import latents, quantities
 from facegan.checkpoint import save_generator
-from facegan.cli.app import app
+from facegan.cli.app import EXAMPLES, app
 from facegan.config import Config
 from facegan.crops import parse_crop
 from facegan.errors import FaceganError, UsageError
@@ -108,6 +108,21 @@ def nonsense(command: str, parameter: Any) -> Iterator[list[str]]:
     else:
         yield from ([*honest, f"{parameter.opts[0]}={value}"] for value in NONSENSE)
         yield [*honest, parameter.opts[0]]
+
+
+@pytest.mark.parametrize("command", ["", *BUILT.commands])
+def test_examples_are_shown_unbroken_and_can_be_typed(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = cli(*command.split(), "--help")
+    assert code == 0
+    shown = [line.strip() for line in out.partition("Examples:")[2].splitlines() if line.strip()]
+    assert shown == [f"facegan {line}" for line in EXAMPLES[command]]
+    for line in EXAMPLES[command]:
+        name, *words = line.split()
+        assert name == command or not command
+        BUILT.commands[name].make_context(name, words)  # parsed, not done
+        for spec in (words[n + 1] for n, word in enumerate(words) if word in ("--through", "--plus", "--minus")):
+            assert spec.endswith(".npy") or latents.parse_spec(spec, 0, 4)
 
 
 # Properties: whatever the text, there is a value or a FaceganError.

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from facegan import __version__
 from facegan.cli import console
@@ -25,9 +26,64 @@ from facegan.cli.train import train
 from facegan.errors import FaceganError, Interrupted, UsageError, is_out_of_memory
 from facegan.workers import heed_quota
 
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "": ("preprocess photos", "train", "sample --number"),
+    "preprocess": (
+        "preprocess photos",
+        "preprocess celeba.zip --crop 128 --size 128",
+        "preprocess photos --limit 1000 --out data/first",
+    ),
+    "train": (
+        "train --data demo --images 15k --width 16 --critic-width 16",
+        "train --data data/photos-64 --augment 0.5",
+        "train --resume --epochs 200",
+    ),
+    "sample": (
+        "sample pretrained --count 60 --number",
+        "sample runs/00001-photos-64-dcgan-r3gan --seed 7 --truncation 0.8",
+        "sample --count 9 --scale 4 --out nine.jpg",
+        "sample --count 1000 --separate --out thousand",
+    ),
+    "interpolate": (
+        "interpolate pretrained --through 42 --through 26",
+        "interpolate --through 3 --through 7:44 --steps 12 --loop --gif",
+        "interpolate --through 1-10 --through outputs/arithmetic-001.npy",
+    ),
+    "arithmetic": (
+        "arithmetic pretrained --plus 1,31,46 --minus 27,21,35 --plus 56",
+        "arithmetic --plus 7:1-10 --minus 7:11-20 --plus 44 --steps 8 --save",
+    ),
+    "gif": (
+        "gif",
+        "gif pretrained --faces 4 --stops 3 --out walk.gif",
+        "gif runs/00001-photos-64-dcgan-r3gan --fps 8 --out progress.mp4",
+        "gif anna.jpg ben.jpg clara.jpg --fps 1 --out family.gif",
+    ),
+    "evaluate": (
+        "evaluate",
+        "evaluate pretrained --data data/photos-64 --count 1000",
+        "evaluate --neighbours --out nearest.jpg",
+    ),
+    "info": (
+        "info",
+        "info data/photos-64 --verify",
+        "info runs/00001-photos-64-dcgan-r3gan/generator.safetensors",
+    ),
+    "bench": ("bench", "bench --preset dcgan --rounds 3", "bench --only sample --json"),
+}
+"""Command -> command lines that its --help shows, without `facegan`; short enough for 80 columns."""
+
+
+def _examples(command: str) -> str:
+    """The end of a command's --help. Typer strips each line; the empty style in front keeps its indentation."""
+    lines = (f"[none]  facegan {escape(line)}[/none]" for line in EXAMPLES[command])
+    return "\n\n".join(["[bold]Examples:[/bold]", *lines])
+
+
 app = typer.Typer(
     name="facegan",
     help="Photos of faces in, a face generator out.",
+    epilog=_examples(""),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -51,15 +107,15 @@ def _root(
     """Photos of faces in, a face generator out."""
 
 
-app.command()(preprocess)
-app.command()(train)
-app.command()(sample)
-app.command()(interpolate)
-app.command(cls=InOrder)(arithmetic)
-app.command()(gif)
-app.command()(evaluate)
-app.command()(info)
-app.command()(bench)
+app.command(epilog=_examples("preprocess"))(preprocess)
+app.command(epilog=_examples("train"))(train)
+app.command(epilog=_examples("sample"))(sample)
+app.command(epilog=_examples("interpolate"))(interpolate)
+app.command(epilog=_examples("arithmetic"), cls=InOrder)(arithmetic)
+app.command(epilog=_examples("gif"))(gif)
+app.command(epilog=_examples("evaluate"))(evaluate)
+app.command(epilog=_examples("info"))(info)
+app.command(epilog=_examples("bench"))(bench)
 
 
 def _refuse_empty(words: Sequence[str]) -> None:

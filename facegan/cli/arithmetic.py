@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Optional
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from facegan.cli import console, options
 
-Specs = Optional[list[str]]  # noqa: UP045, typer reads it at run time
 _ORDER = "facegan.terms"
 
 
@@ -38,11 +38,11 @@ def arithmetic(
     ctx: typer.Context,
     source: options.Source = None,
     plus: Annotated[
-        Specs,
-        typer.Option(metavar="SPEC", help="Faces to add: 44,51,69 are averaged; 7:44 is of seed 7; .npy files too."),
+        options.Specs, typer.Option(metavar="SPEC", help=f"Faces to add, {options.SPEC}", show_default=False)
     ] = None,
-    minus: Annotated[Specs, typer.Option(metavar="SPEC", help="Faces to take away, likewise.")] = None,
+    minus: Annotated[options.Specs, typer.Option(metavar="SPEC", help="Faces to take away, likewise.")] = None,
     seed: options.Seed = 0,
+    scale: options.Scale = None,
     raw: Annotated[bool, typer.Option("--raw", help="Do not bring sums and means to the prior's norm.")] = False,
     save: Annotated[bool, typer.Option("--save", help="Also write the result's latent as .npy.")] = False,
     steps: Annotated[int, typer.Option(min=0, max=10_000, help="Also draw the way there, in so many faces.")] = 0,
@@ -52,24 +52,27 @@ def arithmetic(
 ) -> None:
     """Add and subtract faces: smiling woman - neutral woman + neutral man = smiling man."""
     from facegan.errors import UsageError
-    from facegan.outputs import output_path
+    from facegan.images import PICTURES, save_picture
+    from facegan.outputs import Output
 
     if steps == 1:
         raise UsageError("--steps 1 is no way: both ends are counted.", "Use 2 or more.")
     terms = ctx.meta[_ORDER]
-    path = output_path(out, "arithmetic", (".png",), overwrite)
-    way = output_path(path.with_name(f"{path.stem}-way.png"), "arithmetic", (".png",), overwrite) if steps else None
-    latent = output_path(path.with_suffix(".npy"), "arithmetic", (".npy",), overwrite) if save else None
+    file = Output(out, "arithmetic", PICTURES, overwrite)
+    way = f"-way{file.path.suffix}"
+    if steps:
+        file.beside(way)
+    if save:
+        file.beside(".npy")
     loaded = options.open_generator(source, device)
     from facegan.draw import arithmetic as add_up
-    from facegan.images import save_png
     from facegan.latents import save_latent
 
-    outcome, morph = add_up(loaded, terms, seed=seed, raw=raw, steps=steps)
+    outcome, morph = add_up(loaded, terms, seed=seed, raw=raw, steps=steps, scale=scale, out=file.path)
     new = not overwrite
-    written = [save_png(outcome.picture, path, new=new)]
-    if way and morph:
-        written.append(save_png(morph.strip(), way, new=new))
-    if latent:
-        written.append(save_latent(outcome.latent, latent, new=new))
+    written = [file.write(partial(save_picture, outcome.picture))]
+    if morph:
+        written.append(save_picture(morph.strip(), file.beside(way), new=new))
+    if save:
+        written.append(save_latent(outcome.latent, file.beside(".npy"), new=new))
     console.wrote(written)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -74,7 +75,8 @@ def evaluate(
     FID (Fréchet distance), KID, precision and recall by torch-fidelity: pip install "facegan\\[metrics]".
     """
     from facegan.datasetdir import find_dataset
-    from facegan.outputs import output_path
+    from facegan.images import PICTURES, save_picture
+    from facegan.outputs import Output
 
     if not neighbours:
         why = "is for the picture of --neighbours, and there is none without it"
@@ -86,7 +88,7 @@ def evaluate(
             raise UsageError(
                 f"--neighbours shows at most {MOST_SAMPLES} samples, not {count:,}.", "Give a smaller --count."
             )
-    path = output_path(out, "neighbours", (".png",), overwrite) if neighbours else None
+    file = Output(out, "neighbours", PICTURES, overwrite) if neighbours else None
     from facegan.extractors import OFFLINE, STANDARD, check_installed, open_extractor
 
     check_installed()
@@ -94,7 +96,6 @@ def evaluate(
     from facegan.device import choose_device, keep_memory
     from facegan.evaluate import check_match, own_photos
     from facegan.evaluate import evaluate as measure
-    from facegan.images import save_png
     from facegan.neighbours import find_neighbours
 
     loaded = options.open_generator(source, device)
@@ -105,14 +106,15 @@ def evaluate(
     keep_memory()
     asked: dict[str, Any] = {"count": count, "photos": photos, "seed": seed, "truncation": truncation}
     with _bar() as on_progress:
-        if path is None:
+        if file is None:
             report = measure(loaded, dataset, extractor, **asked, on_progress=on_progress, note=console.note)
         else:
-            found = find_neighbours(loaded, dataset, extractor, **asked, on_progress=on_progress, note=console.note)
-    if path is None:
+            asked |= {"on_progress": on_progress, "note": console.note, "out": file.path}
+            found = find_neighbours(loaded, dataset, extractor, **asked)
+    if file is None:
         _print(report, as_json)
         return
-    save_png(found.picture(), path, new=not overwrite)
+    path = file.write(partial(save_picture, found.picture()))
     _print_neighbours(found, path, as_json)
 
 
@@ -172,7 +174,7 @@ def _print_neighbours(found: Neighbours, path: Path, as_json: bool) -> None:
         console.data(json.dumps({**found.to_dict(), "picture": str(path)}, indent=2))
         return
     spaces = (found.pixels, found.features)
-    rows = [(f"sample {n}", "", *(f"{space.distances[n, 0]:.1f}" for space in spaces)) for n in range(len(found.faces))]
+    rows = [(name, "", *(f"{space.distances[n, 0]:.1f}" for space in spaces)) for n, name in enumerate(found.names())]
     for name, place in (("5 %", 0), ("median", 1), ("95 %", 2)):
         rows.append(("photos", name, *(f"{space.quantiles()[place]:.1f}" for space in spaces)))
     console.columns("Distance to the nearest photo", ("", "", "in pixels", "in features"), rows)

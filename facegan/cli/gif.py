@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -35,15 +36,28 @@ def gif(
     stops: Annotated[int, typer.Option(min=2, max=10_000, help="Walk: faces that each one passes through.")] = 4,
     steps: Annotated[int, typer.Option(min=1, max=10_000, help="Walk: frames from one stop to the next.")] = 12,
     seed: options.Seed = 0,
+    full_size: Annotated[
+        bool,
+        typer.Option(
+            "--full-size", help="Pictures: keep the size of a camera's; else they are scaled down to 1,280 pixels."
+        ),
+    ] = False,
     device: options.Device = "auto",
-    out: options.Out = None,
+    out: Annotated[
+        options.OptionalPath,
+        typer.Option(
+            metavar="PATH",
+            help="What to write, a .gif, .mp4 or .webp. Default: the next free name under outputs/.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Make a GIF, MP4 or WebP: a run's progress, a walk through faces, or pictures of yours."""
-    from facegan.animation import count_frames, read_pictures, write_animation
-    from facegan.outputs import output_path
+    from facegan.animation import LONGEST, check_animation, read_pictures, scaled_size, survey, write_animation
+    from facegan.outputs import Output
 
-    path = output_path(out, "gif", _KINDS, overwrite)
+    file = Output(out, "gif", _KINDS, overwrite)
     run = _run_of(what or [])
     pictures = what if what and not run and not _is_generator(what) else None
     for folder in (path for path in pictures or [] if path.is_dir()):
@@ -51,24 +65,38 @@ def gif(
     if run or pictures:
         kind = f"the progress of {run.path}" if run else "pictures"
         options.refuse(ctx, *_OF_A_WALK, without=f"is for a walk through faces, and this is {kind}", hint=_A_WALK)
+    if not pictures:
+        options.refuse(ctx, "full_size", without="is for pictures, and this is none", hint="Leave it out.")
     if run:
         from facegan.progress import write_progress
 
         console.note(f"the progress of {run.path}")
-        console.wrote([write_progress(run, path, fps, new=not overwrite)])
+        console.wrote([file.write(partial(write_progress, run, fps=fps))])
     elif pictures:
-        count, new = count_frames(pictures), not overwrite
-        console.wrote([write_animation(read_pictures(pictures), path, fps=fps, expected=count, new=new)])
+        longest = None if full_size else LONGEST
+        count, own_size = survey(pictures)
+        if (size := scaled_size(own_size, longest)) != own_size:
+            console.note(f"scaled down from {max(own_size):,} to {LONGEST:,} pixels a side; --full-size keeps them")
+        smaller = "Leave out --full-size." if full_size else ""
+        check_animation(file.path, count, size, smaller)
+
+        def write_pictures(path: Path, *, new: bool) -> Path:
+            frames = read_pictures(pictures, longest)
+            return write_animation(frames, path, fps=fps, expected=count, new=new)
+
+        console.wrote([file.write(write_pictures)])
     else:
         loaded = options.open_generator(what[0] if what else None, device)
         from facegan.draw import walk
 
-        frames = walk(loaded, faces=faces, stops=stops, steps=steps, seed=seed)
-        with console.progress("frames") as bar:
-            task = bar.add_task("drawing", total=stops * steps, rate="")
-            shown = bar.track(frames, stops * steps, task)
-            write_animation(shown, path, fps=fps, expected=stops * steps, new=not overwrite)
-        console.wrote([path])
+        def write_walk(path: Path, *, new: bool) -> Path:
+            frames = walk(loaded, faces=faces, stops=stops, steps=steps, seed=seed)
+            with console.progress("frames") as bar:
+                task = bar.add_task("drawing", total=stops * steps, rate="")
+                shown = bar.track(frames, stops * steps, task)
+                return write_animation(shown, path, fps=fps, expected=stops * steps, new=new)
+
+        console.wrote([file.write(write_walk)])
 
 
 def _run_of(what: list[Path]) -> RunDir | None:

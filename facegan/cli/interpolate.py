@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from functools import partial
+from typing import Annotated
 
 import typer
 
 from facegan.cli import console, options
-
-Specs = Optional[list[str]]  # noqa: UP045, typer reads it at run time
 
 
 def interpolate(
     ctx: typer.Context,
     source: options.Source = None,
     through: Annotated[
-        Specs,
+        options.Specs,
         typer.Option(
             metavar="SPEC",
-            help="A face to pass through, given twice or more: 44, or 7:44 for seed 7, or a .npy; a comma-separated "
-            "list is averaged. Default: the first two faces of --seed.",
+            help=f"A face to pass through, given twice or more; {options.SPEC} Default: the first two faces of --seed.",
             show_default=False,
         ),
     ] = None,
@@ -29,27 +27,33 @@ def interpolate(
     gif: Annotated[bool, typer.Option("--gif", help="Also write the morph as a GIF beside the strip.")] = False,
     fps: options.Fps = 12,
     seed: options.Seed = 0,
+    scale: options.Scale = None,
     device: options.Device = "auto",
     out: options.Out = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Morph one face into another."""
     from facegan.errors import UsageError
+    from facegan.images import PICTURES, save_picture
     from facegan.latents import METHODS
-    from facegan.outputs import output_path
+    from facegan.outputs import Output
 
     if method not in METHODS:
         raise UsageError(f"--method {method!r} is not one of {', '.join(METHODS)}.")
     if not gif:
         options.refuse(ctx, "fps", without="is for the GIF, and --gif is not given", hint="Add --gif, or leave it out.")
-    path = output_path(out, "interpolate", (".png",), overwrite)
-    film = output_path(path.with_suffix(".gif"), "interpolate", (".gif",), overwrite) if gif else None
+    file = Output(out, "interpolate", PICTURES, overwrite)
+    if gif:
+        file.beside(".gif")
     loaded = options.open_generator(source, device)
     from facegan.animation import write_animation
     from facegan.draw import interpolate as morph_between
-    from facegan.images import save_png
 
-    morph = morph_between(loaded, through or ["0", "1"], steps=steps, seed=seed, method=method, loop=loop)
-    new, expected = not overwrite, len(morph.order(loop))
-    films = [write_animation(morph.frames(loop), film, fps=fps, expected=expected, new=new)] if film else []
-    console.wrote([save_png(morph.strip(), path, new=new), *films])
+    morph = morph_between(
+        loaded, through or ["0", "1"], steps=steps, seed=seed, method=method, loop=loop, scale=scale, out=file.path
+    )
+    written = [file.write(partial(save_picture, morph.strip()))]
+    if gif:
+        film, expected = file.beside(".gif"), len(morph.order())
+        written.append(write_animation(morph.frames(), film, fps=fps, expected=expected, new=not overwrite))
+    console.wrote(written)

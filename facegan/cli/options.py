@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from facegan.cli import console
-from facegan.errors import FaceganError, UsageError
+from facegan.errors import FaceganError, UsageError, visible
 
 if TYPE_CHECKING:
     from facegan.checkpoint import LoadedGenerator
@@ -25,17 +28,56 @@ Source = Annotated[
         show_default=False,
     ),
 ]
+Specs = Optional[list[str]]  # noqa: UP045
+SPEC = (
+    "a comma-separated list, which is averaged: 44 is a face of a numbered sheet, 1-10 are ten of them, 7:44 is of "
+    "seed 7, and .npy files are latents."
+)
+"""How a face is named, for the help of options that take a SPEC."""
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """A parser of numbers in [low, high]. Typer's own range takes NaN for one that is too large, or for a good one."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise typer.BadParameter(f"{visible(text[:40])} is not a number from {low:g} to {high:g}.")
+        return value
+
+    return parse
+
+
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Which contact sheet: faces are numbered per seed.")]
 Truncation = Annotated[
-    float, typer.Option(min=0.0, max=2.0, help="Below 1: faces more alike; less than about 0.7 dissolves them.")
+    float,
+    typer.Option(
+        parser=number(0, 2), metavar="0..2", help="Below 1: faces more alike; less than about 0.7 dissolves them."
+    ),
+]
+Scale = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        min=1,
+        max=16,
+        help="Enlarge faces so many times, smoothly. Default: small ones to 128 pixels.",
+        show_default=False,
+    ),
 ]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
-Fps = Annotated[float, typer.Option(min=0.1, max=100, help="Frames per second.")]
+Fps = Annotated[float, typer.Option(parser=number(0.1, 100), metavar="0.1..100", help="Frames per second.")]
 Out = Annotated[
     OptionalPath,
-    typer.Option(metavar="PATH", help="What to write. Default: the next free name under outputs/.", show_default=False),
+    typer.Option(
+        metavar="PATH",
+        help="What to write, a .png, .jpg or .webp. Default: the next free name under outputs/.",
+        show_default=False,
+    ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that --out names.", show_default=False)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that --out names.", show_default=False)]
 
 
 def refuse(ctx: typer.Context, *names: str, without: str, hint: str = "") -> None:
@@ -48,7 +90,7 @@ def refuse(ctx: typer.Context, *names: str, without: str, hint: str = "") -> Non
 
 def open_generator(given: Path | None, device: str) -> LoadedGenerator:
     """The generator that the user named or the one that is found, on its device; says which."""
-    if given is not None and str(given).replace(",", "").isdecimal() and not given.exists():
+    if given is not None and re.fullmatch(r"[\d,:-]*\d", str(given)) and not given.exists():
         hint = "Faces are named by options, several with commas between: --through 17, --plus 1,12,58"
         raise UsageError(f"{given} is no generator.", hint)
     from facegan.checkpoint import load_generator

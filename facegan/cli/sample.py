@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import suppress
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 
@@ -14,42 +16,51 @@ def sample(
     source: options.Source = None,
     count: Annotated[int, typer.Option(min=1, max=10**7, help="How many faces.")] = 25,
     seed: options.Seed = 0,
-    number: Annotated[bool, typer.Option("--number", help="Write each face's index under it.")] = False,
+    number: Annotated[
+        bool, typer.Option("--number", help="Write under each face how to name it: 44, or 7:44 for seed 7.")
+    ] = False,
     sort: Annotated[
         bool, typer.Option("--sort", help="Best first, as the critic of a checkpoint (.pt) scores them.")
     ] = False,
-    separate: Annotated[bool, typer.Option("--separate", help="Write single files into a folder.")] = False,
+    separate: Annotated[bool, typer.Option("--separate", help="Write single .png files into a folder.")] = False,
     truncation: options.Truncation = 1.0,
+    scale: options.Scale = None,
     device: options.Device = "auto",
     out: options.Out = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Draw new faces."""
-    from facegan.outputs import output_folder, output_path
+    from facegan.images import PICTURES, save_picture
+    from facegan.outputs import Output, make_folder, output_folder
 
     if separate:
         why = "is for a sheet, and --separate writes files, named by the numbers of their faces"
         options.refuse(ctx, "sort", "number", without=why, hint="Leave one out.")
         why = "is for a sheet: --separate writes into a new folder"
         options.refuse(ctx, "overwrite", without=why, hint="Choose a new folder with --out.")
-    path = output_folder(out, "sample") if separate else output_path(out, "sample", (".png",), overwrite)
+        output_folder(out, "sample")
+    file = None if separate else Output(out, "sample", PICTURES, overwrite)
     loaded = options.open_generator(source, device)
     if truncation == 0:
         console.note("--truncation 0 leaves the average latent alone: all faces are the same")
     from facegan.draw import sample_separately, sample_sheet
-    from facegan.images import save_png
 
-    if not separate:
-        picture = sample_sheet(loaded, count=count, seed=seed, numbers=number, truncation=truncation, by_score=sort)
-        console.wrote([save_png(picture, path, new=not overwrite)])
+    asked: dict[str, Any] = {"count": count, "seed": seed, "truncation": truncation, "scale": scale}
+    if file:
+        picture = sample_sheet(loaded, **asked, numbers=number, by_score=sort, out=file.path)
+        console.wrote([file.write(partial(save_picture, picture))])
         return
+    path = make_folder(out, "sample")
     with console.progress("faces") as bar:
         task, written = bar.add_task("drawing", total=count, rate=""), 0
         try:
-            for _ in sample_separately(loaded, path, count=count, seed=seed, truncation=truncation):
+            for _ in sample_separately(loaded, path, **asked):
                 written += 1
                 bar.advance(task)
         finally:
             if written < count:
                 console.note(f"{written:,} of {count:,} faces were written to {path}")
+            if not written:
+                with suppress(OSError):
+                    path.rmdir()
     console.wrote([path])
