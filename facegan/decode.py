@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -66,6 +67,10 @@ _UPRIGHT = {
 
 class PhotoError(ValueError):
     """This photo cannot be used; the text is the reason in skipped.csv."""
+
+
+_FINAL = (PhotoError, MemoryError, Image.DecompressionBombError)
+"""What is wrong with a photo whatever is left out of its file."""
 
 
 class Face(NamedTuple):
@@ -147,29 +152,39 @@ def _whole(data: bytes) -> tuple[Image.Image, bool]:
     """The photo, decoded, and whether it is animated; nothing but damaged pixels costs a photo."""
     try:
         return _loaded(data)
-    except (PhotoError, MemoryError, Image.DecompressionBombError):
+    except _FINAL:
         raise
     except Exception as error:
-        reason = error.with_traceback(None)  # which would hold on to the pixels
-    if (kept := essential(data)) != data:
+        reason = _alone(error)
+    try:
+        kept = essential(data)
+    except (ValueError, IndexError, struct.error):
+        raise reason from None
+    if kept != data:
         try:
             return _loaded(kept)
-        except (OSError, EOFError, SyntaxError, ValueError) as error:
-            reason = error.with_traceback(None)
+        except _FINAL:
+            raise
+        except Exception as error:
+            reason = _alone(error)
     completed = endings(kept)
     if completed is None:
         raise reason
     del data, kept
-    digests = []
-    for file in completed:
-        try:
-            photo, animated = _loaded(file)
-        except (OSError, EOFError, SyntaxError):
-            raise reason from None
-        digests.append(_digest(photo))
-    if digests[0] != digests[1]:
+    try:
+        digest = _digest(_loaded(completed[0])[0])
+        photo, animated = _loaded(completed[1])
+    except (OSError, EOFError, SyntaxError):
+        raise reason from None
+    if _digest(photo) != digest:
         raise reason
     return photo, animated
+
+
+def _alone(error: Exception) -> Exception:
+    """Without the places that it came through, which hold on to the pixels."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _loaded(data: bytes) -> tuple[Image.Image, bool]:
@@ -182,7 +197,7 @@ def _loaded(data: bytes) -> tuple[Image.Image, bool]:
         if data.count(b"\xff\xda") > MAX_SCANS and scans(data, MAX_SCANS) > MAX_SCANS:
             raise PhotoError(f"a JPEG of more than {MAX_SCANS} scans")
         if breaks_off(data):
-            raise EOFError("truncated")
+            raise OSError("truncated")
     animated = photo.format in ANIMATED_FORMATS and bool(getattr(photo, "is_animated", False))
     photo.load()
     return photo, animated

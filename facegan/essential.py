@@ -69,7 +69,7 @@ def essential(data: bytes) -> bytes:
         data: a JPEG, PNG, WebP, TIFF, HEIC or AVIF. Any other file is returned as it is.
 
     Raises:
-        EOFError: the file ends before its pixels do.
+        OSError: it is truncated.
         ValueError, IndexError, struct.error: it is damaged in other ways.
     """
     if data.startswith(b"\xff\xd8\xff"):
@@ -217,7 +217,7 @@ def _webp(data: bytes) -> bytes:
                 cut = True
         at += 8 + length + length % 2
     if cut and not kept[b"ANMF"]:
-        raise EOFError("cut short")
+        raise OSError("truncated")
     if kept[b"VP8X"]:
         flags, *rest = kept[b"VP8X"][0]
         flags &= ~(_WEBP_ICC | _WEBP_EXIF | _WEBP_XMP)
