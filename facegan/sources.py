@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import re
 import stat
+import unicodedata
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 
 from facegan.errors import FaceganError, typed
 from facegan.photos import DEFLATED, MAX_FILE_BYTES, STORED, Photo
-from facegan.zips import MAX_ZIP_TABLE, open_zip
+from facegan.zips import MAX_ZIP_TABLE, member_name, open_zip
 
 # fmt: off
 PICTURES = frozenset((
@@ -37,12 +39,13 @@ class Source:
 
     Attributes:
         path: the folder or the zip.
-        kind: "folder" or "zip".
+        kind: "folder", "zip", or "several".
         celeba: whether the photos are CelebA's aligned ones.
         photos: sorted by name.
         unusable: (name, reason) of what looked like photos and can be ruled out by name alone.
         ignored: how many other files there are, which are no pictures by name.
         table: where the CelebA layout has its attributes: a file, or the name of a member of the zip, or None.
+        parts: of several sources, each one. Their photos stand in the same order, under their own names.
     """
 
     path: Path
@@ -53,13 +56,22 @@ class Source:
     celeba: bool = False
     table: Path | str | None = None
     inner_zips: Sequence[str] = field(default=(), repr=False)
+    parts: Sequence[Source] = ()
+
+    @property
+    def name(self) -> str:
+        """What it is called, without where it is."""
+        return " + ".join(part.name for part in self.parts) or self.path.resolve().name
 
     @property
     def title(self) -> str:
         """A short name for files: lower case, words joined by hyphens; "celeba" for CelebA."""
         if self.celeba:
             return "celeba"
-        stem = self.path.resolve().name
+        if self.parts:
+            first, *others = (part.title for part in self.parts)
+            return "-and-".join((first, *others)) if len(others) == 1 else f"{first}-and-{len(others)}-more"
+        stem = unicodedata.normalize("NFC", self.path.resolve().name)  # else a letter and its accent are two words
         stem = stem[:-4] if stem.lower().endswith(".zip") else stem
         words = "".join(letter if letter.isalnum() else " " for letter in stem.lower()).split()
         return "-".join(words) or "photos"
@@ -92,6 +104,45 @@ def open_source(path: Path) -> Source:
     return source
 
 
+def open_sources(paths: Sequence[Path]) -> Source:
+    """One source of several: first all photos of the first, each under the last part of its source's path.
+
+    Where two sources would share that name, as many parts are taken as tell all of them apart. A table of attributes is
+    not looked for.
+
+    Raises:
+        FaceganError: as `open_source`, or a source is given twice, or lies in another one.
+    """
+    if len(paths) == 1:
+        return open_source(paths[0])
+    parts = [open_source(path) for path in paths]
+    places = [path.resolve() for path in paths]
+    for (one, here), (other, there) in permutations(zip(paths, places, strict=True), 2):
+        if here == there or (there in here.parents and here.is_dir()):
+            again = "given twice" if here == there else f"in {other}: its photos would be taken twice"
+            raise FaceganError(f"{one} is {again}.", "Name every folder and zip once.")
+    labelled = list(zip(_labels(places), parts, strict=True))
+    return Source(
+        path=Path(" + ".join(map(str, paths))),
+        kind="several",
+        photos=[photo._replace(name=f"{label}/{photo.name}") for label, part in labelled for photo in part.photos],
+        unusable=[(f"{label}/{name}", reason) for label, part in labelled for name, reason in part.unusable],
+        ignored=sum(part.ignored for part in parts),
+        celeba=all(part.celeba for part in parts),
+        parts=parts,
+    )
+
+
+def _labels(places: Sequence[Path]) -> list[str]:
+    """As many of the last parts of each path as tell all of them apart."""
+    words = [place.as_posix().replace(":", "").strip("/").split("/") for place in places]
+    for count in range(1, max(map(len, words)) + 1):
+        labels = ["/".join(parts[-count:]) for parts in words]
+        if len(set(labels)) == len(labels):
+            break
+    return labels
+
+
 def _folder(root: Path) -> Source:
     photos: list[Photo] = []
     unusable: list[tuple[str, str]] = []
@@ -111,12 +162,13 @@ def _folder(root: Path) -> Source:
             elif suffix == ".zip":
                 zips.append(name)
     photos, others, celeba = _only_celeba(photos, root.resolve().name, bool(tables))
+    photos, masks = _without_masks(photos)
     table: Path | None = None
     if celeba:
         table = root / min(tables, key=_by_layout) if tables else _table_near(root)
-    return Source(
-        root, "folder", sorted(photos), sorted(unusable), ignored + others, celeba, table, inner_zips=sorted(zips)
-    )
+    photos.sort(key=_by_name)
+    unusable = sorted(unusable + masks)
+    return Source(root, "folder", photos, unusable, ignored + others, celeba, table, inner_zips=sorted(zips))
 
 
 _NOT_A_FILE = "not a file: a broken link or a device"
@@ -144,8 +196,9 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
             if own := _own(root / folder):
                 yield folder, f"{own}, not photos"
                 continue
+            inside = folder or f"{root.resolve().name}/"
             for entry in entries:
-                if _hidden(entry.name):
+                if _hidden(entry.name, inside):
                     continue
                 try:
                     is_file, is_folder = entry.is_file(), entry.is_dir()
@@ -182,43 +235,102 @@ def _suffix(name: str) -> str:
     return name[dot:].lower() if dot >= 0 else ""
 
 
-def _hidden(name: str) -> bool:
-    """Files that systems leave behind, which nobody means: dotfiles, Thumbs.db, the Mac's resource forks."""
-    return name.startswith(".") or name == "__MACOSX" or name.lower() in ("thumbs.db", "desktop.ini")
+# fmt: off
+_SYSTEM = frozenset((
+    "__macosx", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "recycler",
+    "recycled", "system volume information", "lost+found", "network trash folder", "temporary items", "thumbs.db",
+    "ehthumbs.db", "desktop.ini",
+))
+# fmt: on
+"""What systems and network disks keep beside the files: thumbnails, trash, snapshots, what a repair found."""
+_LIBRARIES = (".photoslibrary/", ".photolibrary/", ".migratedphotolibrary/", ".aplibrary/")
+_ORIGINALS = ("originals", "masters")
+
+
+def _hidden(name: str, folder: str) -> bool:
+    """What nobody means: dotfiles, a system's own folders, and the smaller copies in libraries of photo programs.
+
+    `folder` is the one that it is in, with a slash at its end.
+    """
+    small = name.lower()
+    if folder.lower().endswith(_LIBRARIES):
+        return small not in _ORIGINALS
+    return name.startswith(".") or small in _SYSTEM or small.endswith(".lrdata")
+
+
+_MASKS = re.compile(
+    r"(?:.*/)?(?:masks|.*mask-anno|segmentations?|segmentationclass|segmentationobject|trimaps|annotations|labels)/",
+    re.IGNORECASE,
+)
+_MASK = re.compile(r"(.+)[-_.](?:mask|seg|segmentation|matte|trimap)\.[^./]+", re.IGNORECASE)
+_LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
+
+
+def _without_masks(photos: list[Photo]) -> tuple[list[Photo], list[tuple[str, str]]]:
+    """The photos without what data sets for segmentation keep beside them: a picture that says where the hair is.
+
+    Such pictures are told by the names of their folders, or by their own name beside the photo's, and by their format,
+    since JPEG would blur them. Where there is nothing else, they are taken for photos.
+
+    Returns:
+        The photos, and (name, reason) of each folder of masks and each mask beside its photo.
+    """
+    masks: dict[str, str] = {}
+    stems: set[str] = set()
+    for photo in photos:
+        if not photo.name.lower().endswith(_LOSSLESS):
+            continue
+        if folder := _MASKS.match(photo.name):
+            masks[photo.name] = folder[0]
+        elif mask := _MASK.fullmatch(photo.name):
+            stems = stems or {name.rpartition(".")[0] for name, *_ in photos}
+            if mask[1] in stems:
+                masks[photo.name] = photo.name
+    if len(masks) == len(photos):
+        return photos, []
+    kept = [photo for photo in photos if photo.name not in masks]
+    return kept, [(name, "masks by their name, not photos") for name in sorted(set(masks.values()))]
+
+
+def _by_name(photo: Photo) -> tuple[str, str]:
+    """One order on every system: a Mac writes a letter and its accent as two characters."""
+    name = photo.name
+    return (name if name.isascii() else unicodedata.normalize("NFC", name)), name
 
 
 def _zip(path: Path) -> Source:
     photos: list[Photo] = []
     unusable: list[tuple[str, str]] = []
-    tables: list[str] = []
+    tables: dict[str, str] = {}
     zips: list[str] = []
     ignored = 0
     try:
         with open_zip(path, MAX_ZIP_TABLE) as archive:
-            members = archive.infolist()
+            members = [(member_name(member), member) for member in archive.infolist()]
     except (zipfile.BadZipFile, OSError) as error:
         raise FaceganError(
             f"{path} is damaged, or not a zip to be read in place: {str(error).rstrip('.')}.",
             "Download or pack it again, or unpack it and name the folder.",
         ) from error
-    last = {_slashed(member): member for member in members}  # of two with one name, unpacking would leave the last
-    for member in members:
-        name = _slashed(member)
+    last = dict(members)  # of two with one name, unpacking would leave the last
+    own = _own_in(last)
+    made = tuple(own)
+    for name, member in members:
         parts = name.split("/")
         suffix = _suffix(name)
-        if member.is_dir() or any(_hidden(part) and part not in (".", "..") for part in parts):
+        if name.endswith("/") or _hidden_in(path, parts):
             continue
         if suffix in PICTURES:
             fault = _fault(member, parts) or (_TWICE if last[name] is not member else "")
             if fault:
                 unusable.append((name, fault))
-            else:
+            elif not name.startswith(made):
                 packing = (member.header_offset, member.compress_size, member.file_size)
                 photos.append(Photo(name, *packing, member.compress_type, member.CRC))
             continue
         ignored += 1
         if parts[-1] in CELEBA_TABLES:
-            tables.append(name)
+            tables[name] = member.filename
         elif suffix == ".zip":
             zips.append(name)
     if unusable and not photos and all(reason == _ENCRYPTED for _, reason in unusable):
@@ -226,20 +338,38 @@ def _zip(path: Path) -> Source:
             f"The photos in {path} are encrypted.", "Unpack it with its password, and name the folder instead."
         )
     photos, others, celeba = _only_celeba(photos, path.resolve().stem, bool(tables))
+    photos, masks = _without_masks(photos)
     table: Path | str | None = None
     if celeba:
-        table = min(tables, key=_by_layout) if tables else _table_near(path)
-    return Source(
-        path, "zip", sorted(photos), sorted(unusable), ignored + others, celeba, table, inner_zips=sorted(zips)
-    )
+        table = tables[min(tables, key=_by_layout)] if tables else _table_near(path)
+    photos.sort(key=_by_name)
+    unusable = sorted([*unusable, *masks, *((folder or ".", what) for folder, what in own.items())])
+    return Source(path, "zip", photos, unusable, ignored + others, celeba, table, inner_zips=sorted(zips))
 
 
-def _slashed(member: zipfile.ZipInfo) -> str:
-    return member.filename.replace("\\", "/")  # as some Windows tools pack
+def _hidden_in(path: Path, parts: Sequence[str]) -> bool:
+    above = f"{path.stem}/"
+    for part in parts:
+        if part not in (".", "..") and _hidden(part, above):
+            return True
+        above = f"{part}/"
+    return False
+
+
+def _own_in(names: Collection[str]) -> dict[str, str]:
+    """The folders in a zip that facegan has written, and what each is; see `_own`."""
+    found: dict[str, str] = {}
+    for (first, *others), what in _OWN.items():
+        for name in names:
+            folder, slash, last = name.rpartition("/")
+            if last == first and all(f"{folder}{slash}{other}" in names for other in others):
+                found[folder + slash] = f"{what}, not photos"
+    return found
 
 
 _ENCRYPTED = "encrypted in the zip"
 _TWICE = "replaced by a later photo of the same name in the zip"
+_METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "XZ", 96: "JPEG", 98: "PPMd"}
 
 
 def _fault(member: zipfile.ZipInfo, parts: Sequence[str]) -> str:
@@ -251,7 +381,8 @@ def _fault(member: zipfile.ZipInfo, parts: Sequence[str]) -> str:
     if stat.S_ISLNK(member.external_attr >> 16):
         return "a link, not a photo"
     if member.compress_type not in (STORED, DEFLATED):
-        return f"packed with method {member.compress_type}, which is not read in place: unpack the zip first"
+        method = _METHODS.get(member.compress_type, f"method {member.compress_type}")
+        return f"packed with {method}, which is not read in place: unpack the zip first"
     if max(member.file_size, member.compress_size) > MAX_FILE_BYTES:
         return f"too large for a photo: {max(member.file_size, member.compress_size):,} bytes"
     return ""

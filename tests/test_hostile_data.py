@@ -479,7 +479,7 @@ SKIPPED: dict[str, tuple[bytes, str]] = {
     "a-link": (packed(GOOD, (link(), b"/etc/passwd")), "a link"),
     "encrypted": (patched(_PAIR, b"bad", {6: b"\1"}, {8: b"\1"}), "encrypted"),
     "an-unknown-method": (patched(_PAIR, b"bad", {8: b"\x63"}, {10: b"\x63"}), "packed with method 99"),
-    "bzip2": (patched(_PAIR, b"bad", {8: b"\x0c"}, {10: b"\x0c"}), "packed with method 12"),
+    "bzip2": (patched(_PAIR, b"bad", {8: b"\x0c"}, {10: b"\x0c"}), "packed with bzip2"),
     "another-checksum": (patched(_PAIR, b"bad", {14: bytes(4)}, {16: bytes(4)}), "its checksum differs"),
     "claims-too-little": (patched(_PAIR, b"bad", {}, {24: number(10)}), "its checksum differs"),
     "claims-too-much": (patched(_PAIR, b"bad", {}, {24: number(10**6)}), "its checksum differs"),
