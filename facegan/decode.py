@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError, features
 
 from facegan.colours import to_srgb
 from facegan.crops import Crop, CropError
-from facegan.essential import breaks_off, endings, essential, scans
+from facegan.essential import breaks_off, endings, essential, max_area, scans
 
 if TYPE_CHECKING:
     import numpy as np
@@ -193,6 +193,8 @@ def _loaded(data: bytes) -> tuple[Image.Image, bool]:
     most = MAX_WIDE_PIXELS if wide else MAX_PIXELS
     if photo.width * photo.height > most:
         raise PhotoError(f"more than {most:,} pixels: {photo.width} x {photo.height}")
+    if photo.format == "HEIF" and max_area(data) > MAX_WIDE_PIXELS:
+        raise PhotoError(f"more than {MAX_WIDE_PIXELS:,} pixels before it is cropped")
     if photo.format in ("JPEG", "MPO"):
         if data.count(b"\xff\xda") > MAX_SCANS and scans(data, MAX_SCANS) > MAX_SCANS:
             raise PhotoError(f"a JPEG of more than {MAX_SCANS} scans")

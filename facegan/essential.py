@@ -37,6 +37,7 @@ _TIFF_KEPT = frozenset((
     338, 339, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 34675,
 ))
 # fmt: on
+_HEIF_SIZE = re.compile(rb"ispe\0{4}(.{8})", re.DOTALL)
 _EXIF_ITEM = re.compile(rb"(infe[\x02\x03].{3}(?:.{4}|.{6}))Exif", re.DOTALL)
 
 
@@ -60,6 +61,12 @@ def breaks_off(data: bytes) -> bool:
     Pillow takes zeros for pixels.
     """
     return data.endswith(_UNWRITTEN) and all(marker != _EOI for marker, _, _ in _segments(data))
+
+
+def max_area(data: bytes) -> int:
+    """Pixels of the largest picture in a HEIC, which may show only a part of it: all of it is decoded for that."""
+    sizes = (struct.unpack(">II", match[1]) for match in _HEIF_SIZE.finditer(data))
+    return max((width * height for width, height in sizes), default=0)
 
 
 def essential(data: bytes) -> bytes:

@@ -105,7 +105,8 @@ def member_name(member: zipfile.ZipInfo) -> str:
     """A member's name, whichever tool wrote it: slashes between folders, and the letters that were meant.
 
     Names are UTF-8 where the zip says so, and often where it does not: the Mac never says so. Else they are in the
-    encoding of the system that wrote them, which no zip names: Japanese is told by its letters, and the rest is read as DOS did.
+    encoding of the system that wrote them, which no zip names: Japanese is told by its letters, and the rest is read as
+    DOS did.
     """
     name = member.orig_filename
     if not name.isascii() and not member.flag_bits & _UTF8:
