@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from facegan.attributes import AttributeTable, read_attributes
-from facegan.chunks import Decoded, Job, decode_chunk, in_chunks
+from facegan.chunks import Decoded, decode_chunk
 from facegan.config import SIZES
 from facegan.crops import Crop, parse_crop
 from facegan.datasetdir import DatasetInfo, DatasetWriter, read_dataset_json
@@ -21,7 +21,8 @@ from facegan.errors import FaceganError, UsageError
 from facegan.newfolder import put_back
 from facegan.photos import Photo
 from facegan.quantities import size as in_bytes
-from facegan.sources import Source, open_sources
+from facegan.several import open_sources, tasks
+from facegan.sources import Source
 from facegan.workers import in_order
 
 FILTER = "lanczos"
@@ -127,7 +128,7 @@ def preprocess(
         for name, reason in found.unusable:
             tally.skip(writer, name, reason)
         done = 0
-        with closing(in_order(decode_chunk, _tasks(found, taken, size, how), workers or _processors())) as results:
+        with closing(in_order(decode_chunk, tasks(found, taken, size, how), workers or _processors())) as results:
             for result in results:
                 tally.take(writer, result, photos[done : done + result.photos])
                 done += result.photos
@@ -150,15 +151,6 @@ def preprocess(
         table=table.where if table else None,
         without_attributes=tally.without_attributes,
     )
-
-
-def _tasks(found: Source, taken: slice, size: int, crop: Crop) -> Iterator[tuple[Job, Sequence[Photo]]]:
-    """The photos that are taken, a chunk at a time, each under its name in its own source."""
-    first, last = taken.start, len(found.photos) if taken.stop is None else taken.stop
-    for part in found.parts or (found,):
-        photos = part.photos[max(0, first) : max(0, last)]
-        yield from in_chunks(Job(part.path, part.kind, size, crop), photos)
-        first, last = first - len(part.photos), last - len(part.photos)
 
 
 class _Tally:

@@ -7,16 +7,15 @@ get each one's bytes.
 from __future__ import annotations
 
 import os
-import re
 import stat
 import unicodedata
 import zipfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import permutations
 from pathlib import Path
 
 from facegan.errors import FaceganError, typed
+from facegan.notphotos import hidden, hidden_in, own, own_in, without_masks
 from facegan.photos import DEFLATED, MAX_FILE_BYTES, STORED, Photo
 from facegan.zips import MAX_ZIP_TABLE, member_name, open_zip
 
@@ -84,8 +83,8 @@ def open_source(path: Path) -> Source:
         FaceganError: there is nothing at `path`, it is neither, it holds no photo, or facegan itself has made it.
     """
     if path.is_dir():
-        if own := _own(path):
-            raise FaceganError(f"{path} holds no photos, but {own}.", "Name a folder of photos or a .zip of them.")
+        if made := own(path):
+            raise FaceganError(f"{path} holds no photos, but {made}.", "Name a folder of photos or a .zip of them.")
         source = _folder(path)
     elif not path.exists():
         raise FaceganError(f"There is nothing at {path}.", "Name a folder of photos or a .zip of them.")
@@ -102,45 +101,6 @@ def open_source(path: Path) -> Source:
                 hint = f"There is a zip in it, {source.inner_zips[0]}: unpack the outer one first."
         raise FaceganError(f"{path} holds no photos{others}.", hint)
     return source
-
-
-def open_sources(paths: Sequence[Path]) -> Source:
-    """One source of several: first all photos of the first, each under the last part of its source's path.
-
-    Where two sources would share that name, as many parts are taken as tell all of them apart. A table of attributes is
-    not looked for.
-
-    Raises:
-        FaceganError: as `open_source`, or a source is given twice, or lies in another one.
-    """
-    if len(paths) == 1:
-        return open_source(paths[0])
-    parts = [open_source(path) for path in paths]
-    places = [path.resolve() for path in paths]
-    for (one, here), (other, there) in permutations(zip(paths, places, strict=True), 2):
-        if here == there or (there in here.parents and here.is_dir()):
-            again = "given twice" if here == there else f"in {other}: its photos would be taken twice"
-            raise FaceganError(f"{one} is {again}.", "Name every folder and zip once.")
-    labelled = list(zip(_labels(places), parts, strict=True))
-    return Source(
-        path=Path(" + ".join(map(str, paths))),
-        kind="several",
-        photos=[photo._replace(name=f"{label}/{photo.name}") for label, part in labelled for photo in part.photos],
-        unusable=[(f"{label}/{name}", reason) for label, part in labelled for name, reason in part.unusable],
-        ignored=sum(part.ignored for part in parts),
-        celeba=all(part.celeba for part in parts),
-        parts=parts,
-    )
-
-
-def _labels(places: Sequence[Path]) -> list[str]:
-    """As many of the last parts of each path as tell all of them apart."""
-    words = [place.as_posix().replace(":", "").strip("/").split("/") for place in places]
-    for count in range(1, max(map(len, words)) + 1):
-        labels = ["/".join(parts[-count:]) for parts in words]
-        if len(set(labels)) == len(labels):
-            break
-    return labels
 
 
 def _folder(root: Path) -> Source:
@@ -162,7 +122,7 @@ def _folder(root: Path) -> Source:
             elif suffix == ".zip":
                 zips.append(name)
     photos, others, celeba = _only_celeba(photos, root.resolve().name, bool(tables))
-    photos, masks = _without_masks(photos)
+    photos, masks = without_masks(photos)
     table: Path | None = None
     if celeba:
         table = root / min(tables, key=_by_layout) if tables else _table_near(root)
@@ -193,12 +153,12 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
             yield folder or ".", f"the folder cannot be read: {error.strerror or error}"
             continue
         with entries:
-            if own := _own(root / folder):
-                yield folder, f"{own}, not photos"
+            if made := own(root / folder):
+                yield folder, f"{made}, not photos"
                 continue
             inside = folder or f"{root.resolve().name}/"
             for entry in entries:
-                if _hidden(entry.name, inside):
+                if hidden(entry.name, inside):
                     continue
                 try:
                     is_file, is_folder = entry.is_file(), entry.is_dir()
@@ -212,84 +172,10 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
                     yield folder + entry.name, _NOT_A_FILE
 
 
-def _own(folder: Path) -> str:
-    """What facegan has made of a folder, told by the names of its files; nothing if it has not."""
-    for names, what in _OWN.items():
-        if all(os.path.isfile(folder / name) for name in names):  # noqa: PTH113, False where it may not be looked at
-            return what
-    if folder.name == "outputs" and any(_DRAWN.match(path.name) for path in folder.glob("*-[0-9]*")):
-        return "pictures drawn by facegan"
-    return ""
-
-
-_OWN = {
-    ("dataset.json", "images.npy"): "a dataset of facegan",
-    ("config.json", "provenance.json"): "a run of facegan",
-}
-_DRAWN = re.compile(r"(sample|interpolate|arithmetic|gif|neighbours)-\d{3}")
-
-
 def _suffix(name: str) -> str:
     """ ".jpg" of "a/B.JPG". PurePosixPath would take longer than finding the file does."""
     dot = name.rfind(".")
     return name[dot:].lower() if dot >= 0 else ""
-
-
-# fmt: off
-_SYSTEM = frozenset((
-    "__macosx", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "recycler",
-    "recycled", "system volume information", "lost+found", "network trash folder", "temporary items", "thumbs.db",
-    "ehthumbs.db", "desktop.ini",
-))
-# fmt: on
-"""What systems and network disks keep beside the files: thumbnails, trash, snapshots, what a repair found."""
-_LIBRARIES = (".photoslibrary/", ".photolibrary/", ".migratedphotolibrary/", ".aplibrary/")
-_ORIGINALS = ("originals", "masters")
-
-
-def _hidden(name: str, folder: str) -> bool:
-    """What nobody means: dotfiles, a system's own folders, and the smaller copies in libraries of photo programs.
-
-    `folder` is the one that it is in, with a slash at its end.
-    """
-    small = name.lower()
-    if folder.lower().endswith(_LIBRARIES):
-        return small not in _ORIGINALS
-    return name.startswith(".") or small in _SYSTEM or small.endswith(".lrdata")
-
-
-_MASKS = re.compile(
-    r"(?:.*/)?(?:masks|.*mask-anno|segmentations?|segmentationclass|segmentationobject|trimaps|annotations|labels)/",
-    re.IGNORECASE,
-)
-_MASK = re.compile(r"(.+)[-_.](?:mask|seg|segmentation|matte|trimap)\.[^./]+", re.IGNORECASE)
-_LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
-
-
-def _without_masks(photos: list[Photo]) -> tuple[list[Photo], list[tuple[str, str]]]:
-    """The photos without what data sets for segmentation keep beside them: a picture that says where the hair is.
-
-    Such pictures are told by the names of their folders, or by their own name beside the photo's, and by their format,
-    since JPEG would blur them. Where there is nothing else, they are taken for photos.
-
-    Returns:
-        The photos, and (name, reason) of each folder of masks and each mask beside its photo.
-    """
-    masks: dict[str, str] = {}
-    stems: set[str] = set()
-    for photo in photos:
-        if not photo.name.lower().endswith(_LOSSLESS):
-            continue
-        if folder := _MASKS.match(photo.name):
-            masks[photo.name] = folder[0]
-        elif mask := _MASK.fullmatch(photo.name):
-            stems = stems or {name.rpartition(".")[0] for name, *_ in photos}
-            if mask[1] in stems:
-                masks[photo.name] = photo.name
-    if len(masks) == len(photos):
-        return photos, []
-    kept = [photo for photo in photos if photo.name not in masks]
-    return kept, [(name, "masks by their name, not photos") for name in sorted(set(masks.values()))]
 
 
 def _by_name(photo: Photo) -> tuple[str, str]:
@@ -313,18 +199,18 @@ def _zip(path: Path) -> Source:
             "Download or pack it again, or unpack it and name the folder.",
         ) from error
     last = dict(members)  # of two with one name, unpacking would leave the last
-    own = _own_in(last)
-    made = tuple(own)
+    made = own_in(last)
+    made_in = tuple(made)
     for name, member in members:
         parts = name.split("/")
         suffix = _suffix(name)
-        if name.endswith("/") or _hidden_in(path, parts):
+        if name.endswith("/") or hidden_in(path, parts):
             continue
         if suffix in PICTURES:
             fault = _fault(member, parts) or (_TWICE if last[name] is not member else "")
             if fault:
                 unusable.append((name, fault))
-            elif not name.startswith(made):
+            elif not name.startswith(made_in):
                 packing = (member.header_offset, member.compress_size, member.file_size)
                 photos.append(Photo(name, *packing, member.compress_type, member.CRC))
             continue
@@ -338,33 +224,13 @@ def _zip(path: Path) -> Source:
             f"The photos in {path} are encrypted.", "Unpack it with its password, and name the folder instead."
         )
     photos, others, celeba = _only_celeba(photos, path.resolve().stem, bool(tables))
-    photos, masks = _without_masks(photos)
+    photos, masks = without_masks(photos)
     table: Path | str | None = None
     if celeba:
         table = tables[min(tables, key=_by_layout)] if tables else _table_near(path)
     photos.sort(key=_by_name)
-    unusable = sorted([*unusable, *masks, *((folder or ".", what) for folder, what in own.items())])
+    unusable = sorted([*unusable, *masks, *((folder or ".", what) for folder, what in made.items())])
     return Source(path, "zip", photos, unusable, ignored + others, celeba, table, inner_zips=sorted(zips))
-
-
-def _hidden_in(path: Path, parts: Sequence[str]) -> bool:
-    above = f"{path.stem}/"
-    for part in parts:
-        if part not in (".", "..") and _hidden(part, above):
-            return True
-        above = f"{part}/"
-    return False
-
-
-def _own_in(names: Collection[str]) -> dict[str, str]:
-    """The folders in a zip that facegan has written, and what each is; see `_own`."""
-    found: dict[str, str] = {}
-    for (first, *others), what in _OWN.items():
-        for name in names:
-            folder, slash, last = name.rpartition("/")
-            if last == first and all(f"{folder}{slash}{other}" in names for other in others):
-                found[folder + slash] = f"{what}, not photos"
-    return found
 
 
 _ENCRYPTED = "encrypted in the zip"
