@@ -162,9 +162,10 @@ def read_dataset_json(path: Path) -> DatasetInfo:
     """
     folder = path.parent if path.name == "dataset.json" else path
     put_back(folder.parent)
-    if not (folder / "dataset.json").is_file():
+    if not _is_dataset(folder):
         hint = f"If it holds photos: facegan preprocess {typed(folder)}" if folder.exists() else _MAKE_ONE
-        raise FaceganError(f"There is no dataset at {folder}: no dataset.json.", hint)
+        what = "its dataset.json is not facegan's" if (folder / "dataset.json").is_file() else "no dataset.json"
+        raise FaceganError(f"There is no dataset at {folder}: {what}.", hint)
     again = _again(folder)
     try:
         facts = read_json(folder / "dataset.json", again)
@@ -185,6 +186,18 @@ def read_dataset_json(path: Path) -> DatasetInfo:
             again,
         )
     return info
+
+
+def _is_dataset(folder: Path) -> bool:
+    """Whether facegan made it, whole or damaged: StyleGAN, for one, keeps a dataset.json beside its photos too."""
+    file = folder / "dataset.json"
+    if not file.is_file():
+        return False
+    if (folder / "images.npy").exists():
+        return True
+    with contextlib.suppress(OSError), file.open("rb") as facts:
+        return b'"facegan"' in facts.read(1 << 16)
+    return True  # whoever reads it will say why it cannot be read
 
 
 def verify_pixels(info: DatasetInfo, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
@@ -242,6 +255,7 @@ def find_dataset(root: Path = Path("data")) -> DatasetInfo:
     """
     put_back(root)
     found = sorted(file.parent for file in root.glob("*/dataset.json") if not file.parent.name.startswith("."))
+    found = [folder for folder in found if _is_dataset(folder)]
     if not found:
         raise FaceganError(
             f"There is no dataset under {root}/.",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import struct
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError, features
 
+from facegan.colours import to_srgb
 from facegan.crops import Crop, CropError
 from facegan.errors import one_line
+from facegan.essential import breaks_off, endings, essential, max_area, scans
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,15 +44,34 @@ LANCZOS = Image.Resampling.LANCZOS
 _INTEGER_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _NARROW_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr")
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
+_GREY_MODES = ("1", "L", "LA", "La")
 _WIDE_FORMATS = ("AVIF", "HEIF", "JPEG2000", "WEBP")
 ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
 """Those whose further pages are frames: in a camera's JPEG they are previews, in a TIFF anything."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 """What stands behind "ftyp" in the photos of telephones, among others: ISO/IEC 23008-12, annex B."""
+_AVIF_BRANDS = (b"avif", b"avis")
+_MARKS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
+
+_ORIENTATION = 0x112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a photo upright, by its EXIF orientation."""
 
 
 class PhotoError(ValueError):
     """This photo cannot be used; the text is the reason in skipped.csv."""
+
+
+_FINAL = (PhotoError, MemoryError, Image.DecompressionBombError)
+"""What is wrong with a photo whatever is left out of its file."""
 
 
 class Face(NamedTuple):
@@ -65,7 +89,8 @@ def decode_face(data: bytes, size: int, crop: Crop) -> Face:
     """Decode, turn upright, crop, and resize with Pillow's antialiased Lanczos filter.
 
     Greys become RGB; 16-bit and float pictures are scaled to 0..255, never clipped; transparent ones are laid on white;
-    of an animation the first frame is taken. Crop boxes refer to the upright photo.
+    of an animation the first frame is taken. Colour profiles are applied. Crop boxes refer to the upright photo. What
+    is damaged beside the pixels costs nothing.
 
     Args:
         data: the file's bytes, in any format that Pillow reads.
@@ -82,8 +107,10 @@ def decode_face(data: bytes, size: int, crop: Crop) -> Face:
     except (CropError, PhotoError) as error:
         raise PhotoError(str(error)) from error
     except UnidentifiedImageError as error:
-        if data[4:8] == b"ftyp":
+        if data[4:8] == b"ftyp" and data[8:12] not in _AVIF_BRANDS:
             raise PhotoError("HEIC, or another format that Pillow does not read: save it as JPEG") from error
+        if data.startswith(_MARKS) or data[4:8] == b"ftyp":
+            raise PhotoError("damaged: its header cannot be read") from error
         raise PhotoError("not a picture in any format that can be read") from error
     except Image.DecompressionBombError as error:
         raise PhotoError(f"more than {MAX_PIXELS:,} pixels") from error  # Pillow's own limit lies above
@@ -120,43 +147,109 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _decode(data: bytes, size: int, crop: Crop) -> Face:
-    with _open(data) as photo:
-        wide = photo.mode not in _NARROW_MODES or "transparency" in photo.info or photo.format in _WIDE_FORMATS
-        most = MAX_WIDE_PIXELS if wide else MAX_PIXELS
-        if photo.width * photo.height > most:
-            raise PhotoError(f"more than {most:,} pixels: {photo.width} x {photo.height}")
-        if photo.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > MAX_SCANS:
+    photo, animated = _whole(data)
+    profile = photo.info.get("icc_profile")
+    photo = _upright(photo)
+    box = crop.box(photo.width, photo.height)
+    enlarged = min(box[2] - box[0], box[3] - box[1]) < size
+    return Face(to_srgb(_resized(photo, size, box), profile).tobytes(), enlarged, animated)
+
+
+def _whole(data: bytes) -> tuple[Image.Image, bool]:
+    """The photo, decoded, and whether it is animated; nothing but damaged pixels costs a photo."""
+    try:
+        return _loaded(data)
+    except _FINAL:
+        raise
+    except Exception as error:
+        reason = _alone(error)
+    try:
+        kept = essential(data)
+    except (ValueError, IndexError, struct.error):
+        raise reason from None
+    if kept != data:
+        try:
+            return _loaded(kept)
+        except _FINAL:
+            raise
+        except Exception as error:
+            reason = _alone(error)
+    completed = endings(kept)
+    if completed is None:
+        raise reason
+    del data, kept
+    try:
+        digest = _digest(_loaded(completed[0])[0])
+        photo, animated = _loaded(completed[1])
+    except (OSError, EOFError, SyntaxError):
+        raise reason from None
+    if _digest(photo) != digest:
+        raise reason
+    return photo, animated
+
+
+def _alone(error: Exception) -> Exception:
+    """Without the places that it came through, which hold on to the pixels."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+def _loaded(data: bytes) -> tuple[Image.Image, bool]:
+    photo = _open(data)
+    wide = photo.mode not in _NARROW_MODES or "transparency" in photo.info or photo.format in _WIDE_FORMATS
+    most = MAX_WIDE_PIXELS if wide else MAX_PIXELS
+    if photo.width * photo.height > most:
+        raise PhotoError(f"more than {most:,} pixels: {photo.width} x {photo.height}")
+    if photo.format == "HEIF" and max_area(data) > MAX_WIDE_PIXELS:
+        raise PhotoError(f"more than {MAX_WIDE_PIXELS:,} pixels before it is cropped")
+    if photo.format in ("JPEG", "MPO"):
+        if data.count(b"\xff\xda") > MAX_SCANS and scans(data, MAX_SCANS) > MAX_SCANS:
             raise PhotoError(f"a JPEG of more than {MAX_SCANS} scans")
-        animated = photo.format in ANIMATED_FORMATS and bool(getattr(photo, "is_animated", False))
-        photo.load()
-        if photo.format != "JPEG" or "exif" in photo.info or "xmp" in photo.info:  # looking is slow
-            ImageOps.exif_transpose(photo, in_place=True)
-        box = crop.box(photo.width, photo.height)
-        enlarged = min(box[2] - box[0], box[3] - box[1]) < size
-        return Face(_resized(photo, size, box), enlarged, animated)
+        if breaks_off(data):
+            raise OSError("truncated")
+    animated = photo.format in ANIMATED_FORMATS and bool(getattr(photo, "is_animated", False))
+    photo.load()
+    return photo, animated
 
 
-def _resized(image: Image.Image, size: int, box: tuple[float, float, float, float]) -> bytes:
+def _digest(image: Image.Image) -> bytes:
+    """Of all pixels, some rows at a time: a copy of the largest photos has half a gigabyte."""
+    found = hashlib.sha1(usedforsecurity=False)
+    for top in range(0, image.height, 64):
+        found.update(image.crop((0, top, image.width, min(top + 64, image.height))).tobytes())
+    return found.digest()
+
+
+def _upright(photo: Image.Image) -> Image.Image:
+    """The photo as it is to be looked at. Where its EXIF cannot be read, that is as it stands."""
+    if photo.format == "JPEG" and "exif" not in photo.info and "xmp" not in photo.info:
+        return photo  # looking is slow
+    method = None
+    with suppress(Exception):  # damaged EXIF meets Pillow with nearly every exception there is
+        method = _UPRIGHT.get(photo.getexif().get(_ORIENTATION, 1))
+    return photo.transpose(method) if method is not None else photo
+
+
+def _resized(image: Image.Image, size: int, box: tuple[float, float, float, float]) -> Image.Image:
+    """S x S, in mode L, RGB, CMYK or LAB: one that a colour profile can be for."""
     if image.mode in _INTEGER_MODES or image.mode == "F":
         return _resized_wide(image, size, box)
+    mode = "L" if image.mode in _GREY_MODES else image.mode if image.mode in ("CMYK", "LAB") else "RGB"
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema() != (255, 255):
             image = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image)
-    if image.mode == "L":  # a third of the work, and the same bytes
-        return image.resize((size, size), LANCZOS, box=box).convert("RGB").tobytes()
-    if image.mode != "RGB":
-        image = image.convert("RGB")
-    return image.resize((size, size), LANCZOS, box=box).tobytes()
+    if image.mode != mode:
+        image = image.convert(mode)
+    return image.resize((size, size), LANCZOS, box=box)
 
 
-def _resized_wide(image: Image.Image, size: int, box: tuple[float, float, float, float]) -> bytes:
+def _resized_wide(image: Image.Image, size: int, box: tuple[float, float, float, float]) -> Image.Image:
     """Greys of more than 8 bits: resized as floats, and only then rounded."""
     import numpy as np  # here, because few photos need it and without it worker processes start in half the time
 
     grey = Image.fromarray(_to_unit_range(image) * np.float32(255)).resize((size, size), LANCZOS, box=box)
-    rounded = np.rint(np.asarray(grey)).clip(0, 255).astype(np.uint8)  # Lanczos overshoots at edges
-    return np.repeat(rounded[:, :, None], 3, axis=2).tobytes()
+    return Image.fromarray(np.rint(np.asarray(grey)).clip(0, 255).astype(np.uint8))  # Lanczos overshoots at edges
 
 
 def _to_unit_range(image: Image.Image) -> np.ndarray:

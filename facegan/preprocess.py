@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from facegan.attributes import AttributeTable, read_attributes
-from facegan.chunks import Decoded, Job, decode_chunk, in_chunks
+from facegan.chunks import Decoded, decode_chunk
 from facegan.config import SIZES
 from facegan.crops import Crop, parse_crop
 from facegan.datasetdir import DatasetInfo, DatasetWriter, read_dataset_json
@@ -20,7 +20,8 @@ from facegan.files import free_room
 from facegan.newfolder import put_back
 from facegan.photos import Photo
 from facegan.quantities import size as in_bytes
-from facegan.sources import Source, open_source
+from facegan.several import open_sources, tasks
+from facegan.sources import Source
 from facegan.workers import in_order, processors
 
 FILTER = "lanczos"
@@ -62,12 +63,13 @@ class PreprocessResult:
 
 
 def preprocess(
-    source: Path,
+    source: Path | Sequence[Path],
     *,
     size: int,
     crop: str = "square",
     attributes: Path | None = None,
     limit: int | None = None,
+    skip: int | None = None,
     workers: int | None = None,
     out: Path | None = None,
     dedupe: bool = False,
@@ -81,11 +83,12 @@ def preprocess(
     or in skipped.csv with a reason.
 
     Args:
-        source: a folder, a .zip, or CelebA in any of its layouts.
+        source: a folder, a .zip, or CelebA in any of its layouts; or several of them, see `open_sources`.
         size: S, one of SIZES.
         crop: square, none, PIXELS, a FRACTION or a protocol's name; see `crops.parse_crop`.
         attributes: a table, CelebA's .txt or a .csv with a header. CelebA's own is found by itself.
         limit: take only the first so many photos by name.
+        skip: leave out so many photos before that.
         workers: processes; the number of processors that this one may use by default.
         out: where to; data/<name>-<size> by default.
         dedupe: leave out photos with the same pixels as an earlier one.
@@ -102,25 +105,29 @@ def preprocess(
         )
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit} leaves no photos.", "Give a number of at least 1, or leave it out.")
+    if skip is not None and skip < 0:
+        raise UsageError(f"--skip {skip} is not a number of photos.", "Give a number, or leave it out.")
     if workers is not None and workers < 1:
         raise UsageError(f"--workers {workers} is not a number of processes.", "Give at least 1, or leave it out.")
     how = parse_crop(crop)
-    found = open_source(source)
+    found = open_sources([source] if isinstance(source, Path) else source)
     out = out or Path("data") / f"{found.title}-{size}"
-    settings = _settings(found, size, how, attributes, limit, dedupe)
+    settings = _settings(found, size, how, attributes, limit, dedupe) | {"skip": skip or None}
     put_back(out.parent)
     if (out / "dataset.json").exists() and not overwrite:
         return _keep(out, settings)
     table = _table(found, attributes)
-    photos = found.photos[:limit]
-    job = Job(found.path, found.kind, size, how)
+    taken = slice(skip or 0, None if limit is None else (skip or 0) + limit)
+    photos = found.photos[taken]
+    if found.photos and not photos:
+        raise FaceganError(f"--skip {skip} leaves none of the {len(found.photos):,} photos.", "Skip fewer.")
     tally = _Tally(dedupe, table)
     with DatasetWriter(out, size, columns=table.columns if table else (), overwrite=overwrite) as writer:
         _check_room(out, len(photos) * size * size * 3)
         for name, reason in found.unusable:
             tally.skip(writer, name, reason)
         done = 0
-        with closing(in_order(decode_chunk, in_chunks(job, photos), workers or processors())) as results:
+        with closing(in_order(decode_chunk, tasks(found, taken, size, how), workers or processors())) as results:
             for result in results:
                 tally.take(writer, result, photos[done : done + result.photos])
                 done += result.photos
@@ -194,9 +201,8 @@ def _settings(
     found: Source, size: int, crop: Crop, attributes: Path | None, limit: int | None, dedupe: bool
 ) -> dict[str, Any]:
     """What was asked for. Of paths only the last part: the dataset may be handed on, and the source may move."""
-    name = found.path.resolve().name
     return {
-        "source": {"name": name, "kind": found.kind, "celeba": found.celeba, "photos": len(found.photos)},
+        "source": {"name": found.name, "kind": found.kind, "celeba": found.celeba, "photos": len(found.photos)},
         "size": size,
         "crop": str(crop),
         "attributes": attributes.name if attributes else None,

@@ -7,16 +7,17 @@ get each one's bytes.
 from __future__ import annotations
 
 import os
-import re
 import stat
+import unicodedata
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from facegan.errors import FaceganError, typed
+from facegan.notphotos import hidden, hidden_in, own, own_in, without_masks
 from facegan.photos import DEFLATED, MAX_FILE_BYTES, STORED, Photo
-from facegan.zips import MAX_ZIP_TABLE, open_zip
+from facegan.zips import MAX_ZIP_TABLE, member_name, open_zip
 
 # fmt: off
 PICTURES = frozenset((
@@ -37,12 +38,13 @@ class Source:
 
     Attributes:
         path: the folder or the zip.
-        kind: "folder" or "zip".
+        kind: "folder", "zip", or "several".
         celeba: whether the photos are CelebA's aligned ones.
         photos: sorted by name.
         unusable: (name, reason) of what looked like photos and can be ruled out by name alone.
         ignored: how many other files there are, which are no pictures by name.
         table: where the CelebA layout has its attributes: a file, or the name of a member of the zip, or None.
+        parts: of several sources, each one. Their photos stand in the same order, under their own names.
     """
 
     path: Path
@@ -53,13 +55,22 @@ class Source:
     celeba: bool = False
     table: Path | str | None = None
     inner_zips: Sequence[str] = field(default=(), repr=False)
+    parts: Sequence[Source] = ()
+
+    @property
+    def name(self) -> str:
+        """What it is called, without where it is."""
+        return " + ".join(part.name for part in self.parts) or self.path.resolve().name
 
     @property
     def title(self) -> str:
         """A short name for files: lower case, words joined by hyphens; "celeba" for CelebA."""
         if self.celeba:
             return "celeba"
-        stem = self.path.resolve().name
+        if self.parts:
+            first, *others = (part.title for part in self.parts)
+            return "-and-".join((first, *others)) if len(others) == 1 else f"{first}-and-{len(others)}-more"
+        stem = unicodedata.normalize("NFC", self.path.resolve().name)  # else a letter and its accent are two words
         stem = stem[:-4] if stem.lower().endswith(".zip") else stem
         words = "".join(letter if letter.isalnum() else " " for letter in stem.lower()).split()
         return "-".join(words) or "photos"
@@ -72,8 +83,8 @@ def open_source(path: Path) -> Source:
         FaceganError: there is nothing at `path`, it is neither, it holds no photo, or facegan itself has made it.
     """
     if path.is_dir():
-        if own := _own(path):
-            raise FaceganError(f"{path} holds no photos, but {own}.", "Name a folder of photos or a .zip of them.")
+        if made := own(path):
+            raise FaceganError(f"{path} holds no photos, but {made}.", "Name a folder of photos or a .zip of them.")
         source = _folder(path)
     elif not path.exists():
         raise FaceganError(f"There is nothing at {path}.", "Name a folder of photos or a .zip of them.")
@@ -111,12 +122,13 @@ def _folder(root: Path) -> Source:
             elif suffix == ".zip":
                 zips.append(name)
     photos, others, celeba = _only_celeba(photos, root.resolve().name, bool(tables))
+    photos, masks = without_masks(photos)
     table: Path | None = None
     if celeba:
         table = root / min(tables, key=_by_layout) if tables else _table_near(root)
-    return Source(
-        root, "folder", sorted(photos), sorted(unusable), ignored + others, celeba, table, inner_zips=sorted(zips)
-    )
+    photos.sort(key=_by_name)
+    unusable = sorted(unusable + masks)
+    return Source(root, "folder", photos, unusable, ignored + others, celeba, table, inner_zips=sorted(zips))
 
 
 _NOT_A_FILE = "not a file: a broken link or a device"
@@ -143,11 +155,12 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
             yield folder or ".", f"the folder cannot be read: {error.strerror or error}"
             continue
         with entries:
-            if own := _own(root / folder):
-                yield folder, f"{own}, not photos"
+            if made := own(root / folder):
+                yield folder, f"{made}, not photos"
                 continue
+            inside = folder or f"{root.resolve().name}/"
             for entry in entries:
-                if _hidden(entry.name):
+                if hidden(entry.name, inside):
                     continue
                 try:
                     is_file, is_folder = entry.is_file(), entry.is_dir()
@@ -161,66 +174,51 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
                     yield folder + entry.name, _NOT_A_FILE
 
 
-def _own(folder: Path) -> str:
-    """What facegan has made of a folder, told by the names of its files; nothing if it has not."""
-    for names, what in _OWN.items():
-        if all(os.path.isfile(folder / name) for name in names):  # noqa: PTH113, False where it may not be looked at
-            return what
-    if folder.name == "outputs" and any(_DRAWN.match(path.name) for path in folder.glob("*-[0-9]*")):
-        return "pictures drawn by facegan"
-    return ""
-
-
-_OWN = {
-    ("dataset.json", "images.npy"): "a dataset of facegan",
-    ("config.json", "provenance.json"): "a run of facegan",
-}
-_DRAWN = re.compile(r"(sample|interpolate|arithmetic|gif|neighbours)-\d{3}")
-
-
 def _suffix(name: str) -> str:
     """ ".jpg" of "a/B.JPG". PurePosixPath would take longer than finding the file does."""
     dot = name.rfind(".")
     return name[dot:].lower() if dot >= 0 else ""
 
 
-def _hidden(name: str) -> bool:
-    """Files that systems leave behind, which nobody means: dotfiles, Thumbs.db, the Mac's resource forks."""
-    return name.startswith(".") or name == "__MACOSX" or name.lower() in ("thumbs.db", "desktop.ini")
+def _by_name(photo: Photo) -> tuple[str, str]:
+    """One order on every system: a Mac writes a letter and its accent as two characters."""
+    name = photo.name
+    return (name if name.isascii() else unicodedata.normalize("NFC", name)), name
 
 
 def _zip(path: Path) -> Source:
     photos: list[Photo] = []
     unusable: list[tuple[str, str]] = []
-    tables: list[str] = []
+    tables: dict[str, str] = {}
     zips: list[str] = []
     ignored = 0
     try:
         with open_zip(path, MAX_ZIP_TABLE) as archive:
-            members = archive.infolist()
+            members = [(member_name(member), member) for member in archive.infolist()]
     except (zipfile.BadZipFile, OSError) as error:
         raise FaceganError(
             f"{path} is damaged, or not a zip to be read in place: {str(error).rstrip('.')}.",
             "Download or pack it again, or unpack it and name the folder.",
         ) from error
-    last = {_slashed(member): member for member in members}  # of two with one name, unpacking would leave the last
-    for member in members:
-        name = _slashed(member)
+    last = dict(members)  # of two with one name, unpacking would leave the last
+    made = own_in(last)
+    made_in = tuple(made)
+    for name, member in members:
         parts = name.split("/")
         suffix = _suffix(name)
-        if member.is_dir() or any(_hidden(part) and part not in (".", "..") for part in parts):
+        if name.endswith("/") or hidden_in(path, parts):
             continue
         if suffix in PICTURES:
             fault = _fault(member, parts) or (_TWICE if last[name] is not member else "")
             if fault:
                 unusable.append((name, fault))
-            else:
+            elif not name.startswith(made_in):
                 packing = (member.header_offset, member.compress_size, member.file_size)
                 photos.append(Photo(name, *packing, member.compress_type, member.CRC))
             continue
         ignored += 1
         if parts[-1] in CELEBA_TABLES:
-            tables.append(name)
+            tables[name] = member.filename
         elif suffix == ".zip":
             zips.append(name)
     if unusable and not photos and all(reason == _ENCRYPTED for _, reason in unusable):
@@ -228,20 +226,18 @@ def _zip(path: Path) -> Source:
             f"The photos in {path} are encrypted.", "Unpack it with its password, and name the folder instead."
         )
     photos, others, celeba = _only_celeba(photos, path.resolve().stem, bool(tables))
+    photos, masks = without_masks(photos)
     table: Path | str | None = None
     if celeba:
-        table = min(tables, key=_by_layout) if tables else _table_near(path)
-    return Source(
-        path, "zip", sorted(photos), sorted(unusable), ignored + others, celeba, table, inner_zips=sorted(zips)
-    )
-
-
-def _slashed(member: zipfile.ZipInfo) -> str:
-    return member.filename.replace("\\", "/")  # as some Windows tools pack
+        table = tables[min(tables, key=_by_layout)] if tables else _table_near(path)
+    photos.sort(key=_by_name)
+    unusable = sorted([*unusable, *masks, *((folder or ".", what) for folder, what in made.items())])
+    return Source(path, "zip", photos, unusable, ignored + others, celeba, table, inner_zips=sorted(zips))
 
 
 _ENCRYPTED = "encrypted in the zip"
 _TWICE = "replaced by a later photo of the same name in the zip"
+_METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "XZ", 96: "JPEG", 98: "PPMd"}
 
 
 def _fault(member: zipfile.ZipInfo, parts: Sequence[str]) -> str:
@@ -253,7 +249,8 @@ def _fault(member: zipfile.ZipInfo, parts: Sequence[str]) -> str:
     if stat.S_ISLNK(member.external_attr >> 16):
         return "a link, not a photo"
     if member.compress_type not in (STORED, DEFLATED):
-        return f"packed with method {member.compress_type}, which is not read in place: unpack the zip first"
+        method = _METHODS.get(member.compress_type, f"method {member.compress_type}")
+        return f"packed with {method}, which is not read in place: unpack the zip first"
     if max(member.file_size, member.compress_size) > MAX_FILE_BYTES:
         return f"too large for a photo: {max(member.file_size, member.compress_size):,} bytes"
     return ""

@@ -1,4 +1,4 @@
-"""A zip's table of contents in bounded memory; nothing is unpacked here.
+"""A zip's table of contents in bounded memory, as any tool may have written it; nothing is unpacked here.
 
 `zipfile` reads the whole table at once and keeps an object per member, some ten times the table's bytes; a file made
 for it can hold millions. Here the table's length is limited before it is read.
@@ -7,9 +7,12 @@ for it can hold millions. Here the table's length is limited before it is read.
 from __future__ import annotations
 
 import io
+import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MAX_ZIP_TABLE = 64 << 20
@@ -22,13 +25,15 @@ class _Capped(io.BufferedReader):
     def __init__(self, path: Path, most: int) -> None:
         super().__init__(io.FileIO(path))
         self.most: int | None = most
+        self.plain = False
 
     def read(self, size: int | None = -1, /) -> bytes:
         if self.most is None:
             return super().read(size)
         if size is not None and size > self.most:
             raise zipfile.BadZipFile(f"its table of contents is longer than {self.most:,} bytes")
-        return super().read(self.most if size is None or size < 0 else size)
+        data = super().read(self.most if size is None or size < 0 else size)
+        return _without_promises(data) if self.plain and data.startswith(_ENTRY) else data
 
 
 @contextmanager
@@ -36,7 +41,7 @@ def open_zip(path: Path, most_table: int) -> Iterator[zipfile.ZipFile]:
     """The zip at `path`, if its table of contents has at most `most_table` bytes.
 
     Members that together are larger than the file share their bytes: such a zip can unpack to far more than
-    compression alone allows, so it is refused.
+    compression alone allows, so it is refused. Members whose place was written in too few bits are given their place.
 
     Raises:
         zipfile.BadZipFile: whatever is wrong with it.
@@ -44,13 +49,96 @@ def open_zip(path: Path, most_table: int) -> Iterator[zipfile.ZipFile]:
     """
     with _Capped(path, most_table) as file:
         try:
-            archive = zipfile.ZipFile(file)
+            try:
+                archive = zipfile.ZipFile(file)
+            except UnicodeDecodeError:
+                file.plain = True
+                file.seek(0)
+                archive = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, OSError):
             raise
         except Exception as error:  # damaged tables end in nearly every exception there is
             raise zipfile.BadZipFile(f"its table of contents is damaged ({type(error).__name__})") from error
         with archive:
-            if sum(member.compress_size for member in archive.infolist()) > file.seek(0, io.SEEK_END):
+            length = file.seek(0, io.SEEK_END)
+            if sum(member.compress_size for member in archive.infolist()) > length:
                 raise zipfile.BadZipFile("its members overlap")
             file.most = None
+            if min((member.header_offset for member in archive.infolist()), default=0) >= _WRAP:
+                _unwrap(archive, file, length)
             yield archive
+
+
+_ENTRY, _LOCAL = b"PK\1\2", b"PK\3\4"
+_WRAP = 1 << 32
+_UTF8 = 0x800
+
+
+def _without_promises(table: bytes) -> bytes:
+    """A table of contents none of whose names claims to be UTF-8: zipfile gives up at the first that is not."""
+    changed, at = bytearray(table), 0
+    while table.startswith(_ENTRY, at) and at + 46 <= len(table):
+        changed[at + 9] &= ~(_UTF8 >> 8)
+        at += 46 + sum(struct.unpack_from("<3H", table, at + 28))
+    return bytes(changed)
+
+
+def _unwrap(archive: zipfile.ZipFile, file: io.BufferedReader, length: int) -> None:
+    """Find members beyond 4 GiB whose place was written in 32 bits, as the Mac's Archive Utility does.
+
+    zipfile takes what is missing for something that stands before the zip, and adds it to every place. It is some
+    multiple of 4 GiB: the one with which a header with the member's name is found.
+    """
+    for member in archive.infolist():
+        name = member.orig_filename.encode("utf-8" if member.flag_bits & _UTF8 else "cp437")
+        for place in (member.header_offset, *range(member.header_offset % _WRAP, length, _WRAP)):
+            file.seek(place)
+            header = file.read(30 + len(name))
+            if header.startswith(_LOCAL) and header.endswith(name):
+                if place != member.header_offset and hasattr(member, "_end_offset"):
+                    member._end_offset = None  # where newer versions of zipfile think that its bytes must end
+                member.header_offset = place
+                break
+
+
+def member_name(member: zipfile.ZipInfo) -> str:
+    """A member's name, whichever tool wrote it: slashes between folders, and the letters that were meant.
+
+    Names are UTF-8 where the zip says so, and often where it does not: the Mac never says so. Else they are in the
+    encoding of the system that wrote them, which no zip names: Japanese is told by its letters, and the rest is read as
+    DOS did.
+    """
+    name = member.orig_filename
+    if not name.isascii() and not member.flag_bits & _UTF8:
+        raw = name.encode("cp437")  # as zipfile has read them
+        name = _by_extra_field(member.extra, raw) or _decoded(raw)
+    return name.partition("\0")[0].replace("\\", "/")
+
+
+def _by_extra_field(extra: bytes, raw: bytes) -> str:
+    """The name in UTF-8 that some tools write beside another, if it belongs to that one; else nothing."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<HH", extra, at)
+        body = extra[at + 4 : at + 4 + length]
+        if kind == 0x7075 and body[1:5] == struct.pack("<I", zlib.crc32(raw)):
+            return body[5:].decode("utf-8", "ignore")
+        at += 4 + length
+    return ""
+
+
+# Kana, kanji, and the wide digits and brackets between them.
+_JAPANESE = "\u3000-\u30ff\u4e00-\u9fff\uff08-\uff19"
+_TWO_JAPANESE, _OTHER_LETTER = re.compile(f"[{_JAPANESE}]{{2}}"), re.compile(f"[^\\0-\\x7f{_JAPANESE}]")
+
+
+def _decoded(raw: bytes) -> str:
+    with suppress(UnicodeDecodeError):
+        return raw.decode("utf-8")
+    # An accent and the letter behind it can be read as one Japanese letter, but hardly ever two of them in a row. Half
+    # of a Japanese letter can look like a backslash, which would make the rest of the name a hidden file.
+    with suppress(UnicodeDecodeError):
+        japanese = raw.decode("cp932")
+        if not _OTHER_LETTER.search(japanese) and (_TWO_JAPANESE.search(japanese) or b"\\." in raw):
+            return japanese
+    return raw.decode("cp437")

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -150,6 +151,53 @@ def test_limit_takes_the_first_by_name(tmp_path: Path) -> None:
     assert [name for (name,) in rows(result.path / "attributes.csv")[1:]] == ["0000.png", "0001.png"]
 
 
+def taken(result: PreprocessResult) -> list[str]:
+    return [row[0] for row in rows(result.path / "attributes.csv")[1:]]
+
+
+def test_skip_leaves_out_the_first_by_name(tmp_path: Path) -> None:
+    photos(tmp_path / "in", 5)
+    assert taken(preprocess(tmp_path / "in", size=32, skip=3, out=tmp_path / "a")) == ["0003.png", "0004.png"]
+    assert taken(preprocess(tmp_path / "in", size=32, skip=1, limit=2, out=tmp_path / "b")) == ["0001.png", "0002.png"]
+    assert preprocess(tmp_path / "in", size=32, skip=0, out=tmp_path / "c").count == 5
+    assert preprocess(tmp_path / "in", size=32, out=tmp_path / "c").reused
+    with pytest.raises(FaceganError, match="another skip: none, not 2"):
+        preprocess(tmp_path / "in", size=32, skip=2, out=tmp_path / "c")
+    with pytest.raises(FaceganError, match="--skip 5 leaves none of the 5 photos"):
+        preprocess(tmp_path / "in", size=32, skip=5, out=tmp_path / "d")
+    assert not (tmp_path / "d").exists()
+
+
+def test_several_sources_become_one_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    photos(Path("A"), 3)
+    photos(Path("B"), 2)
+    Path("B/0001.png").write_bytes(b"")
+    with zipfile.ZipFile("more.zip", "w") as archive:
+        archive.write("A/0002.png", "x/0002.png")
+    Path("t.csv").write_text("name,who\nA/0001.png,Ann\nx/0002.png,Bob\n0002.png,Cy\n", encoding="utf-8")
+    result = preprocess([Path("A"), Path("B"), Path("more.zip")], size=32, attributes=Path("t.csv"))
+    assert result.path == Path("data/a-and-2-more-32")
+    assert taken(result) == ["A/0000.png", "A/0001.png", "A/0002.png", "B/0000.png", "more.zip/x/0002.png"]
+    assert np.load(result.info.images)[:, 0, 0, 0].tolist() == [0, 1, 2, 0, 2]
+    assert rows(result.path / "skipped.csv")[1:] == [["B/0001.png", "empty file"]]
+    assert [row[1] for row in rows(result.path / "attributes.csv")[1:3]] == ["", "Ann"]
+    assert result.info.source["name"] == "A + B + more.zip"
+    assert preprocess([Path("A"), Path("B"), Path("more.zip")], size=32, attributes=Path("t.csv")).reused
+    part = preprocess([Path("A"), Path("B"), Path("more.zip")], size=32, skip=2, limit=2, out=Path("data/part"))
+    assert (taken(part), part.skipped) == (["A/0002.png", "B/0000.png"], 0)
+    assert preprocess([Path("B"), Path("A")], size=32).path == Path("data/b-and-a-32")
+
+
+def test_sources_of_one_name_are_told_apart_and_none_is_taken_twice(tmp_path: Path) -> None:
+    sources = [photos(tmp_path / name / "photos", 1) for name in ("alice", "bob") if not (tmp_path / name).mkdir()]
+    result = preprocess(sources, size=32, out=tmp_path / "out")
+    assert taken(result) == ["alice/photos/0000.png", "bob/photos/0000.png"]
+    for again, says in (([*sources, sources[0]], "is given twice"), ([*sources, tmp_path], "would be taken twice")):
+        with pytest.raises(FaceganError, match=says):
+            preprocess(again, size=32, out=tmp_path / "again")
+
+
 def test_workers_change_nothing_and_import_no_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos(tmp_path / "in", 150)
     (tmp_path / "in" / "0070.png").write_text("broken")
@@ -232,7 +280,9 @@ def test_sources_of_which_nothing_is_usable(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "small"]
 
 
-@pytest.mark.parametrize("bad", [{"size": 63}, {"size": 512}, {"size": 32, "limit": 0}, {"size": 32, "workers": 0}])
+@pytest.mark.parametrize(
+    "bad", [{"size": 63}, {"size": 512}, {"size": 32, "limit": 0}, {"size": 32, "workers": 0}, {"size": 32, "skip": -1}]
+)
 def test_values_that_no_source_could_make_right(tmp_path: Path, bad: dict[str, int]) -> None:
     with pytest.raises(UsageError):
         preprocess(tmp_path, **bad)  # type: ignore[arg-type]
@@ -246,23 +296,24 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     info = preprocess(photos(tmp_path / "in", 3), size=32, out=tmp_path / "out").info
     taken: dict[str, object] = {}
 
-    def work(source: Path, **options: object) -> PreprocessResult:
+    def work(source: list[Path], **options: object) -> PreprocessResult:
         taken.update(options, source=source)
         return PreprocessResult(info.path, info, 3, 1, 0, "0.5", reasons=(("why", 1),))
 
     monkeypatch.setattr("facegan.preprocess.preprocess", work)
     app = typer.Typer()
     app.command()(command)
-    line = "in --size 128 --crop 0.5 --attributes t.csv --limit 9 --workers 3 --out o --dedupe --overwrite"
-    ran = CliRunner().invoke(app, line.split())
+    line = "in more.zip --size 128 --crop 0.5 --attributes t.csv --limit 9 --skip 2 --workers 3 --out o"
+    ran = CliRunner().invoke(app, [*line.split(), "--dedupe", "--overwrite"])
     assert ran.exit_code == 0, ran.output
     taken.pop("progress")
     assert taken == {
-        "source": Path("in"),
+        "source": [Path("in"), Path("more.zip")],
         "size": 128,
         "crop": "0.5",
         "attributes": Path("t.csv"),
         "limit": 9,
+        "skip": 2,
         "workers": 3,
         "out": Path("o"),
         "dedupe": True,

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 
 def preprocess(
-    source: Annotated[
-        Path,
+    sources: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="SOURCE",
-            help="A folder of photos (searched to the bottom), a .zip of them, or CelebA in any layout.",
+            metavar="SOURCE...",
+            help="A folder of photos (searched to the bottom), a .zip of them, or CelebA in any layout. "
+            "Several become one dataset.",
         ),
     ],
     size: Annotated[int, typer.Option(help="Side of the images in pixels: 32, 64, 128 or 256.", metavar="PIXELS")] = 64,
@@ -43,6 +44,10 @@ def preprocess(
     limit: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(help="Only the first so many photos by name.", metavar="COUNT", show_default=False),
+    ] = None,
+    skip: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Leave out so many photos first.", metavar="COUNT", show_default=False),
     ] = None,
     workers: Annotated[
         Optional[int],  # noqa: UP045
@@ -65,11 +70,12 @@ def preprocess(
 
     with _stopped_in_a_sentence(), _bar() as advance:
         result = work(
-            source,
+            sources,
             size=size,
             crop=crop,
             attributes=attributes,
             limit=limit,
+            skip=skip,
             workers=workers,
             out=out,
             dedupe=dedupe,
