@@ -23,7 +23,7 @@ def preprocess(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="A folder of photos (searched to the bottom), a .zip of them, or CelebA in any layout. "
             "Several become one dataset.",
         ),
@@ -83,6 +83,8 @@ def preprocess(
             progress=advance,
         )
     _report(result, dedupe)
+    if len(sources) > 1 and not (attributes or result.reused):
+        console.note("of several sources, no table of attributes was looked for: name one with --attributes")
 
 
 def _report(result: PreprocessResult, dedupe: bool) -> None:
