@@ -15,15 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from facegan.errors import FaceganError, typed
-from facegan.photos import DEFLATED, MAX_FILE_BYTES, STORED, Photo
+from facegan.photos import DEFLATED, MAX_FILE_BYTES, PICTURES, STORED, Photo
 from facegan.zips import MAX_ZIP_TABLE, open_zip
 
-# fmt: off
-PICTURES = frozenset((
-    ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg",
-    ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
-))
-# fmt: on
 ARCHIVES = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
 
 # The folders of CelebA's aligned photos, the usual one first: the PNG copies are taken only where there are no JPEGs.
@@ -277,7 +271,7 @@ def _table_near(path: Path) -> Path | None:
     for above in list(here.parents)[:3]:
         for place in (above, above / "Anno"):
             for name in CELEBA_TABLES:
-                if (place / name).is_file():
+                if os.path.isfile(place / name):  # noqa: PTH113, False where it may not be looked at
                     return place / name
     return None
 

@@ -173,7 +173,7 @@ def test_every_celeba_layout_as_a_folder(tmp_path: Path, layout: str) -> None:
     assert source.title == "celeba"
     assert len(source.photos) == 1
     assert isinstance(source.table, Path)
-    assert read_attributes(source.table).for_source([PHOTO]).row(source.photos[0].name) == ["-1", "1"]
+    assert read_attributes(source.table).for_source([source.photos[0].name]).row(source.photos[0].name) == ["-1", "1"]
 
 
 @pytest.mark.parametrize("layout", [name for name, (_, inside) in LAYOUTS.items() if inside == "."])
@@ -181,7 +181,8 @@ def test_every_celeba_layout_in_a_zip(tmp_path: Path, layout: str) -> None:
     source = open_source(pack(tmp_path / "archive.zip", LAYOUTS[layout][0]))
     assert source.title == "celeba"
     assert isinstance(source.table, str)
-    assert read_attributes(source.table, archive=source.path).row(source.photos[0].name) == ["-1", "1"]
+    table = read_attributes(source.table, archive=source.path).for_source([source.photos[0].name])
+    assert table.row(source.photos[0].name) == ["-1", "1"]
 
 
 def test_the_official_zip_finds_the_table_beside_it(tmp_path: Path) -> None:
@@ -209,7 +210,12 @@ def test_values_with_commas_survive_and_a_row_never_goes_to_the_wrong_photo(tmp_
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("", "header"), ("just text", "header"), ("name,a\n1.jpg,1,2\n", "line 2"), ("3\nA B\n1.jpg 1\n", "line 3")],
+    [
+        ("", "header"),
+        ("just text", "header"),
+        ("name,a\n1.jpg,1,2\n", "line 2"),
+        ("3\nA B\n1.jpg 1 1\n2.jpg 1\n", "line 4"),
+    ],
 )
 def test_broken_tables_are_errors_with_the_line(tmp_path: Path, text: str, says: str) -> None:
     make(tmp_path, {"t": text})
