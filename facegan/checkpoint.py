@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from facegan.config import Config
-from facegan.errors import FaceganError, first_line
+from facegan.errors import FaceganError, first_line, is_there, reading
 from facegan.files import atomic_path, write_atomic
 from facegan.fitting import MOST_IMAGES, MisfitError, blueprint, check_state, check_weights
 from facegan.networks import build_generator
@@ -124,15 +124,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Memory and time grow with the file's size and no faster, whatever is in it.
 
     Raises:
-        FaceganError: missing, damaged, not a facegan checkpoint, written by a newer version, of other shapes than its
-            configuration's, or with numbers that are not finite.
+        FaceganError: missing, not to be read, damaged, not a facegan checkpoint, written by a newer version, of other
+            shapes than its configuration's, or with numbers that are not finite.
     """
-    if not path.is_file():
-        raise FaceganError(f"{path} does not exist or is not a file.", _WHAT_OPENS)
+    _check_file(path)
     if not zipfile.is_zipfile(path):
         raise FaceganError(f"{path} is not a facegan checkpoint, or is damaged.", instead_of(path))
     try:
-        content = _migrate(read_torch_zip(path), path)
+        with reading(path):
+            content = _migrate(read_torch_zip(path), path)
     except ForeignError as error:
         raise FaceganError(
             f"{path} holds something other than tensors and plain values, and was not opened: {error}.",
@@ -155,6 +155,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except MisfitError as error:
         raise FaceganError(f"{path} does not fit its own configuration: {error}.", instead_of(path)) from None
     return Checkpoint(path, config, provenance, content)
+
+
+def _check_file(path: Path) -> None:
+    """Raises: FaceganError: there is no file, or it may not be read."""
+    if not is_there(path) or not path.is_file():
+        raise FaceganError(f"{path} does not exist or is not a file.", _WHAT_OPENS)
+    with reading(path), path.open("rb"):
+        pass
 
 
 def _migrate(content: object, path: Path) -> dict[str, Any]:
@@ -213,17 +221,18 @@ def _stored(tensor: Tensor, half: bool) -> Tensor:
 
 
 def load_generator(path: Path, device: torch.device | str = "cpu") -> LoadedGenerator:
-    """A generator from a checkpoint (.pt), a .safetensors file or a run directory (its newest checkpoint).
+    """A generator from a checkpoint (.pt), a .safetensors file or a run directory (its newest checkpoint, or
+    where none is left its generator).
 
     Raises:
         FaceganError: none of these, or damaged.
     """
-    if is_run(path):
+    if is_there(path) and path.is_dir():
         run = RunDir(path)
-        path = run.generator if not run.checkpoints() and run.generator.is_file() else run.newest_checkpoint()
-    if path.is_dir():
-        hint = run_in(path) or "Name a .pt, a .safetensors or a run directory."
-        raise FaceganError(f"{path} is a folder, but not a run.", hint)
+        if not (is_run(path) or run.weights()):
+            hint = run_in(path) or "Name a .pt, a .safetensors or a run directory."
+            raise FaceganError(f"{path} is a folder, but not a run.", hint)
+        path = run.weights() or run.newest_checkpoint()
     loaded = _from_safetensors(path) if path.suffix == ".safetensors" else _from_checkpoint(path)
     loaded.module.to(device).eval().requires_grad_(False)
     return loaded
@@ -239,11 +248,10 @@ def _from_checkpoint(path: Path) -> LoadedGenerator:
 
 
 def _from_safetensors(path: Path) -> LoadedGenerator:
-    if not path.is_file():
-        raise FaceganError(f"{path} does not exist or is not a file.", _WHAT_OPENS)
+    _check_file(path)
     try:
         check_header(path)
-        with safe_open(path, framework="pt") as file:
+        with reading(path), safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != GENERATOR_FORMAT:
                 raise FaceganError(f"{path} is a .safetensors file, but not a facegan generator.", _WHAT_OPENS)

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facegan.datasetdir import DatasetInfo, read_dataset_json
-from facegan.errors import FaceganError
+from facegan.datasetdir import DatasetInfo, make_again, read_dataset_json
+from facegan.errors import FaceganError, reading
 from facegan.streams import Stream, rng
 
 Pixels = NDArray[np.uint8]
@@ -91,9 +91,10 @@ class Dataset:
 def _open(info: DatasetInfo) -> Pixels:
     """The pixels, mapped; their type and shape were checked with `info`."""
     try:
-        images: Pixels = np.load(info.images, mmap_mode="r", allow_pickle=False)
+        with reading(info.images):
+            images: Pixels = np.load(info.images, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise FaceganError(f"{info.images} cannot be read: {error}.", "Make it again with --overwrite.") from None
+        raise FaceganError(f"{info.images} cannot be read: {error}.", make_again(info.path)) from None
     return images
 
 

@@ -24,12 +24,13 @@ from typing import IO, Any
 import numpy as np
 
 from facegan.datasetinfo import HEADER_BYTES, DatasetInfo, from_json, npy_header, to_json
-from facegan.errors import FaceganError, one_line, typed
-from facegan.newfolder import NewFolder, disk_errors, put_back
+from facegan.errors import FaceganError, is_there, listing, one_line, reading, typed
+from facegan.newfolder import NewFolder, disk_errors, stepped_aside
 from facegan.strictjson import read_json
 
 FILES = ("images.npy", "dataset.json", "attributes.csv", "skipped.csv", "duplicates.csv", "preview.png")
 FEATURES_NAME = "features-{}.safetensors"
+KNOWN_FILES = (*FILES, FEATURES_NAME.format("*"))
 PREVIEW_IMAGES = 64
 
 _BLOCK_BYTES = 4 << 20
@@ -60,7 +61,7 @@ class DatasetWriter:
         self.out, self.size, self.columns = out, size, tuple(columns)
         self.count = self.skipped = self.duplicates = 0
         self._sha256 = hashlib.sha256()
-        self._folder = NewFolder(out, overwrite=overwrite, known=(*FILES, FEATURES_NAME.format("*")))
+        self._folder = NewFolder(out, overwrite=overwrite, known=KNOWN_FILES)
         self._files = contextlib.ExitStack()
         self._same: list[tuple[str, str]] = []
 
@@ -158,21 +159,21 @@ def read_dataset_json(path: Path) -> DatasetInfo:
     """What the dataset at `path` (the directory, or its dataset.json) says it is.
 
     Raises:
-        FaceganError: there is none, it is broken, or a newer facegan wrote it.
+        FaceganError: there is none, it may not be read, it is broken, or a newer facegan wrote it.
     """
     folder = path.parent if path.name == "dataset.json" else path
-    put_back(folder.parent)
     if not _is_dataset(folder):
-        hint = f"If it holds photos: facegan preprocess {typed(folder)}" if folder.exists() else _MAKE_ONE
+        hint = f"If it holds photos: facegan preprocess {typed(folder)}" if is_there(folder) else _MAKE_ONE
         what = "its dataset.json is not facegan's" if (folder / "dataset.json").is_file() else "no dataset.json"
-        raise FaceganError(f"There is no dataset at {folder}: {what}.", hint)
-    again = _again(folder)
+        raise FaceganError(f"There is no dataset at {folder}: {what}.", cut_off(folder) or hint)
+    again = make_again(folder)
     try:
         facts = read_json(folder / "dataset.json", again)
         info = from_json(folder, facts)
         expected = HEADER_BYTES + info.count * info.size * info.size * 3
-        found = info.images.stat().st_size
-        header = _first_bytes(info.images) if found == expected else b""
+        with reading(info.images):
+            found = info.images.stat().st_size
+            header = _first_bytes(info.images) if found == expected else b""
     except FileNotFoundError as error:
         raise FaceganError(f"{folder} is damaged: it has no {Path(error.filename).name}.", again) from error
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
@@ -210,11 +211,11 @@ def verify_pixels(info: DatasetInfo, on_progress: Callable[[int, int], None] = l
     Raises:
         FaceganError: they are not what they were when the dataset was made, or cannot be read.
     """
-    again = _again(info.path)
+    again = make_again(info.path)
     total = info.count * info.size * info.size * 3
     sha256, done = hashlib.sha256(), 0
     try:
-        with info.images.open("rb") as file:
+        with reading(info.images), info.images.open("rb") as file:
             file.seek(HEADER_BYTES)
             while block := file.read(min(_BLOCK_BYTES, total - done)):
                 sha256.update(block)
@@ -234,7 +235,8 @@ def _table_fault(info: DatasetInfo) -> str:
     """What is wrong with `attributes.csv`, or nothing: a header, and a row of as many fields for every image."""
     columns, rows = ["name", *info.attributes], 0
     try:
-        with (info.path / "attributes.csv").open(encoding="utf-8", newline="") as file:
+        path = info.path / "attributes.csv"
+        with reading(path), path.open(encoding="utf-8", newline="") as file:
             table = csv.reader(iter(lambda: file.readline(_MAX_LINE), ""))
             if next(table, None) != columns:
                 return f"does not begin with the columns {', '.join(columns)}"[:300]
@@ -253,9 +255,19 @@ def find_dataset(root: Path = Path("data")) -> DatasetInfo:
     Raises:
         FaceganError: there is none, or there are several, which are then listed.
     """
-    put_back(root)
-    found = sorted(file.parent for file in root.glob("*/dataset.json") if not file.parent.name.startswith("."))
-    found = [folder for folder in found if _is_dataset(folder)]
+    refused: list[FaceganError] = []
+
+    def is_dataset(folder: Path) -> bool:
+        try:
+            return _is_dataset(folder)
+        except FaceganError as error:  # such as lost+found, which says nothing about the others
+            refused.append(error)
+            return False
+
+    folders = [folder for folder in listing(root) if not folder.name.startswith(".")]
+    found = sorted([*filter(is_dataset, folders), *stepped_aside(root)])
+    if not found and refused:
+        raise refused[0]
     if not found:
         raise FaceganError(
             f"There is no dataset under {root}/.",
@@ -267,7 +279,19 @@ def find_dataset(root: Path = Path("data")) -> DatasetInfo:
     return read_dataset_json(found[0])
 
 
-def _again(folder: Path) -> str:
+def cut_off(folder: Path) -> str:
+    """What to do where a dataset is missing because a `preprocess --overwrite` was killed; "" where that is not so."""
+    aside = stepped_aside(folder.parent).get(folder)
+    if aside is None:
+        return ""
+    return (
+        f"Its replacement was cut off, and the old one is whole: rename {aside} to {folder}, "
+        f"or go on with the replacement, which does so first: facegan preprocess SOURCE --out {typed(folder)}"
+    )
+
+
+def make_again(folder: Path) -> str:
+    """What to do about a damaged dataset; never about one that only may not be read."""
     return f"Make it again with: facegan preprocess SOURCE --out {typed(folder)} --overwrite"
 
 

@@ -28,9 +28,9 @@ def make_demo(path: Path = PATH, progress: Callable[[int, int], None] = lambda d
         return read_dataset_json(path).path
     try:
         _draw(path, progress)
-    except FaceganError:
+    except FaceganError as error:
         if not (path / "dataset.json").exists():  # else another process has made it in the meantime
-            raise
+            raise FaceganError(error.message, "Run it where you may write, on a disk with room: cd FOLDER") from error
     return read_dataset_json(path).path
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from facegan.config import Config
-from facegan.errors import FaceganError
-from facegan.newfolder import put_back
+from facegan.datasetdir import cut_off
+from facegan.errors import FaceganError, is_there
 from facegan.quantities import size as in_bytes
 from facegan.rundir import RunDir, is_run, run_in
 from facegan.strictjson import read_json
@@ -23,16 +23,18 @@ def describe(path: Path) -> tuple[str, Facts]:
     Raises:
         FaceganError: nothing there, or nothing that facegan writes.
     """
-    put_back(path.parent)
+    if not is_there(path):
+        what = "Name a dataset, a run, a .pt, a .safetensors or 'pretrained'."
+        raise FaceganError(f"{path} does not exist.", cut_off(path) or what)
     if path.is_dir():
-        if (path / "dataset.json").exists():
+        if is_there(path / "dataset.json"):
             return "dataset", _dataset(path)
         if is_run(path):
             return "run", _run(RunDir(path))
+        if weights := RunDir(path).weights():  # all else of the run was deleted
+            return describe(weights)
         hint = run_in(path) or "A dataset has a dataset.json."
         raise FaceganError(f"{path} is a folder, but neither a dataset nor a run.", hint)
-    if not path.exists():
-        raise FaceganError(f"{path} does not exist.", "Name a dataset, a run, a .pt, a .safetensors or 'pretrained'.")
     if path.suffix == ".safetensors":
         return "generator", _generator(path)
     return "checkpoint", _checkpoint(path)
@@ -60,19 +62,22 @@ def _run(run: RunDir) -> Facts:
     config = run.read_config()
     rows, checkpoints = run.read_metrics(), run.checkpoints()
     facts = _configuration(config)
-    seen = checkpoints[-1][0] if checkpoints else 0
+    seen = checkpoints[-1][0] if checkpoints else rows[-1]["images_seen"] if rows and run.weights() else 0
     facts.append(("images seen", _seen(seen, config)))
     if rows:
         last = rows[-1]
         facts.append(("last row", f"score gap {_number(last, 'wasserstein')}, slope {_number(last, 'slope')}"))
     facts.append(("sample grids", f"{len(run.samples()):,}"))
-    facts.append(("checkpoints", ", ".join(path.name for _, path in checkpoints) or "none yet"))
+    none = f"none left, but {run.generator.name} is" if run.weights() else "none yet"
+    facts.append(("checkpoints", ", ".join(path.name for _, path in checkpoints) or none))
     if run.best.exists():
         facts.append(("best checkpoint", f"{run.best.name}, {_measured(run.best)}"))
     try:
         facts += _origin(read_json(run.provenance))
-    except (OSError, FaceganError):
-        facts.append(("provenance", "missing or damaged"))
+    except OSError:
+        facts.append(("provenance", "missing"))
+    except FaceganError as error:
+        facts.append(("provenance", error.message))
     return facts
 
 
@@ -105,8 +110,8 @@ def _measured(path: Path) -> str:
 
     try:
         found = load_checkpoint(path)
-    except FaceganError:
-        return "damaged"
+    except FaceganError as error:
+        return error.message
     return f"{_evaluated(found.provenance) or 'not measured'} at {found.images_seen:,} images"
 
 

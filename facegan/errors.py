@@ -1,8 +1,9 @@
 """What goes wrong for users, said in one sentence. A broken assumption of ours is an `assert` instead."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import PurePath, PureWindowsPath
+from pathlib import Path, PurePath, PureWindowsPath
 from shlex import quote
 
 
@@ -105,3 +106,53 @@ def needed(what: str, extra: str, packages: str, otherwise: str = "") -> Iterato
             f"{what} needs facegan's extra {extra!r}, which is installed but does not work: {one_line(error)[:300]}.",
             f"Install it again: pip install --force-reinstall --no-deps {packages}{otherwise}",
         ) from error
+
+
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_DAMAGED = (None, errno.EINVAL, errno.EISDIR)
+"""What the system says where a damaged file leads to an impossible offset, or a folder stands where a file should."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to read into a sentence; absence and damage pass, for the caller to tell.
+
+    Raises:
+        FaceganError: no permission, a disk that fails or has gone, and the like.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (*_ABSENT, *_DAMAGED):
+            raise
+        raise FaceganError(
+            f"{error.filename or path} cannot be read: {error.strerror}.",
+            "Check that you may read it and the folders above, and that its disk is there.",
+        ) from error
+
+
+def listing(folder: Path) -> list[Path]:
+    """What is in a folder, in no order; nothing where there is none.
+
+    Raises:
+        FaceganError: it may not be read, which a glob would take for an empty folder.
+    """
+    try:
+        with reading(folder):
+            return list(folder.iterdir())
+    except (OSError, ValueError):
+        return []
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is something at `path`.
+
+    Raises:
+        FaceganError: the system does not say, because a folder above may not be looked into. That is no absence.
+    """
+    try:
+        with reading(path):
+            path.stat()
+    except (OSError, ValueError):  # a stranger's path may be none at all
+        return False
+    return True

@@ -22,7 +22,6 @@ from facegan.errors import FaceganError
 from facegan.extractors import STANDARD, Extractor, Features
 from facegan.features import Progress, photo_features
 from facegan.latents import Latents
-from facegan.newfolder import put_back
 from facegan.synthesis import batches
 
 MOST_SAMPLES = 10_000
@@ -202,10 +201,12 @@ def trained_on(loaded: LoadedGenerator, dataset: DatasetInfo) -> bool:
 
 
 def own_photos(loaded: LoadedGenerator) -> Path | None:
-    """The dataset that the generator was trained on, where it still is as it was; else None."""
-    folder = Path(str(_origin(loaded).get("path")))
-    put_back(folder.parent)
-    if not (folder / "dataset.json").is_file():
+    """The dataset that the generator was trained on, where it still is as it was and may be read; else None."""
+    folder = Path(str(_origin(loaded).get("path")))  # perhaps of another machine, or of somebody who keeps it private
+    try:
+        with (folder / "dataset.json").open("rb"):
+            pass
+    except (OSError, ValueError):
         return None
     return folder if trained_on(loaded, read_dataset_json(folder)) else None
 

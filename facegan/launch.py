@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -45,7 +46,7 @@ def open_run(plan: Plan, name: str | None, command: list[str]) -> Iterator[OpenR
     if not plan.world.first:
         yield OpenRun(RunDir(Path(plan.world.tell(""))), {})
         return
-    run = plan.run or create_run(name or f"{plan.dataset.info.path.name}-{plan.config.preset}")
+    run = plan.run or create_run(name or f"{name_of(plan.dataset.info.path)}-{plan.config.preset}")
     with locked(run) as alone:
         seen = plan.checkpoint.images_seen if plan.checkpoint else 0
         if plan.run is None:
@@ -66,6 +67,11 @@ def open_run(plan: Plan, name: str | None, command: list[str]) -> Iterator[OpenR
         run.write_config(plan.config)  # last: it is what makes the folder a run
         plan.world.tell(str(run.path))
         yield OpenRun(run, provenance, alone)
+
+
+def name_of(dataset: Path) -> str:
+    """The folder's name, also of "." and ".."; a link keeps its own."""
+    return Path(os.path.abspath(dataset)).name or "dataset"  # noqa: PTH100, Path.resolve would follow the link
 
 
 def describe(plan: Plan, command: list[str]) -> dict[str, Any]:

@@ -48,7 +48,6 @@ class NewFolder:
         return self._temporary
 
     def __enter__(self) -> NewFolder:
-        put_back(self.out.parent)
         self._check_free()
         with disk_errors(self.out):
             self.out.parent.mkdir(parents=True, exist_ok=True)
@@ -79,14 +78,15 @@ class NewFolder:
             sync_folder(self.out.parent)
 
     def _rename(self) -> None:
-        """An old folder steps aside first: no folder can be renamed onto a full one. See `put_back`."""
+        """An old folder steps aside first, as no folder can be renamed onto a full one. See `put_back`."""
         old = self.path.with_suffix(_ASIDE)
         try:
             if self.out.exists():
                 self.out.replace(old)
             self.path.replace(self.out)
         except BaseException:
-            put_back(self.out.parent)
+            if old.exists() and not self.out.exists():
+                old.replace(self.out)
             raise
         if old.exists():
             old.replace(self.path)  # a name that nobody puts back: half a folder shall never return
@@ -111,27 +111,43 @@ class NewFolder:
             return
         with disk_errors(out):
             present = sorted(file.name for file in out.iterdir())
-        foreign = [name for name in present if not self._is_known(name)]
+        foreign = [name for name in present if not _is_known(name, self._known)]
         if foreign:
             raise FaceganError(f"{out} exists and holds other files, such as {foreign[0]}.", other)
         if present and not self._overwrite:
             raise FaceganError(f"{out} exists already.", "Replace it with --overwrite, or choose another with --out")
 
-    def _is_known(self, name: str) -> bool:
-        name = final_name(name) or name  # a killed process has left half of it
-        return any(fnmatchcase(name, pattern) for pattern in (*self._known, *_LEFT_BY_SYSTEMS))
+
+def _is_known(name: str, known: Collection[str]) -> bool:
+    name = final_name(name) or name  # a killed process has left half of it
+    return any(fnmatchcase(name, pattern) for pattern in (*known, *_LEFT_BY_SYSTEMS))
 
 
-def put_back(parent: Path) -> None:
-    """Give the folders in `parent` their names again whose process was killed after they had stepped aside.
+def stepped_aside(parent: Path) -> dict[Path, Path]:
+    """Folders of `parent` that a killed process left renamed: the name that each had -> where it is now.
 
-    Whoever looks for such a folder calls this first. A folder whose successor is there stays aside.
+    A folder whose successor is there is not among them. Nothing is changed; see `put_back`.
     """
+    found: dict[Path, Path] = {}
     with contextlib.suppress(OSError, ValueError):  # a stranger's path may be none at all
-        for folder in list(parent.iterdir()):
+        folders = [folder for folder in parent.iterdir() if folder.name.endswith(_ASIDE)]
+        for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime):  # of several the newest
             match = _STEPPED_ASIDE.fullmatch(folder.name)
-            if match and folder.is_dir() and not (parent / match[1]).exists():
-                folder.replace(parent / match[1])
+            if match and folder.is_dir() and not os.path.lexists(parent / match[1]):
+                found[parent / match[1]] = folder
+    return found
+
+
+def put_back(out: Path, known: Collection[str]) -> None:
+    """Give `out` its name again, if the process that was replacing it was killed after it had stepped aside.
+
+    Only a folder of this user is renamed, and only if it holds nothing but `known` files: it is surely ours.
+    """
+    if (folder := stepped_aside(out.parent).get(out)) is not None:
+        with contextlib.suppress(OSError):
+            own = not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
+            if own and all(_is_known(file.name, known) for file in folder.iterdir()):
+                folder.replace(out)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,13 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+# fmt: off
+PICTURES = frozenset((
+    ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg",
+    ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
+))
+# fmt: on
+
 # No photo is this large: an uncompressed one of the most pixels that are decoded has 360 MB. What claims to be is a
 # trap for the memory.
 MAX_FILE_BYTES = 400_000_000

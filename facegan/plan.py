@@ -13,11 +13,11 @@ import torch
 from facegan.checkpoint import Checkpoint, LoadedGenerator, load_checkpoint, load_generator
 from facegan.config import Config
 from facegan.dataset import Dataset
+from facegan.datasetdir import cut_off
 from facegan.device import choose_device, computes_bf16, keep_memory, use_tf32
-from facegan.errors import FaceganError, UsageError
+from facegan.errors import FaceganError, UsageError, is_there
 from facegan.fit import Trial, fit_batch
 from facegan.loop import total_images
-from facegan.newfolder import put_back
 from facegan.presets import DEFAULT, ORIGINS, PRESETS
 from facegan.provenance import broken_promises, read_provenance
 from facegan.rundir import RunDir, start_again
@@ -184,9 +184,9 @@ def plan_resume(
     start = None if checkpoint else _start_of(run, config, provenance)
     facts = provenance.get("dataset", {})
     found_at = dataset_path or Path(str(facts.get("path")))
-    put_back(found_at.parent)
-    if not found_at.exists():
-        raise FaceganError(f"{found_at}, the dataset of {run.path}, is gone.", "If it has moved, name it with --data.")
+    if not is_there(found_at):
+        hint = cut_off(found_at) or "If it has moved, name it with --data."
+        raise FaceganError(f"{found_at}, the dataset of {run.path}, is gone.", hint)
     dataset = Dataset(found_at, config.seed)
     if dataset.info.pixels_sha256 != facts.get("sha256"):
         raise FaceganError(
@@ -229,7 +229,7 @@ def _start_of(run: RunDir, config: Config, provenance: Mapping[str, Any]) -> Loa
     if (origin := provenance.get("from")) is None:
         return None
     path = Path(str(origin))
-    start = load_generator(path) if path.exists() else None
+    start = load_generator(path) if is_there(path) else None
     if start and (start.images_seen, start.config.networks) == (provenance.get("from_images_seen"), config.networks):
         return start
     raise FaceganError(

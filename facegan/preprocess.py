@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from facegan.attributes import AttributeTable, read_attributes
+from facegan.attributes import AttributeTable, from_names, read_attributes
 from facegan.chunks import Decoded, decode_chunk
 from facegan.config import SIZES
 from facegan.crops import Crop, parse_crop
-from facegan.datasetdir import DatasetInfo, DatasetWriter, read_dataset_json
-from facegan.errors import FaceganError, UsageError
+from facegan.datasetdir import KNOWN_FILES, DatasetInfo, DatasetWriter, read_dataset_json
+from facegan.errors import FaceganError, UsageError, is_there
 from facegan.files import free_room
 from facegan.newfolder import put_back
 from facegan.photos import Photo
@@ -39,12 +41,13 @@ class PreprocessResult:
         reasons: reason -> how many, the most frequent first; numbers within reasons are left out.
         duplicates: photos with the same pixels as an earlier one: in it all the same, or with `dedupe` among `skipped`.
         crop: how they were cut, as `--crop` takes it.
-        ignored: other files of the source, which are no pictures by name.
+        ignored: other files of the source, which are no pictures by name, nor the table.
         enlarged: photos whose crop had fewer pixels than the images have.
         animated: animated files of which the first frame was taken.
         table: where the attributes came from, or None.
         without_attributes: photos that the table has no row for.
-        reused: an existing dataset was kept, and nothing was written; counts of the five lines above are then zero.
+        remarks: sentences about the table: what in it could not be used, or was guessed.
+        reused: an existing dataset was kept, and nothing was written; counts of the six lines above are then zero.
     """
 
     path: Path
@@ -59,6 +62,7 @@ class PreprocessResult:
     animated: int = 0
     table: str | None = None
     without_attributes: int = 0
+    remarks: tuple[str, ...] = ()
     reused: bool = False
 
 
@@ -86,7 +90,8 @@ def preprocess(
         source: a folder, a .zip, or CelebA in any of its layouts; or several of them, see `open_sources`.
         size: S, one of SIZES.
         crop: square, none, PIXELS, a FRACTION or a protocol's name; see `crops.parse_crop`.
-        attributes: a table, CelebA's .txt or a .csv with a header. CelebA's own is found by itself.
+        attributes: a table of text; see `attributes.read_attributes`. CelebA's own is found by itself, and UTKFace's
+            attributes are read from its names.
         limit: take only the first so many photos by name.
         skip: leave out so many photos before that.
         workers: processes; the number of processors that this one may use by default.
@@ -113,10 +118,10 @@ def preprocess(
     found = open_sources([source] if isinstance(source, Path) else source)
     out = out or Path("data") / f"{found.title}-{size}"
     settings = _settings(found, size, how, attributes, limit, dedupe) | {"skip": skip or None}
-    put_back(out.parent)
-    if (out / "dataset.json").exists() and not overwrite:
+    put_back(out, KNOWN_FILES)
+    if is_there(out / "dataset.json") and not overwrite:
         return _keep(out, settings)
-    table = _table(found, attributes)
+    table, remarks = _table(found, attributes)
     taken = slice(skip or 0, None if limit is None else (skip or 0) + limit)
     photos = found.photos[taken]
     if found.photos and not photos:
@@ -144,11 +149,12 @@ def preprocess(
         duplicates=tally.duplicates,
         crop=str(how),
         reasons=tuple(sorted(tally.reasons.items(), key=lambda item: (-item[1], item[0]))),
-        ignored=found.ignored,
+        ignored=found.ignored - _is_inside(attributes or found.table, found) if table else found.ignored,
         enlarged=tally.enlarged,
         animated=tally.animated,
         table=table.where if table else None,
         without_attributes=tally.without_attributes,
+        remarks=remarks,
     )
 
 
@@ -203,12 +209,36 @@ def _settings(
     """What was asked for. Of paths only the last part: the dataset may be handed on, and the source may move."""
     return {
         "source": {"name": found.name, "kind": found.kind, "celeba": found.celeba, "photos": len(found.photos)},
+        "photos": _fingerprint(found),
         "size": size,
         "crop": str(crop),
         "attributes": attributes.name if attributes else None,
+        "table": _fingerprint_of_file(attributes or found.table),
         "limit": limit,
         "dedupe": dedupe,
     }
+
+
+def _fingerprint(found: Source) -> str:
+    """SHA-256 over the names, sizes and times of all photos, or for a zip their checksums; none of them is opened."""
+    sha256 = hashlib.sha256()
+    for part in found.parts or (found,):
+        for photo in part.photos:
+            if part.kind == "zip":
+                facts = f"{photo.unpacked} {photo.crc}"
+            else:
+                facts = _fingerprint_of_file(f"{part.path}/{photo.name}") or ""
+            sha256.update(f"{photo.name}\0{facts}\n".encode("utf-8", "surrogatepass"))
+    return sha256.hexdigest()
+
+
+def _fingerprint_of_file(path: Path | str | None) -> str | None:
+    """Size and time of a file, None where there is none: of a table in a zip, whose photos' checksums say enough."""
+    try:
+        status = os.stat(path) if path is not None else None  # noqa: PTH116 - a Path per photo takes longer
+    except OSError:
+        return None
+    return f"{status.st_size} {status.st_mtime_ns}" if status else None
 
 
 def _keep(out: Path, settings: dict[str, Any]) -> PreprocessResult:
@@ -216,13 +246,23 @@ def _keep(out: Path, settings: dict[str, Any]) -> PreprocessResult:
     for name, wanted in settings.items():
         had = info.settings.get(name)
         if had != wanted:
+            if said := _CHANGED.get(name):
+                raise FaceganError(f"{out} exists, and {said}.", _REPLACE)
             if name == "source":
                 had, wanted = _source_in_words(had), _source_in_words(wanted)
             raise FaceganError(
                 f"{out} exists, made with another {name}: {_option(had)}, not {_option(wanted)}.",
-                "Replace it with --overwrite, or keep both with --out FOLDER",
+                _REPLACE,
             )
     return PreprocessResult(out, info, info.count, info.skipped, info.duplicates, str(settings["crop"]), reused=True)
+
+
+_REPLACE = "Replace it with --overwrite, or keep both with --out FOLDER"
+_CHANGED = {
+    "photos": "was made from other photos: from another source of that name, or its photos have changed since",
+    "table": "was made with another table of attributes, or with none: its size or time is not the same",
+}
+"""Settings that are told by fingerprints, and what it means that they differ."""
 
 
 def _source_in_words(source: Any) -> str:
@@ -237,22 +277,34 @@ def _option(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _table(found: Source, attributes: Path | None) -> AttributeTable | None:
-    if attributes is not None:
-        table = read_attributes(attributes)
-    elif isinstance(found.table, str):
-        table = read_attributes(found.table, archive=found.path)
-    elif found.table is not None:
-        table = read_attributes(found.table)
-    else:
-        return None
-    table = table.for_source(photo.name for photo in found.photos)
-    if attributes is not None and found.photos and not any(table.row(photo.name) for photo in found.photos):
-        raise FaceganError(
-            f"{attributes} has no row for any photo in {found.path}, such as {found.photos[0].name}.",
-            "Its first column must hold the photos' file names, with their endings.",
-        )
-    return table
+def _table(found: Source, attributes: Path | None) -> tuple[AttributeTable | None, tuple[str, ...]]:
+    """The attributes, and sentences about them. A table that nobody has named is left out if it is of no use."""
+    names = [photo.name for photo in found.photos]
+    try:
+        if attributes is not None:
+            table = read_attributes(attributes)
+        elif isinstance(found.table, str):
+            table = read_attributes(found.table, archive=found.path, strict=False)
+        elif found.table is not None:
+            table = read_attributes(found.table, strict=False)
+        else:
+            return from_names(names), ()
+    except FaceganError as error:
+        if attributes is not None:
+            raise
+        return None, (f"no attributes: {error.message}",)
+    table = table.for_source(names, found.path.resolve().name.removesuffix(".zip"))
+    if not names or any(table.row(name) for name in names):
+        return table, table.remarks
+    missing = f"{table.where} has no row for any photo in {found.path}, such as {names[0]}"
+    if attributes is None:
+        return None, (*table.remarks, f"no attributes: {missing}")
+    raise FaceganError(f"{missing}.", "A column of it must hold the photos' file names.")
+
+
+def _is_inside(table: Path | str | None, found: Source) -> bool:
+    """Whether the table is one of the files of the source; as a text it is a member of the zip."""
+    return isinstance(table, str) or (table is not None and found.path.resolve() in table.resolve().parents)
 
 
 def _check_room(out: Path, needed: int) -> None:

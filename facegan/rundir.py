@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from facegan.config import Config
-from facegan.errors import FaceganError, UsageError, typed
+from facegan.errors import FaceganError, UsageError, is_there, listing, typed
 from facegan.files import is_temporary, sync_file, write_atomic
 from facegan.strictjson import read_json
 
@@ -92,8 +92,12 @@ class RunDir:
         return self.path / "checkpoints" / f"{images_seen:09d}.pt"
 
     def checkpoints(self) -> list[tuple[int, Path]]:
-        """All checkpoints as (images seen, path), oldest first."""
-        paths = (self.path / "checkpoints").glob("*.pt")
+        """All checkpoints as (images seen, path), oldest first.
+
+        Raises:
+            FaceganError: their folder may not be read, which is not to be taken for a run without any.
+        """
+        paths = listing(self.path / "checkpoints")
         return sorted((int(path.stem), path) for path in paths if _CHECKPOINT_NAME.fullmatch(path.name))
 
     def newest_checkpoint(self) -> Path:
@@ -102,6 +106,11 @@ class RunDir:
         if not found:
             raise FaceganError(f"{self.path} has no checkpoint yet.", "The first is written at the end of an epoch.")
         return found[-1][1]
+
+    def weights(self) -> Path | None:
+        """What to draw with: the newest checkpoint, else the generator alone; None where there is neither."""
+        found = self.checkpoints()
+        return found[-1][1] if found else self.generator if is_there(self.generator) else None
 
     def oldest_to_thin(self, keep: int, interval: float, batch_size: int) -> int:
         """Images seen by the oldest checkpoint that `thin_checkpoints` has spared so far only for being new."""
@@ -126,11 +135,11 @@ class RunDir:
         write_atomic(self.config, config.to_json() + "\n")
 
     def read_config(self) -> Config:
-        """Raises: FaceganError: missing or damaged."""
+        """Raises: FaceganError: missing, damaged, or not to be read."""
         try:
             facts = read_json(self.config)
         except (FileNotFoundError, NotADirectoryError):
-            what = "is not a run: it has no config.json" if self.path.exists() else "does not exist"
+            what = "is not a run: it has no config.json" if is_there(self.path) else "does not exist"
             near = runs(self.path.parent)
             beside = f"There is {near[-1].path}." if near else "Runs are the folders under runs/."
             raise FaceganError(f"{self.path} {what}.", run_in(self.path) or beside) from None
@@ -212,8 +221,8 @@ def _all_numbers(row: dict[str, Any]) -> bool:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is a run: its config.json makes it one."""
-    return path.is_dir() and RunDir(path).config.is_file()
+    """Whether a folder is a run that can go on: its config.json makes it one."""
+    return is_there(RunDir(path).config)
 
 
 def check_name(name: str) -> None:
@@ -275,9 +284,12 @@ def start_again(run: RunDir) -> str:
 
 def runs(root: Path = RUNS) -> list[RunDir]:
     """All runs under `root`, oldest first."""
-    if not root.is_dir():
-        return []
-    found = [(int(m[1]), p) for p in root.iterdir() if (m := _RUN_NAME.fullmatch(p.name)) and is_run(p)]
+    return [run for run in _numbered(root) if is_run(run.path)]
+
+
+def _numbered(root: Path) -> list[RunDir]:
+    """The folders under `root` with names of runs, oldest first."""
+    found = [(int(m[1]), path) for path in listing(root) if (m := _RUN_NAME.fullmatch(path.name))]
     return [RunDir(path) for _, path in sorted(found)]
 
 
@@ -295,6 +307,6 @@ def newest_run(root: Path = RUNS) -> RunDir:
     return found[-1]
 
 
-def newest_checkpoint(root: Path = RUNS) -> Path | None:
-    """The newest checkpoint of the newest run that has any, or None."""
-    return next((run.newest_checkpoint() for run in reversed(runs(root)) if run.checkpoints()), None)
+def newest_weights(root: Path = RUNS) -> Path | None:
+    """What to draw with of the newest run that has any; a folder with nothing but its generator is one too."""
+    return next((found for run in reversed(_numbered(root)) if (found := run.weights())), None)

@@ -16,19 +16,15 @@ from pathlib import Path
 
 from facegan.errors import FaceganError, typed
 from facegan.notphotos import hidden, hidden_in, own, own_in, without_masks
-from facegan.photos import DEFLATED, MAX_FILE_BYTES, STORED, Photo
+from facegan.photos import DEFLATED, MAX_FILE_BYTES, PICTURES, STORED, Photo
 from facegan.zips import MAX_ZIP_TABLE, member_name, open_zip
 
-# fmt: off
-PICTURES = frozenset((
-    ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg",
-    ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
-))
-# fmt: on
 ARCHIVES = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
 
 # The folders of CelebA's aligned photos, the usual one first: the PNG copies are taken only where there are no JPEGs.
 CELEBA_FOLDERS = ("img_align_celeba", "img_align_celeba_png")
+_CELEBA_NAMES = ("celeba", "img", "archive")
+"""What the folders above and the downloads of it are called."""
 CELEBA_TABLES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
 
 
@@ -64,14 +60,14 @@ class Source:
 
     @property
     def title(self) -> str:
-        """A short name for files: lower case, words joined by hyphens; "celeba" for CelebA."""
-        if self.celeba:
-            return "celeba"
+        """A short name for files: lower case, words joined by hyphens; "celeba" for CelebA under a name of its own."""
         if self.parts:
             first, *others = (part.title for part in self.parts)
             return "-and-".join((first, *others)) if len(others) == 1 else f"{first}-and-{len(others)}-more"
         stem = unicodedata.normalize("NFC", self.path.resolve().name)  # else a letter and its accent are two words
         stem = stem[:-4] if stem.lower().endswith(".zip") else stem
+        if self.celeba and stem.lower() in (*CELEBA_FOLDERS, *_CELEBA_NAMES):
+            return "celeba"
         words = "".join(letter if letter.isalnum() else " " for letter in stem.lower()).split()
         return "-".join(words) or "photos"
 
@@ -276,7 +272,7 @@ def _table_near(path: Path) -> Path | None:
     for above in list(here.parents)[:3]:
         for place in (above, above / "Anno"):
             for name in CELEBA_TABLES:
-                if (place / name).is_file():
+                if os.path.isfile(place / name):  # noqa: PTH113, False where it may not be looked at
                     return place / name
     return None
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, NoReturn
 
-from facegan.errors import FaceganError
+from facegan.errors import FaceganError, is_there, reading
 
 MAX_BYTES = 4 << 20
 """Ours have a few kilobytes; a longer one would only fill the memory."""
@@ -16,13 +16,13 @@ def read_json(path: Path, hint: str = "") -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        FaceganError: not a file, longer than MAX_BYTES, not UTF-8, not JSON, or not an object.
+        FaceganError: not a file, not to be read, longer than MAX_BYTES, not UTF-8, not JSON, or not an object.
         FileNotFoundError: there is none; what that means is the caller's to say.
     """
-    if path.exists() and not path.is_file():  # a device or a pipe could be read for ever
+    if is_there(path) and not path.is_file():  # a device or a pipe could be read for ever
         raise FaceganError(f"{path} is not a file.", hint)
     try:
-        with path.open("rb") as file:
+        with reading(path), path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
         text = raw.decode("utf-8")
     except UnicodeDecodeError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import re
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -14,8 +15,9 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of this process and of all that the tests
 import numpy as np
 import pytest
 import torch
+import typer
 
-from facegan.cli.app import main
+from facegan.cli.app import app, main, options_of
 from facegan.config import Config, DcganNetworks, KerasNetworks
 from facegan.datasetdir import DatasetWriter
 from facegan.presets import PRESETS
@@ -103,6 +105,21 @@ def tiny_extractor() -> str:
     return "tiny"
 
 
+_OPTIONS = {name: options_of([name]) for name in typer.main.get_command(app).commands}
+_OTHER_PROGRAM = re.compile(r"(?:pip install|torchrun) .*")
+_COMMAND = re.compile(r"facegan ([a-z]+)([^,;:]*)")
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+
+
+def check_hint(words: list[str], said: str) -> None:
+    """A hint names only options that the command has which was run, or the one that stands before them in the hint."""
+    for hint in re.findall(r"^hint:  (.*)", said, re.MULTILINE):
+        text = _OTHER_PROGRAM.sub("", hint)
+        for command, rest in [*_COMMAND.findall(text), (words[0] if words else "", _COMMAND.sub("", text))]:
+            unknown = set(_OPTION.findall(rest)) - _OPTIONS.get(command, set())
+            assert not unknown, f"facegan {' '.join(words)} gives a hint with {unknown}: {hint}"
+
+
 def cli(*words: object) -> tuple[int, str, str]:
     """Run the real command line in this process: exit code, stdout and stderr."""
     out, err = io.StringIO(), io.StringIO()
@@ -117,4 +134,5 @@ def cli(*words: object) -> tuple[int, str, str]:
     finally:
         sys.argv = old
     assert isinstance(code, int)
+    check_hint([str(word) for word in words], err.getvalue())
     return code, out.getvalue(), err.getvalue()

@@ -431,7 +431,7 @@ BAD = [
     ("train --run folder", 1, "not a run"),
     ("train --run text.pt", 1, "not a run"),
     ("train --run nowhere", 1, "nowhere does not exist"),
-    ("interpolate --through 3 17", 2, "Faces are named by options, several with commas between: --through 17"),
+    ("interpolate --through 3 17", 2, "several with commas between: facegan interpolate --through 17"),
     (f"sample ckpt.safetensors --out {'a' * 300}.png", 1, "File name too long"),
     ("train --resume --preset dcgan", 2, "--preset belongs to a new run"),
     ("train --data data --images none", 2, "--images: 'none' is not a count"),

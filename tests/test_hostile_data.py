@@ -613,10 +613,14 @@ TABLES: dict[str, bytes] = {
     "no-text": b"\xff\xfe\x00",
     "one-column": b"name\na.jpg\n",
     "a-row-too-long": b"name,age\na.jpg,1,2\n",
+    "a-later-row-too-long": b"name,age\na.jpg,1\nb.jpg,1,2\n",
+    "a-header-alone": b"name,age\n",
+    "a-workbook": packed(("xl/workbook.xml", b"")),
+    "50-million-columns": 50_000_000 * b"a," + b"\n",
     "a-long-field": b"name,age\na.jpg," + 200_000 * b"1" + b"\n",
     "a-long-official-field": b"1\nage\na.jpg " + 200_000 * b"1" + b"\n",
     "nul": b"1\nage\na.jpg 1\x002\n",
-    "a-row-too-short": b"1\nage young\na.jpg 1\n",
+    "a-row-too-short": b"2\nage young\na.jpg 1 1\nb.jpg 1\n",
     "a-count-alone": b"1\n\na.jpg\nb.jpg 1\n",
 }
 

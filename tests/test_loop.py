@@ -3,6 +3,7 @@
 import json
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,11 +17,11 @@ from facegan.dataset import Dataset, flip_mask, to_images, to_pixels
 from facegan.describe import describe
 from facegan.errors import FaceganError, Interrupted
 from facegan.events import Logged, Wrote
-from facegan.launch import open_run
+from facegan.launch import name_of, open_run
 from facegan.loop import Loop
 from facegan.plan import plan_new, plan_resume
 from facegan.presets import PRESETS
-from facegan.rundir import RunDir, create_run, newest_checkpoint
+from facegan.rundir import RunDir, create_run, newest_weights
 
 pytestmark = pytest.mark.precision
 
@@ -255,11 +256,13 @@ def test_another_dataset_is_refused(workdir):
         plan_resume(run, {"training.epochs": 2, "training.images": None}, None)
 
 
-def test_a_dataset_whose_replacement_was_killed_is_put_back(workdir):
+def test_a_dataset_whose_replacement_was_killed_is_not_renamed_but_named(workdir):
     write_dataset(workdir / "data/d", 10)
     run, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1}, "cpu"))
     (workdir / "data/d").rename(workdir / "data/.d.abcdefgh.facegan-old")
-    train(plan_resume(run, {"training.epochs": 2, "training.images": None}, None))
+    with pytest.raises(FaceganError, match="is gone") as caught:
+        plan_resume(run, {"training.epochs": 2, "training.images": None}, None)
+    assert "data/.d.abcdefgh.facegan-old to " in caught.value.hint.replace("\\", "/")
 
 
 def test_a_dataset_that_has_moved_is_named_once(workdir):
@@ -365,14 +368,22 @@ def test_flips_are_half_and_keyed_by_step():
     assert not np.array_equal(flip_mask(0, 5, 64), flip_mask(0, 6, 64))
 
 
+def test_a_run_is_named_after_its_dataset_however_that_was_named(workdir, monkeypatch):
+    monkeypatch.chdir(write_dataset(workdir / "data/mine", 10))
+    plan = plan_new(Path(), "dcgan", {"training.epochs": 1}, "cpu")
+    with open_run(plan, None, []) as opened:
+        assert opened.run.path.name == "00001-mine-dcgan"
+    assert name_of(Path("../mine/..")) == "data"
+
+
 def test_runs_are_numbered_and_the_newest_is_found(workdir):
     first, second = create_run("a"), create_run("b")
     assert [first.path.name, second.path.name] == ["00001-a", "00002-b"]
-    assert newest_checkpoint() is None
+    assert newest_weights() is None
     for run in (first, second):
         run.write_config(tiny("dcgan"))
     (first.path / "checkpoints").mkdir()
     first.checkpoint(640).touch()
     first.checkpoint(64).touch()
-    assert newest_checkpoint() == first.checkpoint(640)
+    assert newest_weights() == first.checkpoint(640)
     assert RunDir(first.path).checkpoints()[0][0] == 64

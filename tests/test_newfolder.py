@@ -1,4 +1,4 @@
-"""A process that dies between the two renames of `preprocess --overwrite`: the old dataset comes back by itself."""
+"""A process that dies between the two renames of `preprocess --overwrite`: the next one puts the old dataset back."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from conftest import cli, write_dataset
 from PIL import Image
 
-from facegan.datasetdir import find_dataset, read_dataset_json, verify_pixels
+from facegan.datasetdir import KNOWN_FILES, find_dataset, read_dataset_json, verify_pixels
 from facegan.errors import FaceganError
-from facegan.newfolder import NewFolder
+from facegan.newfolder import NewFolder, put_back
 
 DIES_AFTER_RENAME = """
 import os, sys
@@ -55,6 +55,7 @@ def dies(renames: int) -> None:
 def test_killed_between_the_renames(place):
     before = read_dataset_json(place / "data/d").pixels_sha256
     dies(renames=1)
+    put_back(Path("data/d"), KNOWN_FILES)
     found = find_dataset()
     assert (found.path, found.pixels_sha256) == (Path("data/d"), before)
     verify_pixels(found)
@@ -62,31 +63,55 @@ def test_killed_between_the_renames(place):
 
 
 @pytest.mark.parametrize("command", READERS)
-def test_every_command_that_looks_for_it_finds_it(place, command):
+def test_preprocess_puts_it_back_and_others_say_where_it_is(place, command):
     dies(renames=1)
+    (aside,) = Path("data").glob(".d.*.facegan-old")
     code, _, err = READERS[command]()
-    if command == "preprocess":  # the old one is kept: it is of another source
-        assert code == 1 and "--overwrite" in err
+    if command == "preprocess --overwrite":
+        assert code == 0 and read_dataset_json(Path("data/d")).count == 1
+    elif command == "preprocess":  # the old one is kept: it is of another source
+        assert code == 1 and "--overwrite" in err and read_dataset_json(Path("data/d")).count == 6
     else:
-        assert code == 0, err
-    assert read_dataset_json(Path("data/d")).count == (1 if "--overwrite" in command else 6)
-    assert not list(Path("data").glob(".*.facegan-old"))
+        assert code == 1 and f"rename {aside} to {Path('data/d')}" in err
+    assert aside.exists() == ("preprocess" not in command)
+
+
+def test_a_dataset_that_stepped_aside_is_not_forgotten_beside_another(place):
+    """Else the other would be taken for the only one."""
+    dies(renames=1)
+    write_dataset(Path("data/e"), 2)
+    with pytest.raises(FaceganError, match=r"2 datasets: data.d, data.e"):
+        find_dataset()
 
 
 def test_killed_after_both(place):
     """The new one is there, and the old one never takes its place."""
     dies(renames=2)
+    put_back(Path("data/d"), KNOWN_FILES)
     assert read_dataset_json(Path("data/d")).count == 1
     assert find_dataset().count == 1
 
 
-def test_what_nobody_stepped_aside_from_is_left_alone(place):
-    for name in (".e.facegan-old", ".e.x.facegan-old", "e.abcdefgh.facegan-old", ".d.abcdefgh.facegan-old"):
-        (place / "data" / name).mkdir()
-    for name in (".bashrc.20240101.old", ".e.abcdefgh.facegan-old"):  # a backup of the user's, and a file
-        (place / "data" / name).touch()
-    assert find_dataset().count == 6
-    assert len(list(Path("data").iterdir())) == 7
+@pytest.mark.parametrize("of", ["another name", "another user", "other files", "a file"])
+def test_what_is_not_surely_ours_is_left_alone(place, monkeypatch, of):
+    folder = place / "data" / (".e.abcdefgh.facegan-old" if of != "another name" else ".e.x.facegan-old")
+    if of == "a file":
+        folder.touch()
+    else:
+        (place / "data/d").rename(folder)
+    if of == "other files":
+        (folder / "thesis.txt").touch()
+    if of == "another user":
+        monkeypatch.setattr("os.getuid", lambda: 12345, raising=False)
+    put_back(place / "data/e", KNOWN_FILES)
+    assert folder.exists() and not (place / "data/e").exists()
+
+
+def test_only_the_folder_that_is_asked_for_is_put_back(place):
+    write_dataset(place / "data/e", 2).rename(place / "data/.e.abcdefgh.facegan-old")
+    (place / "data/d").rename(place / "data/.d.abcdefgh.facegan-old")
+    put_back(place / "data/d", KNOWN_FILES)
+    assert sorted(path.name for path in (place / "data").iterdir()) == [".e.abcdefgh.facegan-old", "d"]
 
 
 def test_what_finder_or_a_killed_process_left_is_replaced_too(workdir):

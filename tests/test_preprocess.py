@@ -12,6 +12,7 @@ import sys
 import time
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,58 @@ def test_the_default_place_and_a_kept_dataset(tmp_path: Path, monkeypatch: pytes
         preprocess(Path("My Faces"), size=32)
     assert preprocess(Path("My Faces"), size=32, overwrite=True).count == 4
     assert list(Path("data").iterdir()) == [made.path]
+
+
+def replaced(folder: Path) -> None:
+    """As many photos of the same names and sizes."""
+    for photo in folder.iterdir():
+        photo.write_bytes(photo.read_bytes())
+
+
+def touched_table(folder: Path) -> None:
+    (folder.parent / "t.csv").write_text("name,age\n0000.png,31\n", encoding="utf-8")
+
+
+def another_folder(folder: Path) -> None:
+    folder.rename(folder.parent / "of alice")
+    photos(folder.parent / "of bob", 3).rename(folder)
+
+
+def repacked(folder: Path) -> None:
+    with zipfile.ZipFile(folder.parent / "in.zip", "w") as archive:
+        for n in range(3):
+            Image.new("RGB", (40, 50), (n, n, 8)).save(folder.parent / "x.png")
+            archive.write(folder.parent / "x.png", f"{n:04}.png")
+
+
+@pytest.mark.parametrize("change", [replaced, another_folder, touched_table, repacked])
+def test_another_source_of_the_same_name_is_told_apart(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    source = photos(tmp_path / "in", 3)
+    table = tmp_path / "t.csv"
+    table.write_text("name,age\n0000.png,30\n", encoding="utf-8")
+    if change is repacked:
+        with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+            for photo in sorted(source.iterdir()):
+                archive.write(photo, photo.name)
+        source = tmp_path / "in.zip"
+
+    def again() -> PreprocessResult:
+        return preprocess(source, size=32, attributes=table, out=tmp_path / "out", workers=1)
+
+    made = again()
+    assert again().reused
+    change(tmp_path / "in")
+    with pytest.raises(FaceganError, match="another table" if change is touched_table else "other photos") as caught:
+        again()
+    assert "--out" in caught.value.hint
+    assert read_dataset_json(tmp_path / "out") == made.info
+
+
+def test_a_source_that_has_moved_is_the_same(tmp_path: Path) -> None:
+    preprocess(photos(tmp_path / "in", 3), size=32, out=tmp_path / "out", workers=1)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "in").rename(tmp_path / "elsewhere" / "in")
+    assert preprocess(tmp_path / "elsewhere" / "in", size=32, out=tmp_path / "out").reused
 
 
 def test_photos_with_the_same_pixels(tmp_path: Path) -> None:

@@ -65,6 +65,11 @@ def test_without_a_run_the_packaged_generator_is_taken(workdir):
     assert "the pretrained generator, as there is no run" in err
 
 
+def test_info_in_a_file_is_not_padded(workdir):
+    code, out, _ = cli("info", "pretrained")
+    assert code == 0 and all(line == line.rstrip() for line in out.splitlines())
+
+
 def test_truncation_brings_faces_together(loaded):
     z = latents.draw(0, range(32), 128)
     spreads = [

@@ -243,7 +243,8 @@ def test_the_table_of_celeba_is_found_behind_backslashes(tmp_path: Path) -> None
     files = {f"c\\img_align_celeba\\{PHOTO}": picture(), "c\\list_attr_celeba.txt": OFFICIAL}
     source = open_source(pack(tmp_path / "z.zip", files))
     assert isinstance(source.table, str)
-    assert read_attributes(source.table, archive=source.path).row(source.photos[0].name) == ["-1", "1"]
+    names = [photo.name for photo in source.photos]
+    assert read_attributes(source.table, archive=source.path).for_source(names, "z").row(names[0]) == ["-1", "1"]
 
 
 def test_something_before_and_behind_a_zip(tmp_path: Path) -> None:
@@ -350,12 +351,17 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_celeba_layout_as_a_folder(tmp_path: Path, layout: str) -> None:
     files, inside = LAYOUTS[layout]
-    source = open_source(make(tmp_path, {**files, "sample.png": ""}) / inside)
+    source = open_source(make(tmp_path / "celeba", {**files, "sample.png": ""}) / inside)
     assert source.celeba
     assert source.title == "celeba"
     assert len(source.photos) == 1
     assert isinstance(source.table, Path)
-    assert read_attributes(source.table).for_source([PHOTO]).row(source.photos[0].name) == ["-1", "1"]
+    assert read_attributes(source.table).for_source([source.photos[0].name]).row(source.photos[0].name) == ["-1", "1"]
+
+
+def test_celeba_in_a_folder_of_ones_own_keeps_its_name(tmp_path: Path) -> None:
+    files, _ = LAYOUTS["official, flat"]
+    assert open_source(make(tmp_path / "Unseen Faces", files)).title == "unseen-faces"
 
 
 @pytest.mark.parametrize("layout", [name for name, (_, inside) in LAYOUTS.items() if inside == "."])
@@ -363,7 +369,8 @@ def test_every_celeba_layout_in_a_zip(tmp_path: Path, layout: str) -> None:
     source = open_source(pack(tmp_path / "archive.zip", LAYOUTS[layout][0]))
     assert source.title == "celeba"
     assert isinstance(source.table, str)
-    assert read_attributes(source.table, archive=source.path).row(source.photos[0].name) == ["-1", "1"]
+    table = read_attributes(source.table, archive=source.path).for_source([source.photos[0].name])
+    assert table.row(source.photos[0].name) == ["-1", "1"]
 
 
 def test_the_official_zip_finds_the_table_beside_it(tmp_path: Path) -> None:
@@ -391,7 +398,12 @@ def test_values_with_commas_survive_and_a_row_never_goes_to_the_wrong_photo(tmp_
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("", "header"), ("just text", "header"), ("name,a\n1.jpg,1,2\n", "line 2"), ("3\nA B\n1.jpg 1\n", "line 3")],
+    [
+        ("", "header"),
+        ("just text", "header"),
+        ("name,a\n1.jpg,1,2\n", "line 2"),
+        ("3\nA B\n1.jpg 1 1\n2.jpg 1\n", "line 4"),
+    ],
 )
 def test_broken_tables_are_errors_with_the_line(tmp_path: Path, text: str, says: str) -> None:
     make(tmp_path, {"t": text})

@@ -126,6 +126,13 @@ def _refuse_empty(words: Sequence[str]) -> None:
             raise UsageError(f"{where} is empty.", "Leave it out, or fill it; the current folder is '.'")
 
 
+def options_of(words: Sequence[str]) -> set[str]:
+    """The options of the command that a command line names; hints offer no others."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    named = next((commands[word] for word in words if word in commands), None)
+    return {option for parameter in named.params for option in parameter.opts} if named else set()
+
+
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a FaceganError, 2 wrong usage, 128 + signal when interrupted."""
     debug = os.environ.get("FACEGAN_DEBUG") == "1"
@@ -154,9 +161,10 @@ def main() -> None:
 def _in_words(error: Exception) -> FaceganError:
     """What nobody foresaw, as a sentence all the same."""
     if is_out_of_memory(error):
-        return FaceganError(
-            "There is not enough memory for this.", "Use a smaller --batch-size, --width or --count, or --device cpu."
-        )
+        has = options_of(sys.argv[1:])
+        smaller = " or ".join(name for name in ("--batch-size", "--width", "--count", "--size") if name in has)
+        hints = [f"use a smaller {smaller}"] * bool(smaller) + ["use --device cpu"] * ("--device" in has)
+        return FaceganError("There is not enough memory for this.", ", or ".join(["End other programs", *hints]) + ".")
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return FaceganError(f"{where}{error.strerror}.", "Check the path, the room on the disk, and your permissions.")

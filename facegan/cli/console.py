@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,9 +77,14 @@ def columns(title: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> 
 
 
 def _print_whole(table: RenderableType) -> None:
-    """A table as wide as the terminal; in a pipe or a file no line is broken, so that it can be searched."""
-    wide = out if out.is_terminal else Console(file=out.file, width=10_000, highlight=False, quiet=out.quiet)
-    wide.print(table, soft_wrap=False)
+    """A table as wide as the terminal; in a pipe or a file no line is broken or padded, so that it can be searched."""
+    if out.is_terminal:
+        out.print(table, soft_wrap=False)
+        return
+    wide = Console(file=io.StringIO(), width=10_000, highlight=False)
+    with wide.capture() as lines:
+        wide.print(table, soft_wrap=False)
+    data("\n".join(line.rstrip() for line in lines.get().splitlines()))
 
 
 def data(text: str) -> None:

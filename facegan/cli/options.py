@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -91,7 +92,7 @@ def refuse(ctx: typer.Context, *names: str, without: str, hint: str = "") -> Non
 def open_generator(given: Path | None, device: str) -> LoadedGenerator:
     """The generator that the user named or the one that is found, on its device; says which."""
     if given is not None and re.fullmatch(r"[\d,:-]*\d", str(given)) and not given.exists():
-        hint = "Faces are named by options, several with commas between: --through 17, --plus 1,12,58"
+        hint = "Faces are named by options, several with commas between: facegan interpolate --through 17,4"
         raise UsageError(f"{given} is no generator.", hint)
     from facegan.checkpoint import load_generator
     from facegan.device import choose_device
@@ -102,7 +103,7 @@ def open_generator(given: Path | None, device: str) -> LoadedGenerator:
     try:
         loaded = load_generator(path, where)
     except FaceganError:
-        if path.exists():
+        if os.path.exists(path):  # noqa: PTH110, False where it may not be looked at
             raise
         path, reason = find_generator(given)  # a run that trains has just deleted its oldest checkpoint
         loaded = load_generator(path, where)

@@ -39,7 +39,10 @@ def preprocess(
     ] = "square",
     attributes: Annotated[
         Optional[Path],  # noqa: UP045, typer reads it at run time
-        typer.Option(help="Table of attributes: CelebA's .txt or a .csv. CelebA's own is found.", show_default=False),
+        typer.Option(
+            help="Table of attributes (.csv, .txt). CelebA's own is found, and UTKFace's names are read.",
+            show_default=False,
+        ),
     ] = None,
     limit: Annotated[
         Optional[int],  # noqa: UP045
@@ -95,7 +98,11 @@ def _report(result: PreprocessResult, dedupe: bool) -> None:
         )
         return
     if result.table:
-        console.note(f"attributes from {result.table}")
+        columns = result.info.attributes
+        named = ", ".join(columns) if len(columns) <= 5 else f"{len(columns)} columns"
+        console.note(f"attributes from {result.table}: {named}")
+    for remark in result.remarks:
+        console.note(remark)
     console.say(f"{result.count:,} images of {shape}")
     if result.skipped:
         console.say(f"{result.skipped:,} skipped, see {result.path / 'skipped.csv'}")
@@ -111,7 +118,7 @@ def _report(result: PreprocessResult, dedupe: bool) -> None:
     if result.enlarged:
         console.note(f"{result.enlarged:,} enlarged: cropped, they have fewer pixels than {shape.partition(',')[0]}")
     if result.without_attributes:
-        console.note(f"{result.without_attributes:,} have no row in {result.table}: left blank in attributes.csv")
+        console.note(f"{result.without_attributes:,} without attributes in {result.table}: blank in attributes.csv")
     console.note(f"look at {result.path / 'preview.png'}: it shows what the networks will see")
     console.wrote([result.path])
 
