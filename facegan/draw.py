@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +26,16 @@ FRAME_PIXELS = 384
 """Animations of small faces are enlarged by a whole factor to at most about this many pixels on a side."""
 
 
-def _faces(loaded: LoadedGenerator, z: Latents) -> Pixels:
-    return draw_faces(loaded.module, loaded.config.networks, z)
+Progress = Callable[[int, int], None]
+"""Told how many faces are drawn, of how many."""
+
+
+def _unseen(done: int, total: int) -> None:
+    pass
+
+
+def _faces(loaded: LoadedGenerator, z: Latents, on_progress: Progress = _unseen) -> Pixels:
+    return draw_faces(loaded.module, loaded.config.networks, z, on_progress)
 
 
 def sample_latents(loaded: LoadedGenerator, seed: int, indices: range, truncation: float) -> Latents:
@@ -48,6 +56,7 @@ def sample_sheet(
     numbers: bool = False,
     truncation: float = 1.0,
     by_score: bool = False,
+    on_progress: Progress = _unseen,
 ) -> Pixels:
     """The contact sheet of a seed, one picture of `count` faces.
 
@@ -63,7 +72,8 @@ def sample_sheet(
             f"A sheet holds at most {MAX_SHEET:,} faces, not {count:,}.", "Add --separate for single files."
         )
     critic = _critic(loaded) if by_score else None
-    faces, order = _faces(loaded, sample_latents(loaded, seed, range(count), truncation)), list(range(count))
+    z, order = sample_latents(loaded, seed, range(count), truncation), list(range(count))
+    faces = _faces(loaded, z, on_progress)
     if critic is not None:
         order = (-critic_scores(critic, loaded.config.networks, faces)).argsort(kind="stable").tolist()
     return sheet(faces[order], numbers=order if numbers else False)
@@ -118,7 +128,14 @@ class Morph:
 
 
 def interpolate(
-    loaded: LoadedGenerator, through: Sequence[str], *, steps: int, seed: int, method: str, loop: bool
+    loaded: LoadedGenerator,
+    through: Sequence[str],
+    *,
+    steps: int,
+    seed: int,
+    method: str,
+    loop: bool,
+    on_progress: Progress = _unseen,
 ) -> Morph:
     """Morph through the faces that the SPECs name.
 
@@ -131,7 +148,7 @@ def interpolate(
     width = loaded.config.networks.latent_dim
     points = np.stack([_point(latents.parse_spec(spec, seed, width)) for spec in through])
     walk, shares = latents.path(points, steps, method, loop)
-    return Morph(_faces(loaded, walk), shares)
+    return Morph(_faces(loaded, walk, on_progress), shares)
 
 
 def _point(operand: latents.Operand) -> Latents:
@@ -149,7 +166,13 @@ class Sum:
 
 
 def arithmetic(
-    loaded: LoadedGenerator, terms: Sequence[tuple[int, str]], *, seed: int, raw: bool, steps: int = 0
+    loaded: LoadedGenerator,
+    terms: Sequence[tuple[int, str]],
+    *,
+    seed: int,
+    raw: bool,
+    steps: int = 0,
+    on_progress: Progress = _unseen,
 ) -> tuple[Sum, Morph | None]:
     """The signed sum of SPECs, and the way to it.
 
@@ -182,7 +205,7 @@ def arithmetic(
         return outcome, None
     start = drawn[signs.index(1)] if 1 in signs else drawn[0]
     walk, shares = latents.path(np.stack([start, result]), steps, "slerp")
-    return outcome, Morph(_faces(loaded, walk), shares)
+    return outcome, Morph(_faces(loaded, walk, on_progress), shares)
 
 
 def walk(loaded: LoadedGenerator, *, faces: int, stops: int, steps: int, seed: int) -> Iterator[Pixels]:

@@ -65,7 +65,8 @@ def arithmetic(
     from facegan.images import save_png
     from facegan.latents import save_latent
 
-    outcome, morph = add_up(loaded, terms, seed=seed, raw=raw, steps=steps)
+    with console.Progress("faces", "drawing") as bar:
+        outcome, morph = add_up(loaded, terms, seed=seed, raw=raw, steps=steps, on_progress=bar.show)
     new = not overwrite
     written = [save_png(outcome.picture, path, new=new)]
     if way and morph:

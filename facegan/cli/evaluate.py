@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -104,32 +102,17 @@ def evaluate(
     extractor = open_extractor(features or (OFFLINE if neighbours else STANDARD), choose_device(device))
     keep_memory()
     asked: dict[str, Any] = {"count": count, "photos": photos, "seed": seed, "truncation": truncation}
-    with _bar() as on_progress:
+    with console.Progress("pictures", "photos") as bar:
+        asked |= {"on_progress": lambda what, done, total: bar.show(done, total, what), "note": console.note}
         if path is None:
-            report = measure(loaded, dataset, extractor, **asked, on_progress=on_progress, note=console.note)
+            report = measure(loaded, dataset, extractor, **asked)
         else:
-            found = find_neighbours(loaded, dataset, extractor, **asked, on_progress=on_progress, note=console.note)
+            found = find_neighbours(loaded, dataset, extractor, **asked)
     if path is None:
         _print(report, as_json)
         return
     save_png(found.picture(), path, new=not overwrite)
     _print_neighbours(found, path, as_json)
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None]]:
-    with console.progress("pictures") as bar:
-        task = bar.add_task("", total=None, rate="")
-        now = ""
-
-        def on_progress(what: str, done: int, total: int) -> None:
-            nonlocal now
-            if what != now:
-                now = what
-                bar.reset(task, description=what, total=total)
-            bar.update(task, completed=done)
-
-        yield on_progress
 
 
 def _print(report: Report, as_json: bool) -> None:

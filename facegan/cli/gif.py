@@ -58,16 +58,17 @@ def gif(
         console.wrote([write_progress(run, path, fps, new=not overwrite)])
     elif pictures:
         count, new = count_frames(pictures), not overwrite
-        console.wrote([write_animation(read_pictures(pictures), path, fps=fps, expected=count, new=new)])
+        with console.Progress("frames", "writing") as bar:
+            frames = bar.each(read_pictures(pictures), count)
+            write_animation(frames, path, fps=fps, expected=count, new=new)
+        console.wrote([path])
     else:
         loaded = options.open_generator(what[0] if what else None, device)
         from facegan.draw import walk
 
-        frames = walk(loaded, faces=faces, stops=stops, steps=steps, seed=seed)
-        with console.progress("frames") as bar:
-            task = bar.add_task("drawing", total=stops * steps, rate="")
-            shown = bar.track(frames, stops * steps, task)
-            write_animation(shown, path, fps=fps, expected=stops * steps, new=not overwrite)
+        count, drawn = stops * steps, walk(loaded, faces=faces, stops=stops, steps=steps, seed=seed)
+        with console.Progress("frames", "drawing") as bar:
+            write_animation(bar.each(drawn, count), path, fps=fps, expected=count, new=not overwrite)
         console.wrote([path])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -49,7 +49,12 @@ def interpolate(
     from facegan.draw import interpolate as morph_between
     from facegan.images import save_png
 
-    morph = morph_between(loaded, through or ["0", "1"], steps=steps, seed=seed, method=method, loop=loop)
-    new, expected = not overwrite, len(morph.order(loop))
-    films = [write_animation(morph.frames(loop), film, fps=fps, expected=expected, new=new)] if film else []
+    asked: dict[str, Any] = {"steps": steps, "seed": seed, "method": method, "loop": loop}
+    with console.Progress("faces", "drawing") as bar:
+        morph = morph_between(loaded, through or ["0", "1"], **asked, on_progress=bar.show)
+        new, expected, films = not overwrite, len(morph.order(loop)), []
+        if film:
+            bar.show(0, expected, "writing")
+            frames = bar.each(morph.frames(loop), expected)
+            films.append(write_animation(frames, film, fps=fps, expected=expected, new=new))
     console.wrote([save_png(morph.strip(), path, new=new), *films])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,15 +40,17 @@ def sample(
     from facegan.images import save_png
 
     if not separate:
-        picture = sample_sheet(loaded, count=count, seed=seed, numbers=number, truncation=truncation, by_score=sort)
+        asked: dict[str, Any] = {"numbers": number, "truncation": truncation, "by_score": sort}
+        with console.Progress("faces", "drawing") as bar:
+            picture = sample_sheet(loaded, count=count, seed=seed, **asked, on_progress=bar.show)
         console.wrote([save_png(picture, path, new=not overwrite)])
         return
-    with console.progress("faces") as bar:
-        task, written = bar.add_task("drawing", total=count, rate=""), 0
+    with console.Progress("faces", "drawing") as bar:
+        written = 0
         try:
             for _ in sample_separately(loaded, path, count=count, seed=seed, truncation=truncation):
                 written += 1
-                bar.advance(task)
+                bar.show(written, count)
         finally:
             if written < count:
                 console.note(f"{written:,} of {count:,} faces were written to {path}")
