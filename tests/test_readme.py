@@ -56,7 +56,7 @@ def test_imports_point_upward(place):
 
 def test_files_are_short():
     for path in LISTED:
-        assert len((ROOT / "facegan" / path).read_text("utf-8").splitlines()) <= 300, path
+        assert len((ROOT / "facegan" / path).read_text("utf-8").splitlines()) <= 400, path
 
 
 def commands() -> list[str]:

@@ -161,7 +161,7 @@ def columns(title: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> 
 
 def _print_whole(table: RenderableType) -> None:
     """A table as wide as the terminal; in a pipe or a file no line is broken, so that it can be searched."""
-    wide = out if out.is_terminal else Console(file=out.file, width=10_000, highlight=False, quiet=out.quiet)
+    wide = out if out.is_terminal else _Console(file=out.file, width=10_000, highlight=False, quiet=out.quiet)
     wide.print(table, soft_wrap=False)
 
 
@@ -203,7 +203,7 @@ class Progress:
         self._live: Live | None = None
 
     def __enter__(self) -> Progress:
-        if err.is_terminal and not err.is_dumb_terminal and not err.quiet:
+        if err.is_terminal and err.is_interactive and not err.is_dumb_terminal and not err.quiet:
             from rich.live import Live
 
             self._live = Live(get_renderable=self._picture, console=err, transient=True, refresh_per_second=10)
