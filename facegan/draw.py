@@ -6,7 +6,7 @@ drawn. `scale` is how many times faces are enlarged; left out, small ones are br
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +43,16 @@ FRAME_PIXELS = 384
 """Animations of small faces are enlarged by a whole factor to at most about this many pixels on a side."""
 
 
-def _faces(loaded: LoadedGenerator, z: Latents) -> Pixels:
-    return draw_faces(loaded.module, loaded.config.networks, z)
+Progress = Callable[[int, int], None]
+"""Told how many faces are drawn, of how many."""
+
+
+def _unseen(done: int, total: int) -> None:
+    pass
+
+
+def _faces(loaded: LoadedGenerator, z: Latents, on_progress: Progress = _unseen) -> Pixels:
+    return draw_faces(loaded.module, loaded.config.networks, z, on_progress)
 
 
 def sample_latents(loaded: LoadedGenerator, seed: int, indices: range, truncation: float) -> Latents:
@@ -67,6 +75,7 @@ def sample_sheet(
     by_score: bool = False,
     scale: int | None = None,
     out: Path = Path("sheet.png"),
+    on_progress: Progress = _unseen,
 ) -> Pixels:
     """The contact sheet of a seed, one picture of `count` faces.
 
@@ -85,7 +94,8 @@ def sample_sheet(
     names = [latents.face_name(seed, n) for n in range(count)] if numbers else None
     check_size(out, sheet_size(count, loaded.config.networks.size, names, scale))
     critic = _critic(loaded) if by_score else None
-    faces, order = _faces(loaded, sample_latents(loaded, seed, range(count), truncation)), list(range(count))
+    z, order = sample_latents(loaded, seed, range(count), truncation), list(range(count))
+    faces = _faces(loaded, z, on_progress)
     if critic is not None:
         order = (-critic_scores(critic, loaded.config.networks, faces)).argsort(kind="stable").tolist()
     return sheet(faces[order], [names[n] for n in order] if names else None, scale=scale)
@@ -168,6 +178,7 @@ def interpolate(
     loop: bool,
     scale: int | None = None,
     out: Path = Path("strip.png"),
+    on_progress: Progress = _unseen,
 ) -> Morph:
     """Morph through the faces that the SPECs name.
 
@@ -189,7 +200,7 @@ def interpolate(
     operands = [latents.parse_spec(spec, seed, width) for spec in through]
     walk, shares = latents.path(np.stack([_point(operand) for operand in operands]), steps, method, loop)
     names = [operand.name for operand in (*operands, *operands[:loop])]
-    return Morph(_faces(loaded, walk), shares, names, loop, scale)
+    return Morph(_faces(loaded, walk, on_progress), shares, names, loop, scale)
 
 
 def _point(operand: latents.Operand) -> Latents:
@@ -215,6 +226,7 @@ def arithmetic(
     steps: int = 0,
     scale: int | None = None,
     out: Path = Path("equation.png"),
+    on_progress: Progress = _unseen,
 ) -> tuple[Sum, Morph | None]:
     """The signed sum of SPECs, and the way to it.
 
@@ -256,7 +268,7 @@ def arithmetic(
         return outcome, None
     start = signs.index(1) if 1 in signs else 0
     walk, shares = latents.path(np.stack([drawn[start], result]), steps, "slerp")
-    return outcome, Morph(_faces(loaded, walk), shares, [operands[start].name, "result"], scale=scale)
+    return outcome, Morph(_faces(loaded, walk, on_progress), shares, [operands[start].name, "result"], scale=scale)
 
 
 def walk(loaded: LoadedGenerator, *, faces: int, stops: int, steps: int, seed: int) -> Iterator[Pixels]:

@@ -1,10 +1,14 @@
-"""What a run tells while it trains."""
+"""What a run tells while it trains, and the one thing that it is told."""
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+SAVE: int = getattr(signal, "SIGUSR1", 0)
+"""The signal that asks a run to save and to go on; others end it. 0 where the system has no such signal."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from facegan.config import Config
 from facegan.dataset import Dataset
 from facegan.device import release_memory
 from facegan.errors import FaceganError, Interrupted, one_line, typed
-from facegan.events import Event, Logged, Noted, Stepped, Wrote
+from facegan.events import SAVE, Event, Logged, Noted, Stepped, Wrote
 from facegan.health import Health
 from facegan.images import grid, save_png
 from facegan.plots import plot_curves
@@ -60,7 +60,8 @@ class Loop:
         run: its directory, with config.json written.
         provenance: goes into every checkpoint.
         on_event: told of every step, row and file.
-        stopped: asked after every step; a signal number ends the run after saving, and so it does in any process.
+        stopped: asked after every step; a signal's number ends the run after saving, and so it does in any process.
+            After SAVE it goes on.
     """
 
     def __init__(
@@ -125,7 +126,9 @@ class Loop:
                 self._save_sample(epoch)
             if save_due and self.world.first:
                 self._save()
-            if signum and seen < total:
+            if signum and signum == SAVE:
+                self._tell(Noted(f"saved at {seen:,} images, as SIGUSR1 asks, and going on"))
+            elif signum and seen < total:
                 self.world.barrier()  # the others leave when everything is saved, or torchrun would end the saving
                 raise Interrupted(
                     f"at {seen:,} images; everything is saved in {self.run.path}.",

@@ -1,4 +1,4 @@
-"""Numbers as people type and read them: 200k, 1.5M, 3 h 20 min, 1.2 GB."""
+"""Numbers as people type and read them: 200k, 1.5M, 3 h 20 min, 1.2 GB, and a rate that does not jump."""
 
 from __future__ import annotations
 
@@ -46,3 +46,36 @@ def size(count: float) -> str:
             return f"{count:,.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError
+
+
+_SHORTEST, _SHARE = 20.0, 0.25
+"""A pace's half-life: so many seconds, or this share of the time since the beginning, whichever is longer."""
+
+
+class Pace:
+    """How fast something goes: an average in which what is past counts the less the longer it is past.
+
+    The average reaches the further back the longer the work has lasted, so that pauses which come again, such as a
+    run's evaluations, are a part of the rate and do not shake it.
+
+    Args:
+        done: how many are done.
+        now: seconds, of any clock.
+    """
+
+    def __init__(self, done: int, now: float) -> None:
+        self._start = self._now = now
+        self._done, self._counted, self._seconds = done, 0.0, 0.0
+
+    def at(self, done: int, now: float) -> None:
+        """So many are done by now."""
+        passed = now - self._now
+        fade = 0.5 ** (passed / max(_SHORTEST, _SHARE * (now - self._start)))
+        self._counted = self._counted * fade + done - self._done
+        self._seconds = self._seconds * fade + passed
+        self._done, self._now = done, now
+
+    @property
+    def rate(self) -> float:
+        """Per second; 0 while it is not known."""
+        return self._counted / self._seconds if self._seconds > 0 else 0.0

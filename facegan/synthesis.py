@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -66,9 +66,19 @@ def _drawn(generator: nn.Module, networks: Networks, latents: Latents) -> Pixels
         return None
 
 
-def draw_faces(generator: nn.Module, networks: Networks, latents: Latents) -> Pixels:
+def draw_faces(
+    generator: nn.Module,
+    networks: Networks,
+    latents: Latents,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Pixels:
     """All faces of `latents` at once: uint8 (N, size, size, 3)."""
-    return np.concatenate(list(batches(generator, networks, latents)))
+    found, done = [], 0
+    for faces in batches(generator, networks, latents):
+        found.append(faces)
+        done += len(faces)
+        on_progress(done, len(latents))
+    return np.concatenate(found)
 
 
 @torch.no_grad()

@@ -8,13 +8,19 @@ A process that is alone never imports `torch.distributed`, and pays nothing: tor
 from __future__ import annotations
 
 import gc
+import logging
+import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from facegan.errors import FaceganError, first_line, is_out_of_memory
 
@@ -23,6 +29,10 @@ if TYPE_CHECKING:
 
 _PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others: rank 0 may be writing files, or drawing a dataset."""
+_SAID_AFTER = 10.0
+"""Seconds of waiting for the others to start, after which it is said."""
+_TURN = 0.2
+"""Seconds in which a signal's handler is heard."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +110,20 @@ class World:
                 f"--device {device} is one GPU, and there are {self.size} processes.",
                 "Use --device cuda: each process takes the GPU of its own number.",
             )
-        if self.local >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        own = 0 if count == 1 else self.local  # a batch system may show each process its own GPU alone
+        enough = "Start at most as many processes on a machine as it has GPUs, or use --device cpu."
+        mine = torch.cuda.get_device_properties(own) if own < count else None
+        names = self._from_all(_digest(str(getattr(mine, "uuid", self.rank)).encode()) if mine else 0)
+        if 0 in names:
             raise FaceganError(
-                f"Process {self.local} of this machine has no GPU: there are {torch.cuda.device_count()}.",
-                "Start at most as many processes on a machine as it has GPUs, or use --device cpu.",
+                f"Process {names.index(0)} has no GPU: its machine has fewer GPUs than processes.", enough
             )
-        torch.cuda.set_device(self.local)
+        if len(set(names)) < self.size:
+            first = next(rank for rank, name in enumerate(names) if names.count(name) > 1)
+            second = names.index(names[first], first + 1)
+            raise FaceganError(f"Processes {first} and {second} have the same GPU.", enough)
+        torch.cuda.set_device(own)
         return device
 
     def sum_(self, tensor: torch.Tensor) -> None:
@@ -170,7 +188,7 @@ class World:
         """Raises: FaceganError: one of the facts, such as the configuration, is not the same in all processes."""
         if self.alone:
             return
-        digests = [int.from_bytes(sha256(content).digest()[:7], "big") for content in facts.values()]
+        digests = [_digest(content) for content in facts.values()]
         found = self._largest([*digests, *(-digest for digest in digests)])
         for name, high, low in zip(facts, found, found[len(facts) :], strict=False):
             if high != -low:
@@ -190,6 +208,10 @@ class World:
             dist.all_reduce(tensor, dist.ReduceOp.MAX)
         return [int(number) for number in tensor.tolist()]
 
+    def _from_all(self, number: int) -> list[int]:
+        """Each process's number, 0 or more, by rank."""
+        return self._largest([number if rank == self.rank else 0 for rank in range(self.size)])
+
     def fails_first(self) -> bool:
         """Whether no other process has asked this before: the one that fails first says why, and the rest are silent.
 
@@ -206,15 +228,41 @@ class World:
 ALONE = World()
 
 
+def _digest(content: bytes) -> int:
+    """A number that stands for the content."""
+    return int.from_bytes(sha256(content).digest()[:7], "big")
+
+
+_entangled = False
+"""Whether threads of torch's wait for other processes."""
+
+
+def leave(code: int) -> NoReturn:
+    """End this process, whose output is flushed.
+
+    Torch's threads abort a process whose interpreter ends while they still speak to other processes, or wait for them,
+    as they do after an error: then it ends without the interpreter.
+    """
+    if _entangled:
+        logging.shutdown()
+        os._exit(code)
+    sys.exit(code)
+
+
 @contextmanager
-def joined() -> Iterator[World]:
+def joined(note: Callable[[str], None] = lambda text: None) -> Iterator[World]:
     """Find the other processes that torchrun has started, if any, and leave together when the work is done.
 
-    After an exception nobody waits: this process ends, the system closes its connections, and that ends the others.
+    After an exception nobody waits: this process ends by `leave`, the system closes its connections, and that ends the
+    others.
+
+    Args:
+        note: told when the others are long in coming: WORLD_SIZE may be left over from something else.
 
     Raises:
         FaceganError: the environment is not torchrun's, or the others cannot be reached.
     """
+    global _entangled
     size = _from_environment("WORLD_SIZE", "1")
     if size == 1:
         yield ALONE
@@ -223,11 +271,20 @@ def joined() -> Iterator[World]:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     import torch.distributed as dist
 
-    world = _join(World(_from_environment("RANK"), size, _from_environment("LOCAL_RANK")))
+    rank, local = _from_environment("RANK"), _from_environment("LOCAL_RANK")
+    if rank >= size:
+        raise FaceganError(f"The environment has RANK={rank} and WORLD_SIZE={size}, which cannot be.", _HOW_TO_START)
+    _entangled = True
+    try:
+        world = _when_all_are_here(World(rank, size, local), note)
+    except FaceganError:
+        _entangled = False
+        raise
     yield world
     world.barrier()  # process 0 may still be writing
     gc.collect()  # NCCL waits for the end of captured graphs in which it takes part, and a cycle may hold one
     dist.destroy_process_group()
+    _entangled = False
 
 
 def _from_environment(name: str, default: str = "") -> int:
@@ -235,9 +292,29 @@ def _from_environment(name: str, default: str = "") -> int:
     if not text.isdecimal():
         raise FaceganError(
             f"The environment has {name}={text!r}, which is not a number.",
-            "Start several processes with torchrun; for one process remove WORLD_SIZE from the environment.",
+            _HOW_TO_START,
         )
     return int(text)
+
+
+def _when_all_are_here(world: World, note: Callable[[str], None]) -> World:
+    """`_join` in a thread: it waits in C++, which hears no Ctrl-C."""
+    joining: Future[World] = Future()
+
+    def join() -> None:
+        try:
+            joining.set_result(_join(world))
+        except BaseException as error:
+            joining.set_exception(error)
+
+    Thread(target=join, daemon=True).start()
+    say_at = time.monotonic() + _SAID_AFTER
+    while not wait([joining], _TURN).done:
+        if time.monotonic() > say_at:
+            say_at = math.inf
+            others = "1 other process" if world.size == 2 else f"{world.size - 1} other processes"
+            note(f"{world} waits for {others}: WORLD_SIZE is {world.size} in the environment; for one process unset it")
+    return joining.result()
 
 
 def _join(world: World) -> World:
@@ -261,7 +338,7 @@ def _join(world: World) -> World:
     return World(world.rank, world.size, world.local, store)
 
 
-_HOW_TO_START = "Start them with torchrun, as docs/getting-started.md shows."
+_HOW_TO_START = "Start several processes with torchrun; for one process remove WORLD_SIZE from the environment."
 
 
 @contextmanager

@@ -508,8 +508,8 @@ def test_a_newer_file_says_to_upgrade(ckpt):
 @pytest.mark.skipif(
     sys.platform == "win32", reason="Windows has no signals that a parent can send and a child can catch"
 )
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_and_the_run_goes_on(workdir, signum, code):
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_saves_and_the_run_goes_on(workdir, name, code):
     write_dataset(workdir / "data/d", 10)
     words = "train --width 4 --critic-width 4 --batch-size 4 --images 100k --sample-every 1000 --checkpoint-every 1000"
     process = subprocess.Popen(
@@ -522,7 +522,7 @@ def test_a_signal_saves_and_the_run_goes_on(workdir, signum, code):
     deadline = time.monotonic() + 60
     while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signum)
+    process.send_signal(getattr(signal, name))
     said, _ = process.communicate(timeout=60)
     assert process.returncode == code, said
     assert "everything is saved" in said

@@ -47,6 +47,49 @@ def test_a_signal_that_comes_twice_at_once_is_one(capsys):
 
 
 @posix
+def test_a_terminal_that_closes_may_say_so_twice(monkeypatch):
+    monkeypatch.setattr(signals, "_SAME", 0.0)
+    with signals.signals(ALONE) as stopped:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert stopped() == signal.SIGHUP
+
+
+@posix
+def test_sigusr1_is_answered_once_and_ends_nothing():
+    with signals.unwinding():
+        os.kill(os.getpid(), signal.SIGUSR1)  # while nothing is there to save
+        with signals.signals(ALONE) as stopped:
+            assert stopped() is None
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert [stopped(), stopped()] == [signal.SIGUSR1, None]
+            for number in (signal.SIGUSR1, signal.SIGTERM):
+                os.kill(os.getpid(), number)
+            assert [stopped(), stopped()] == [signal.SIGTERM] * 2
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGINT", "SIGTERM", "SIGUSR1"])
+def test_a_signal_that_was_ignored_stays_so(name):
+    """SIGHUP is, under nohup; Ctrl-C is, in the background of a shell."""
+    number = getattr(signal, name)
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with signals.unwinding(), signals.signals(ALONE) as stopped:
+            os.kill(os.getpid(), number)
+            assert stopped() is None
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+@posix
+def test_a_closed_terminal_unwinds_what_does_not_train():
+    with pytest.raises(signals.Stopped, match="by SIGHUP"), signals.unwinding():
+        os.kill(os.getpid(), signal.SIGHUP)
+
+
+@posix
 def test_a_second_ctrl_c_stops_at_once_without_harm(workdir):
     write_dataset(workdir / "data/d", 10)
     words = [*TRAIN, "--images", "100k", "--sample-every", "1000", "--checkpoint-every", "0.4"]

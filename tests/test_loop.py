@@ -3,6 +3,7 @@
 import json
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from facegan.checkpoint import load_checkpoint, load_generator
 from facegan.dataset import Dataset, flip_mask, to_images, to_pixels
 from facegan.describe import describe
 from facegan.errors import FaceganError, Interrupted
-from facegan.events import Logged, Wrote
+from facegan.events import SAVE, Logged, Noted, Wrote
 from facegan.launch import name_of, open_run
 from facegan.loop import Loop
 from facegan.plan import plan_new, plan_resume
@@ -84,6 +85,27 @@ def test_resumed_equals_uninterrupted(workdir, preset):
     for (epoch, picture), (other_epoch, other) in zip(whole.samples(), parts.samples(), strict=True):
         assert (epoch, picture.read_bytes()) == (other_epoch, other.read_bytes())
     assert len(json.loads(parts.provenance.read_text())["resumed"]) == 2
+
+
+@pytest.mark.skipif(not SAVE, reason="this system has no SIGUSR1")
+def test_a_signal_that_saves_changes_nothing_else(workdir):
+    """As often as it comes, in passing; the run ends as one that met none, with the same checkpoints too."""
+    write_dataset(workdir / "data/d", 10)
+    asked = {"training.images": 48, "training.epochs": None, **OUTPUT, "output.keep": 1}
+    runs, saved = [], []
+    for signals in ([], [SAVE, None, SAVE, SAVE]):
+        plan = plan_new(workdir / "data/d", "dcgan", asked, "cpu")
+        with open_run(plan, None, ["facegan", "train"]) as opened:
+            told = []
+            stopped = partial(next, iter(signals), None)
+            Loop(plan.trainer(), plan.dataset, opened.run, opened.provenance, told.append, stopped).train()
+        saved = [event.text for event in told if isinstance(event, Noted) and "SIGUSR1" in event.text]
+        runs.append(opened.run)
+    assert [text.split()[2] for text in saved] == ["4", "12", "16"]
+    whole, passing = runs
+    assert rows(whole) == rows(passing)
+    assert [seen for seen, _ in whole.checkpoints()] == [seen for seen, _ in passing.checkpoints()]
+    assert_same(*(load_checkpoint(run.newest_checkpoint()).state for run in runs))
 
 
 def test_a_run_leaves_what_the_design_promises(workdir):

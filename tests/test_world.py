@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import cli, tiny, write_dataset
 
+from facegan import world
+from facegan.cli.signals import Stopped, end_as_the_system_does, unwinding
 from facegan.errors import FaceganError
 from facegan.noise import draw_noise
 from facegan.plan import plan_new
 from facegan.rundir import RunDir
-from facegan.world import World, joined
+from facegan.world import World, joined, leave
 
 pytestmark = pytest.mark.precision
 
@@ -105,17 +109,21 @@ def test_stop_with_two_go_on_with_one(workdir):
 
 @posix
 def test_go_on_with_two_and_stop_one(workdir):
-    """A signal that reaches one process alone stops both, with the code of the signal."""
+    """A signal that reaches one process alone saves or stops both, with the code of the signal."""
     write_dataset(workdir / "data/d", 10)
     code, _, err = cli(*TRAIN, "--images", "8")
     assert code == 0, err
     two = start_two(["train", "--resume", "--images", "100k", "--device", "cpu"])
     wait_for_rows(two, beyond=8)
+    two[1].send_signal(signal.SIGUSR1)
+    wait_for_rows(two, beyond=RunDir(RUN).read_metrics()[-1]["images_seen"] + 8)
     two[1].send_signal(signal.SIGTERM)
     (code, said), (other_code, other_said) = map(ended, two)
     assert (code, other_code, other_said) == (143, 143, "")
     assert "processes was 1 and is 2" in said
     assert said.count("everything is saved") == 1 and "Traceback" not in said
+    (saved,) = re.findall(r"^saved at (\d+) images, as SIGUSR1 asks", said, re.MULTILINE)
+    assert int(saved) in dict(RunDir(RUN).checkpoints())
     assert RunDir(RUN).read_metrics()[-1]["images_seen"] == RunDir(RUN).checkpoints()[-1][0]
 
 
@@ -178,11 +186,101 @@ def test_an_uneven_batch_is_refused_before_anything_is_written(workdir):
     assert not Path("runs").exists()
 
 
-def test_an_environment_that_is_not_torchruns(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(FaceganError, match="RANK=''"), joined():
+@pytest.mark.parametrize(
+    ("left_over", "says"),
+    [
+        ({"WORLD_SIZE": "2"}, "RANK=''"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE='two'"),
+        ({"WORLD_SIZE": "0", "RANK": "0", "LOCAL_RANK": "0"}, "RANK=0 and WORLD_SIZE=0"),
+        ({"WORLD_SIZE": "2", "RANK": "5", "LOCAL_RANK": "0"}, "RANK=5 and WORLD_SIZE=2"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}, "process 0 of 2 cannot reach the others"),
+    ],
+)
+def test_an_environment_that_is_not_torchruns(monkeypatch, left_over, says):
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in left_over.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(FaceganError, match=f"(?i){says}") as caught, joined():
         pass
+    assert "for one process remove WORLD_SIZE" in caught.value.hint
+    with pytest.raises(SystemExit):
+        leave(0)
+
+
+IMPATIENT = """
+from facegan import world
+from facegan.cli import app
+world._SAID_AFTER = 0.5
+app.main()
+"""
+
+
+@posix
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_left_over_world_size_is_explained_and_can_be_ended(workdir, rank):
+    """The others never come, whether they would have been waited for or looked for."""
+    place = {"WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place["MASTER_PORT"] = str(free.getsockname()[1])
+    process = start([sys.executable, "-c", IMPATIENT, *TRAIN], **place)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    assert first.startswith(f"process {rank} of 2 waits for 1 other process: WORLD_SIZE is 2 in the environment")
+    process.send_signal(signal.SIGINT)
+    code, said = ended(process)
+    assert code == 130 and said.endswith("stopped: by Ctrl-C.\n")
+
+
+@posix
+def test_a_left_over_world_size_concerns_training_alone(workdir, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    write_dataset(workdir / "data/d", 3)
+    assert cli("info", "data/d")[0] == 0
+    with pytest.raises(Stopped), unwinding():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@posix
+def test_what_waits_for_others_is_ended_by_the_system(workdir):
+    """It could raise nothing while it waits in C++; only Ctrl-C may come while it is alone."""
+    with unwinding():
+        end_as_the_system_does(World(0, 2))
+        assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+
+@pytest.mark.parametrize(
+    ("rank", "local", "count", "seen", "takes"),
+    [
+        (1, 1, 2, ["b", "a"], 1),
+        (1, 1, 1, ["b", "a"], 0),  # a batch system shows each process its own GPU alone
+        (1, 1, 1, ["a", "a"], "Processes 0 and 1 have the same GPU"),
+        (2, 2, 2, ["a", "b", None], "Process 2 has no GPU"),
+        (0, 0, 2, ["a", "b", None], "Process 2 has no GPU"),
+    ],
+)
+def test_each_process_takes_a_gpu_of_its_own(monkeypatch, rank, local, count, seen, takes):
+    """`seen`: the GPU that each process would take."""
+    taken = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid=seen[rank]))
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    numbers = [0 if name is None else world._digest(name.encode()) for name in seen]
+
+    def from_all(self: World, number: int) -> list[int]:
+        assert number == numbers[rank]
+        return numbers
+
+    monkeypatch.setattr(World, "_from_all", from_all)
+    place = World(rank, len(seen), local)
+    if isinstance(takes, str):
+        with pytest.raises(FaceganError, match=takes):
+            place.take_device(torch.device("cuda"))
+    else:
+        place.take_device(torch.device("cuda"))
+    assert taken == ([] if isinstance(takes, str) else [takes])
 
 
 def test_a_process_that_is_alone_has_no_group(workdir):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Annotated
 
@@ -25,6 +27,7 @@ from facegan.cli.signals import Stopped, unwinding
 from facegan.cli.train import train
 from facegan.errors import FaceganError, Interrupted, UsageError, is_out_of_memory
 from facegan.workers import heed_quota
+from facegan.world import leave
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "": ("preprocess photos", "train", "sample --number"),
@@ -133,33 +136,57 @@ def options_of(words: Sequence[str]) -> set[str]:
     return {option for parameter in named.params for option in parameter.opts} if named else set()
 
 
+def at_home(word: str) -> str:
+    """A word of the command line, with the home folder for a `~` that the shell has left, as most do in `--out=~/x`.
+
+    In a list with commas each item counts: `--through=~/me.npy,~/you.npy`.
+    """
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    items = (os.path.expanduser(item) if _HOME.match(item) else item for item in value.split(","))  # noqa: PTH111
+    return option + equals + ",".join(items)
+
+
+_HOME = re.compile(r"~(?:[/\\]|$)")
+
+
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a FaceganError, 2 wrong usage, 128 + signal when interrupted."""
-    debug = os.environ.get("FACEGAN_DEBUG") == "1"
     heed_quota()
+    with console.lasting_streams():
+        code = _ended(_command) or _ended(console.check_written)
+    leave(code)
+
+
+def _command() -> None:
+    with unwinding():
+        sys.argv[1:] = map(at_home, sys.argv[1:])
+        _refuse_empty(sys.argv[1:])
+        app(prog_name="facegan")
+
+
+def _ended(work: Callable[[], None]) -> int:
+    """Do it, say what was wrong, and give the exit code."""
     try:
-        with unwinding():
-            _refuse_empty(sys.argv[1:])
-            app(prog_name="facegan")
-    except FaceganError as error:
-        if debug:
-            raise
+        work()
+    except SystemExit as end:  # how typer ends, whether all was well or the usage wrong
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except (Exception, Stopped) as cause:
+        if os.environ.get("FACEGAN_DEBUG") == "1":
+            traceback.print_exc()
+        error = _in_words(cause)
         console.complain(error)
-        sys.exit(128 + error.signum if isinstance(error, Interrupted) else 2 if isinstance(error, UsageError) else 1)
-    except Stopped as stopped:
-        if debug:
-            raise
-        console.complain(Interrupted(f"{stopped}.", signum=stopped.signum))
-        sys.exit(128 + stopped.signum)
-    except Exception as error:
-        if debug:
-            raise
-        console.complain(_in_words(error))
-        sys.exit(1)
+        if isinstance(error, Interrupted):
+            return 128 + error.signum
+        return 2 if isinstance(error, UsageError) else 1
+    return 0
 
 
-def _in_words(error: Exception) -> FaceganError:
-    """What nobody foresaw, as a sentence all the same."""
+def _in_words(error: Exception | Stopped) -> FaceganError:
+    """Whatever ended a command as a sentence, also what nobody foresaw."""
+    if isinstance(error, FaceganError):
+        return error
+    if isinstance(error, Stopped):
+        return Interrupted(f"{error}.", signum=error.signum)
     if is_out_of_memory(error):
         has = options_of(sys.argv[1:])
         smaller = " or ".join(name for name in ("--batch-size", "--width", "--count", "--size") if name in has)

@@ -68,7 +68,9 @@ def arithmetic(
     from facegan.draw import arithmetic as add_up
     from facegan.latents import save_latent
 
-    outcome, morph = add_up(loaded, terms, seed=seed, raw=raw, steps=steps, scale=scale, out=file.path)
+    asked: dict[str, Any] = {"seed": seed, "raw": raw, "steps": steps, "scale": scale, "out": file.path}
+    with console.Progress("faces", "drawing") as bar:
+        outcome, morph = add_up(loaded, terms, **asked, on_progress=bar.show)
     new = not overwrite
     written = [file.write(partial(save_picture, outcome.picture))]
     if morph:

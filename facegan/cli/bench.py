@@ -67,20 +67,17 @@ def bench(
 def _bar() -> Iterator[Callable[[Event], None]]:
     from facegan.rounds import Estimated, Measured, WarmedUp, WarmingUp
 
-    with console.progress("measurements") as bar:
-        task = bar.add_task("warming up", total=None, rate="")
+    with console.Progress("measurements", "warming up") as bar:
 
         def on_event(event: Event) -> None:
             if isinstance(event, WarmingUp):
                 console.note("warming up: everything once")
-            elif isinstance(event, WarmedUp):
-                bar.update(task, completed=event.done, total=event.total)
+            elif isinstance(event, WarmedUp | Measured):
+                bar.show(event.done, event.total)
             elif isinstance(event, Estimated):
                 times = "1 round" if event.rounds == 1 else f"{event.rounds} rounds"
                 console.note(f"{times}, about {duration(event.seconds)}")
-                bar.reset(task, description="measuring", total=None)
-            elif isinstance(event, Measured):
-                bar.update(task, completed=event.done, total=event.total)
+                bar.show(0, what="measuring")
 
         yield on_event
 

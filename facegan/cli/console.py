@@ -2,24 +2,107 @@
 
 from __future__ import annotations
 
+import errno
 import io
-from collections.abc import Iterable
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from rich.console import Console, RenderableType
 from rich.markup import escape as without_markup
-from rich.text import Text
 
 from facegan.errors import FaceganError, Interrupted, visible
+from facegan.quantities import Pace, duration, size
 from facegan.world import ALONE, World
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.live import Live
 
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+Item = TypeVar("Item")
+
+
+class _Console(Console):
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a terminal shows it. FORCE_COLOR and the like do not turn a log file into one."""
+        try:
+            return bool(self.file.isatty())
+        except ValueError:  # it is closed
+            return False
+
+
+out = _Console(soft_wrap=True, highlight=False)
+err = _Console(stderr=True, soft_wrap=True, highlight=False)
 _world = ALONE
+
+
+class _Lasting:
+    """A stream that ends no command.
+
+    A character that its encoding lacks is spelled out. Once it cannot be written any more, because its terminal or the
+    program that reads it has gone or its disk is full, the rest goes nowhere.
+
+    Attributes:
+        lost: why it cannot be written any more.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115, it was closed
+        self.lost: OSError | None = None
+        if isinstance(self._stream, io.TextIOWrapper):
+            self._stream.reconfigure(errors="backslashreplace")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        self._try(self._stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, work: Callable[..., object], *arguments: str) -> None:
+        try:
+            work(*arguments)
+        except OSError as error:
+            self.lost = self.lost or error
+            with suppress(OSError, ValueError):  # a stream in memory has no number
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())  # what is left in the buffer goes there too
+                os.close(nowhere)
+        except RuntimeError:
+            pass  # a signal came while a slow reader was waited for, and Python lets its handler write nothing
+
+
+@contextmanager
+def lasting_streams() -> Iterator[None]:
+    """Let nothing that happens to stdout and stderr end the work: see `_Lasting`."""
+    number = 0
+    while number <= 2:  # one that was closed gives its number to the next file that is opened: better to nowhere
+        number = os.open(os.devnull, os.O_RDWR)
+        os.set_inheritable(number, True)
+    os.close(number)
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = ours = _Lasting(before[0]), _Lasting(before[1])
+    try:
+        yield
+    finally:
+        for stream in ours:
+            stream.flush()
+        sys.stdout, sys.stderr = before
+
+
+def check_written() -> None:
+    """Raises: FaceganError: stdout is a file on a full disk, and does not have all results. A reader may leave."""
+    sys.stdout.flush()
+    lost = getattr(sys.stdout, "lost", None)
+    if lost is not None and lost.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        raise FaceganError(f"stdout could not be written: {lost.strerror}.", "Make room, and run it again.")
 
 
 def speak_for(world: World) -> None:
@@ -104,30 +187,82 @@ def complain(error: FaceganError) -> None:
         err.print(f"[dim]hint:[/dim]  {escape(error.hint)}")
 
 
-def progress(unit: str) -> Progress:
-    """A progress bar with rate and time left; on a pipe it draws nothing.
+_BAR = 24
+_FIRST_LINE, _EVERY = 10.0, 30.0
+"""Seconds, where no terminal shows a bar: until the first line, so that quick commands write none, and to the next."""
 
-    Tasks must be added with the field `rate=""`, a text such as "1,234/s". A field `detail` is shown on a line of
-    its own below the bar.
+
+class Progress:
+    """How far a command has come, how fast, and for how long still: a bar in a terminal, a line now and then elsewhere.
+
+    Args:
+        unit: what is counted, in the plural; "bytes" are shown in larger units.
+        what: is being done.
     """
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    class Bar(Progress):
-        def get_renderables(self) -> Iterable[RenderableType]:
-            yield self.make_tasks_table(self.tasks)
-            for task in self.tasks:
-                if detail := task.fields.get("detail"):
-                    yield Text(f"  {detail}", style="dim", no_wrap=True, overflow="ellipsis")
+    def __init__(self, unit: str, what: str) -> None:
+        self._unit, self._what, self._detail = unit, what, ""
+        self._done, self._total = 0, 0
+        self._pace: Pace | None = None
+        self._speak_at = time.monotonic() + _FIRST_LINE
+        self._live: Live | None = None
 
-    return Bar(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.completed:,} " + unit),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=err,
-        transient=True,
-        disable=err.quiet or not err.is_terminal,
-    )
+    def __enter__(self) -> Progress:
+        if err.is_terminal and err.is_interactive and not err.is_dumb_terminal and not err.quiet:
+            from rich.live import Live
+
+            self._live = Live(get_renderable=self._picture, console=err, transient=True, refresh_per_second=10)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, done: int, total: int = 0, what: str = "", detail: str = "") -> None:
+        """So many are done, in all. What is left out stays as it was; fewer than before is another beginning."""
+        now = time.monotonic()
+        self._total, self._what, self._detail = total or self._total, what or self._what, detail or self._detail
+        if self._pace is None or done < self._done:
+            self._pace = Pace(done, now)
+        self._done = done
+        self._pace.at(done, now)
+        if not self._live and now >= self._speak_at:
+            self._speak_at = now + _EVERY
+            note("   ".join(filter(None, (self._words(), self._detail))))
+
+    def each(self, items: Iterable[Item], total: int) -> Iterator[Item]:
+        """The same items, each counted when the next is asked for."""
+        for done, item in enumerate(items, 1):
+            yield item
+            self.show(done, total)
+
+    def _words(self) -> str:
+        words = [self._what, self._amount(self._done)]
+        if self._total:
+            words[0] += f" {min(self._done / self._total, 1):.0%}"
+        if self._pace and (rate := self._pace.rate):
+            if self._total:
+                words.insert(1, f"{duration((self._total - self._done) / rate)} left")
+            words.append(f"{self._amount(rate)}/s")
+        return ", ".join(words)
+
+    def _amount(self, number: float) -> str:
+        if self._unit == "bytes":
+            return size(number)
+        return f"{number:,.{0 if number >= 10 or number == round(number) else 1}f} {self._unit}"
+
+    def _picture(self) -> RenderableType:
+        """One line, and one for the detail. Where there is little room the bar shrinks, then the words are cut off."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        line = Table.grid(padding=(0, 1))
+        line.add_column(max_width=_BAR)
+        line.add_column(no_wrap=True, overflow="crop")
+        line.add_row(ProgressBar(self._total or None, self._done, pulse=not self._total), Text(self._words()))
+        if not self._detail:
+            return line
+        return Group(line, Text(f"  {self._detail}", style="dim", no_wrap=True, overflow="crop"))

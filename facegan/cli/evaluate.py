@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -105,33 +103,17 @@ def evaluate(
     extractor = open_extractor(features or (OFFLINE if neighbours else STANDARD), choose_device(device))
     keep_memory()
     asked: dict[str, Any] = {"count": count, "photos": photos, "seed": seed, "truncation": truncation}
-    with _bar() as on_progress:
+    with console.Progress("pictures", "photos") as bar:
+        asked |= {"on_progress": lambda what, done, total: bar.show(done, total, what), "note": console.note}
         if file is None:
-            report = measure(loaded, dataset, extractor, **asked, on_progress=on_progress, note=console.note)
+            report = measure(loaded, dataset, extractor, **asked)
         else:
-            asked |= {"on_progress": on_progress, "note": console.note, "out": file.path}
-            found = find_neighbours(loaded, dataset, extractor, **asked)
+            found = find_neighbours(loaded, dataset, extractor, **asked, out=file.path)
     if file is None:
         _print(report, as_json)
         return
     path = file.write(partial(save_picture, found.picture()))
     _print_neighbours(found, path, as_json)
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None]]:
-    with console.progress("pictures") as bar:
-        task = bar.add_task("", total=None, rate="")
-        now = ""
-
-        def on_progress(what: str, done: int, total: int) -> None:
-            nonlocal now
-            if what != now:
-                now = what
-                bar.reset(task, description=what, total=total)
-            bar.update(task, completed=done)
-
-        yield on_progress
 
 
 def _print(report: Report, as_json: bool) -> None:

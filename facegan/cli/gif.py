@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -12,6 +13,8 @@ from facegan.cli import console, options
 from facegan.errors import FaceganError, typed
 
 if TYPE_CHECKING:
+    from facegan.dataset import Pixels
+    from facegan.outputs import Output
     from facegan.rundir import RunDir
 
 Paths = Optional[list[Path]]  # noqa: UP045, typer reads it at run time
@@ -54,7 +57,7 @@ def gif(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Make a GIF, MP4 or WebP: a run's progress, a walk through faces, or pictures of yours."""
-    from facegan.animation import LONGEST, check_animation, read_pictures, scaled_size, survey, write_animation
+    from facegan.animation import LONGEST, check_animation, read_pictures, scaled_size, survey
     from facegan.outputs import Output
 
     file = Output(out, "gif", _KINDS, overwrite)
@@ -79,24 +82,22 @@ def gif(
             console.note(f"scaled down from {max(own_size):,} to {LONGEST:,} pixels a side; --full-size keeps them")
         smaller = "Leave out --full-size." if full_size else ""
         check_animation(file.path, count, size, smaller)
-
-        def write_pictures(path: Path, *, new: bool) -> Path:
-            frames = read_pictures(pictures, longest)
-            return write_animation(frames, path, fps=fps, expected=count, new=new)
-
-        console.wrote([file.write(write_pictures)])
+        _write(file, "writing", read_pictures(pictures, longest), count, fps)
     else:
         loaded = options.open_generator(what[0] if what else None, device)
         from facegan.draw import walk
 
-        def write_walk(path: Path, *, new: bool) -> Path:
-            frames = walk(loaded, faces=faces, stops=stops, steps=steps, seed=seed)
-            with console.progress("frames") as bar:
-                task = bar.add_task("drawing", total=stops * steps, rate="")
-                shown = bar.track(frames, stops * steps, task)
-                return write_animation(shown, path, fps=fps, expected=stops * steps, new=new)
+        _write(file, "drawing", walk(loaded, faces=faces, stops=stops, steps=steps, seed=seed), stops * steps, fps)
 
-        console.wrote([file.write(write_walk)])
+
+def _write(file: Output, what: str, frames: Iterable[Pixels], count: int, fps: float) -> None:
+    from facegan.animation import write_animation
+
+    def write(path: Path, *, new: bool) -> Path:
+        with console.Progress("frames", what) as bar:
+            return write_animation(bar.each(frames, count), path, fps=fps, expected=count, new=new)
+
+    console.wrote([file.write(write)])
 
 
 def _run_of(what: list[Path]) -> RunDir | None:

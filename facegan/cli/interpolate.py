@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,11 +49,13 @@ def interpolate(
     from facegan.animation import write_animation
     from facegan.draw import interpolate as morph_between
 
-    morph = morph_between(
-        loaded, through or ["0", "1"], steps=steps, seed=seed, method=method, loop=loop, scale=scale, out=file.path
-    )
-    written = [file.write(partial(save_picture, morph.strip()))]
-    if gif:
-        film, expected = file.beside(".gif"), len(morph.order())
-        written.append(write_animation(morph.frames(), film, fps=fps, expected=expected, new=not overwrite))
+    asked: dict[str, Any] = {"steps": steps, "seed": seed, "method": method, "loop": loop, "scale": scale}
+    with console.Progress("faces", "drawing") as bar:
+        morph = morph_between(loaded, through or ["0", "1"], **asked, out=file.path, on_progress=bar.show)
+        written = [file.write(partial(save_picture, morph.strip()))]
+        if gif:
+            film, expected = file.beside(".gif"), len(morph.order())
+            bar.show(0, expected, "writing")
+            frames = bar.each(morph.frames(), expected)
+            written.append(write_animation(frames, film, fps=fps, expected=expected, new=not overwrite))
     console.wrote(written)

@@ -112,9 +112,8 @@ def open_generator(given: Path | None, device: str) -> LoadedGenerator:
 
 
 def verify(dataset: DatasetInfo) -> None:
-    """Compare a dataset with the hash of its pixels, with a bar for the minutes that a large one takes."""
+    """Compare a dataset with the hash of its pixels, and say how far it is in the minutes that a large one takes."""
     from facegan.datasetdir import verify_pixels
 
-    with console.progress("bytes") as bar:
-        task = bar.add_task("verifying", total=None, rate="")
-        verify_pixels(dataset, lambda done, total: bar.update(task, completed=done, total=total))
+    with console.Progress("bytes", "verifying") as bar:
+        verify_pixels(dataset, bar.show)

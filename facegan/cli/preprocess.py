@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -71,7 +70,7 @@ def preprocess(
     """
     from facegan.preprocess import preprocess as work
 
-    with _stopped_in_a_sentence(), _bar() as advance:
+    with _stopped_in_a_sentence(), console.Progress("photos", "preprocess") as bar:
         result = work(
             sources,
             size=size,
@@ -83,7 +82,7 @@ def preprocess(
             out=out,
             dedupe=dedupe,
             overwrite=overwrite,
-            progress=advance,
+            progress=bar.show,
         )
     _report(result, dedupe)
     if len(sources) > 1 and not (attributes or result.reused):
@@ -125,19 +124,6 @@ def _report(result: PreprocessResult, dedupe: bool) -> None:
 
 def _files(count: int) -> str:
     return "file" if count == 1 else "files"
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int], None]]:
-    with console.progress("photos") as bar:
-        task = bar.add_task("preprocess", total=None, rate="")
-        start = time.monotonic()
-
-        def advance(done: int, total: int) -> None:
-            rate = done / max(time.monotonic() - start, 1e-9)
-            bar.update(task, completed=done, total=total, rate=f"{rate:,.0f} photos/s")
-
-        yield advance
 
 
 @contextmanager

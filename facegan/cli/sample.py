@@ -47,16 +47,18 @@ def sample(
 
     asked: dict[str, Any] = {"count": count, "seed": seed, "truncation": truncation, "scale": scale}
     if file:
-        picture = sample_sheet(loaded, **asked, numbers=number, by_score=sort, out=file.path)
+        with console.Progress("faces", "drawing") as bar:
+            how: dict[str, Any] = {"numbers": number, "by_score": sort, "out": file.path, "on_progress": bar.show}
+            picture = sample_sheet(loaded, **asked, **how)
         console.wrote([file.write(partial(save_picture, picture))])
         return
     path = make_folder(out, "sample")
-    with console.progress("faces") as bar:
-        task, written = bar.add_task("drawing", total=count, rate=""), 0
+    with console.Progress("faces", "drawing") as bar:
+        written = 0
         try:
             for _ in sample_separately(loaded, path, **asked):
                 written += 1
-                bar.advance(task)
+                bar.show(written, count)
         finally:
             if written < count:
                 console.note(f"{written:,} of {count:,} faces were written to {path}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -12,10 +10,9 @@ import typer
 
 from facegan.cli import console, options
 from facegan.cli.flags import AUTO, FIELDS, check_flags, to_overrides
-from facegan.cli.signals import signals
+from facegan.cli.signals import end_as_the_system_does, signals
 from facegan.errors import UsageError
 from facegan.presets import DEFAULT, PRESETS
-from facegan.quantities import duration
 from facegan.rundir import check_name
 from facegan.world import World, joined
 
@@ -128,8 +125,9 @@ def train(
     overrides = to_overrides(given)
     if name is not None:
         check_name(name)
-    with joined() as world:
+    with joined(console.note) as world:
         console.speak_for(world)
+        end_as_the_system_does(world)
         plan = _plan(data, preset, start, resume, run, name, overrides, device, world, batch_size == AUTO)
         for text in plan.notes:
             console.note(text)
@@ -191,9 +189,8 @@ def _plan(
         if world.first:
             if not DEMO_PATH.exists():
                 console.note(f"drawing the demo dataset into {DEMO_PATH}")
-            with console.progress("faces") as bar:
-                task = bar.add_task("drawing", total=None, rate="")
-                make_demo(progress=lambda done, total: bar.update(task, completed=done, total=total))
+            with console.Progress("faces", "drawing") as bar:
+                make_demo(progress=bar.show)
         world.barrier()
         path = DEMO_PATH
     elif data is not None:
@@ -264,42 +261,36 @@ def _train_in(opened: OpenRun, plan: Plan) -> None:
 
 
 class _Display:
-    """The live line: what the networks do, how fast, and how long it will take."""
+    """What the networks do, how fast, and how long it will take, as the run's events tell it."""
 
     def __init__(self, plan: Plan) -> None:
         from facegan.loop import total_images
 
         self._total = total_images(plan.config)
         self._start = plan.checkpoint.images_seen if plan.checkpoint else 0
-        self._bar = console.progress("images")
-        self._spoke = -math.inf
+        self._bar = console.Progress("images", "training")
 
     def __enter__(self) -> _Display:
-        self._bar.start()
-        self._task = self._bar.add_task("training", total=self._total, completed=self._start, rate="")
+        self._bar.__enter__()
+        self._bar.show(self._start, self._total)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._bar.__exit__()
 
     def show(self, event: Event) -> None:
         from facegan.events import Logged, Noted, Stepped
 
         if isinstance(event, Stepped):
-            self._bar.update(self._task, completed=event.images_seen)
+            self._bar.show(event.images_seen)
         elif isinstance(event, Noted):
             console.note(event.text)
         elif isinstance(event, Logged):
             row = event.row
             loss = row.get("generator_loss")
-            epoch, rate = f"epoch {row['epoch']:.2f}", f"{row['images_per_second']:,.0f}/s"
             losses = (
                 f"score gap {row['wasserstein']:+.2f}   critic {row['critic_loss']:+.2f}   "
                 + (f"generator {loss:+.2f}   " if loss is not None else "")
                 + f"slope {row['slope']:.2f}"
             )
-            self._bar.update(self._task, description=epoch, rate=rate, detail=losses)
-            if self._bar.disable and time.monotonic() > self._spoke + 30:  # a pipe or a log: a line now and then
-                self._spoke = time.monotonic()
-                left = (self._total - row["images_seen"]) / max(row["images_per_second"], 1e-9)
-                console.note(f"{row['images_seen']:,} images, {epoch}   {losses}   {rate}, {duration(left)} left")
+            self._bar.show(row["images_seen"], what=f"epoch {row['epoch']:.2f}", detail=losses)
