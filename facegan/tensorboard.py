@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ def check_installed() -> None:
         raise FaceganError("--tensorboard needs TensorBoard.", 'pip install "facegan[tensorboard]"') from None
 
 
-def open_log(folder: Path, images_seen: int) -> Callable[[Event], None]:
+@contextmanager
+def open_log(folder: Path, images_seen: int) -> Iterator[Callable[[Event], None]]:
     """A callback for the loop that writes its rows as scalars and its sample grids as images, over images seen.
 
     Args:
@@ -53,4 +55,7 @@ def open_log(folder: Path, images_seen: int) -> Callable[[Event], None]:
                     writer.add_image("samples", np.asarray(picture), seen, dataformats="HWC")
             writer.flush()
 
-    return log
+    try:
+        yield log
+    finally:
+        writer.close()

@@ -16,13 +16,12 @@ def test_rows_beyond_a_checkpoint_are_forgotten(tmp_path):
             log(Stepped(images))
             log(Logged({"images_seen": images, "loss": value}))
 
-    log = open_log(tmp_path, 0)
-    steps(log, range(4, 24, 4), 1.0)
-    steps(log, range(12, 32, 4), 2.0)  # back to 8
-    log(Wrote(tmp_path / "000000028.pt"))  # rows are on the disk by the next file
-    last = open_log(tmp_path, 20)
-    steps(last, range(24, 40, 4), 3.0)  # stopped, and resumed at 20
-    last(Wrote(tmp_path / "curves.png"))  # as a run ends
+    with open_log(tmp_path, 0) as log:
+        steps(log, range(4, 24, 4), 1.0)
+        steps(log, range(12, 32, 4), 2.0)  # back to 8
+        log(Wrote(tmp_path / "000000028.pt"))  # rows are on the disk by the next file
+        with open_log(tmp_path, 20) as last:
+            steps(last, range(24, 40, 4), 3.0)  # stopped, and resumed at 20; on the disk when the run ends, however
     shown = accumulator.EventAccumulator(str(tmp_path))
     shown.Reload()
     found = [(event.step, event.value) for event in shown.Scalars("loss")]
