@@ -192,9 +192,9 @@ def read_dataset_json(path: Path) -> DatasetInfo:
 def _is_dataset(folder: Path) -> bool:
     """Whether facegan made it, whole or damaged: StyleGAN, for one, keeps a dataset.json beside its photos too."""
     file = folder / "dataset.json"
-    if not file.is_file():
+    if not is_there(file):
         return False
-    if (folder / "images.npy").exists():
+    if is_there(folder / "images.npy"):
         return True
     with contextlib.suppress(OSError), file.open("rb") as facts:
         return b'"facegan"' in facts.read(1 << 16)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,10 @@ def check_installed() -> None:
         import torch.utils.tensorboard  # noqa: F401
 
 
+@contextmanager
 def open_log(
     folder: Path, images_seen: int, note: Callable[[str], None] = lambda text: None
-) -> Callable[[Event], None]:
+) -> Iterator[Callable[[Event], None]]:
     """A callback for the loop that writes its rows as scalars and its sample grids as images, over images seen.
 
     What cannot be written is a note and ends nothing: rows are left out, and a new log is begun with the next file that
@@ -42,7 +43,11 @@ def open_log(
     """
     check_installed()
     _silence_its_thread()
-    return _Log(folder, images_seen, note)
+    log = _Log(folder, images_seen, note)
+    try:
+        yield log
+    finally:
+        log.close()
 
 
 class _Log:
@@ -63,13 +68,13 @@ class _Log:
                     f"TensorBoard's logs cannot be written: {one_line(error)}; the run goes on without them for now"
                 )
             self._failed = True
-            self._close()
+            self.close()
 
     def _write(self, event: Event) -> None:
         if isinstance(event, Stepped):
             if event.images_seen <= self._seen:  # the run has gone back to a checkpoint
                 self._forgotten_from = event.images_seen
-                self._close()
+                self.close()
             self._seen = event.images_seen
         elif isinstance(event, Logged) and not self._failed:
             writer = self._open()
@@ -92,7 +97,7 @@ class _Log:
             self._forgotten_from = None
         return self._writer
 
-    def _close(self) -> None:
+    def close(self) -> None:
         with suppress(Exception):  # what it could not write it cannot write now
             if self._writer is not None:
                 self._writer.close()

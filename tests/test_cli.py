@@ -233,7 +233,7 @@ def test_of_two_commands_at_once_each_has_a_number(ckpt, monkeypatch, words, fil
     command, *rest = words.split()
     others = Path("outputs") / files[0].replace("002", "001")
 
-    def drawn(loaded: object, z: np.ndarray) -> np.ndarray:
+    def drawn(loaded: object, z: np.ndarray, *_: object) -> np.ndarray:
         if not others.exists():
             others.parent.mkdir(exist_ok=True)
             others.write_bytes(b"the other's")

@@ -116,7 +116,7 @@ def test_what_is_too_large_is_said_before_a_face_is_drawn(generator, forbidden, 
 
 def test_what_is_allowed_fits(generator, monkeypatch):
     """The largest sheet and strip are not refused, and there is room for the animation of any strip."""
-    monkeypatch.setattr("facegan.draw._faces", lambda g, z: np.zeros((len(z), 1, 1, 3), np.uint8))
+    monkeypatch.setattr("facegan.draw._faces", lambda g, z, *_: np.zeros((len(z), 1, 1, 3), np.uint8))
     monkeypatch.setattr("facegan.draw.sheet", lambda *_, **__: None)
     sample_sheet(generator, count=MAX_SHEET, seed=0, numbers=True)
     morph = interpolate(generator, ["0", "1"], steps=MAX_SHEET, **MORPH)

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,6 +44,10 @@ ERRORS = [
 TRAIN = ["train", "--width", "4", "--critic-width", "4", "--images", "64", "--device", "cpu"]
 
 
+def trainers() -> list[Trainer]:
+    return [thing for thing in gc.get_objects() if type(thing) is Trainer]
+
+
 @pytest.fixture
 def memory_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
     """Leave memory for so many images at once; returns the batches that trials will have been made with."""
@@ -50,6 +55,7 @@ def memory_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
     def leave(images: int, error: Exception = CPU_ERROR) -> list[int]:
         trials: list[int] = []
         forward = Generator.forward
+        before = weakref.WeakSet(trainers())
 
         def refusing(self: Generator, z: Tensor) -> Tensor:
             if len(z) > images:
@@ -58,7 +64,7 @@ def memory_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
 
         def here(work: object, trial: fit.Trial) -> bool:
             """A trial in this process, where the generator is one that refuses."""
-            assert not [thing for thing in gc.get_objects() if type(thing) is Trainer], "what failed is still there"
+            assert not [trainer for trainer in trainers() if trainer not in before], "what failed is still there"
             trials.append(trial.batch)
             return fit.try_cycle(trial)
 

@@ -15,6 +15,8 @@ from facegan.cli import signals
 from facegan.rundir import RunDir
 from facegan.world import ALONE
 
+pytestmark = pytest.mark.precision
+
 
 def test_training_killed_and_resumed_equals_training_in_peace(tmp_path):
     kill_training(tmp_path, kills=2, seed=1)
@@ -26,8 +28,6 @@ def test_a_dataset_is_whole_or_absent_whenever_the_process_dies(tmp_path):
 
 HASTY = """
 from facegan.cli import app, signals
-
-pytestmark = pytest.mark.precision
 signals._SAME = 0.001  # seconds; steps as small as these are saved before a second has passed
 app.main()
 """

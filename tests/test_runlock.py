@@ -20,7 +20,7 @@ from facegan.errors import FaceganError
 from facegan.rundir import RunDir, create_run
 from facegan.runlock import locked
 
-STEADY = [*TRAIN, "--decay", "0"]
+STEADY = [*TRAIN, "--decay", "0", "--checkpoint-every", "1"]
 """Learning rates that do not fall: a run's first rows are then the same whatever its length."""
 LONG = [sys.executable, "-m", "facegan", *STEADY, "--images", "100k", "--sample-every", "1000"]
 GO_ON = ["train", "--run", str(RUN), "--images", "100k", "--device", "cpu"]

@@ -30,13 +30,12 @@ def test_rows_beyond_a_checkpoint_are_forgotten(tmp_path):
             log(Stepped(images))
             log(Logged({"images_seen": images, "loss": value}))
 
-    log = open_log(tmp_path, 0)
-    steps(log, range(4, 24, 4), 1.0)
-    steps(log, range(12, 32, 4), 2.0)  # back to 8
-    log(Wrote(tmp_path / "000000028.pt"))  # rows are on the disk by the next file
-    last = open_log(tmp_path, 20)
-    steps(last, range(24, 40, 4), 3.0)  # stopped, and resumed at 20
-    last(Wrote(tmp_path / "curves.png"))  # as a run ends
+    with open_log(tmp_path, 0) as log:
+        steps(log, range(4, 24, 4), 1.0)
+        steps(log, range(12, 32, 4), 2.0)  # back to 8
+        log(Wrote(tmp_path / "000000028.pt"))  # rows are on the disk by the next file
+        with open_log(tmp_path, 20) as last:
+            steps(last, range(24, 40, 4), 3.0)  # stopped, and resumed at 20; on the disk when the run ends, however
     found = scalars(tmp_path)
     assert [step for step, _ in found] == list(range(4, 40, 4)), "each once"
     assert [value for _, value in found] == [1, 1, 2, 2, 2, 3, 3, 3, 3]
@@ -46,36 +45,36 @@ def test_a_disk_that_is_full_for_a_while_costs_rows_and_no_run(tmp_path, monkeyp
     """TensorBoard writes in a thread: its failure comes to light later, and is one note."""
     record_writer = pytest.importorskip("tensorboard.summary.writer.record_writer")
     notes = []
-    log = open_log(tmp_path, 0, notes.append)
-    row(log, 4)
-    log(Wrote(tmp_path / "1.pt"))
-    with monkeypatch.context() as full:
+    with open_log(tmp_path, 0, notes.append) as log:
+        row(log, 4)
+        log(Wrote(tmp_path / "1.pt"))
+        with monkeypatch.context() as full:
 
-        def fail(*_):
-            raise OSError(errno.ENOSPC, "No space left on device")
+            def fail(*_):
+                raise OSError(errno.ENOSPC, "No space left on device")
 
-        full.setattr(record_writer.RecordWriter, "write", fail)
-        for seen in (8, 12, 16, 20):
-            row(log, seen)
-            log(Wrote(tmp_path / "2.pt"))
-    assert len(notes) == 1 and "No space left on device" in notes[0]
-    log(Wrote(tmp_path / "3.pt"))
-    row(log, 24)
-    log(Wrote(tmp_path / "4.pt"))
-    assert [step for step, _ in scalars(tmp_path)] == [4, 24]
-    assert "Traceback" not in capfd.readouterr().err
+            full.setattr(record_writer.RecordWriter, "write", fail)
+            for seen in (8, 12, 16, 20):
+                row(log, seen)
+                log(Wrote(tmp_path / "2.pt"))
+        assert len(notes) == 1 and "No space left on device" in notes[0]
+        log(Wrote(tmp_path / "3.pt"))
+        row(log, 24)
+        log(Wrote(tmp_path / "4.pt"))
+        assert [step for step, _ in scalars(tmp_path)] == [4, 24]
+        assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_folder_that_cannot_be_made_is_a_note(tmp_path):
     pytest.importorskip("tensorboard")
     (tmp_path / "logs").write_text("in the way")
     notes = []
-    log = open_log(tmp_path / "logs", 0, notes.append)
-    row(log, 4)
-    log(Wrote(tmp_path / "1.pt"))
-    assert len(notes) == 1
-    (tmp_path / "logs").unlink()
-    log(Wrote(tmp_path / "2.pt"))
-    row(log, 8)
-    log(Wrote(tmp_path / "3.pt"))
-    assert scalars(tmp_path / "logs") == [(8, 1.0)]
+    with open_log(tmp_path / "logs", 0, notes.append) as log:
+        row(log, 4)
+        log(Wrote(tmp_path / "1.pt"))
+        assert len(notes) == 1
+        (tmp_path / "logs").unlink()
+        log(Wrote(tmp_path / "2.pt"))
+        row(log, 8)
+        log(Wrote(tmp_path / "3.pt"))
+        assert scalars(tmp_path / "logs") == [(8, 1.0)]

@@ -164,7 +164,7 @@ def _print_whole(table: RenderableType) -> None:
     if out.is_terminal:
         out.print(table, soft_wrap=False)
         return
-    wide = Console(file=io.StringIO(), width=10_000, highlight=False)
+    wide = _Console(file=io.StringIO(), width=10_000, highlight=False)
     with wide.capture() as lines:
         wide.print(table, soft_wrap=False)
     data("\n".join(line.rstrip() for line in lines.get().splitlines()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -82,20 +82,22 @@ def gif(
             console.note(f"scaled down from {max(own_size):,} to {LONGEST:,} pixels a side; --full-size keeps them")
         smaller = "Leave out --full-size." if full_size else ""
         check_animation(file.path, count, size, smaller)
-        _write(file, "writing", read_pictures(pictures, longest), count, fps)
+        _write(file, "writing", partial(read_pictures, pictures, longest), count, fps)
     else:
         loaded = options.open_generator(what[0] if what else None, device)
         from facegan.draw import walk
 
-        _write(file, "drawing", walk(loaded, faces=faces, stops=stops, steps=steps, seed=seed), stops * steps, fps)
+        frames = partial(walk, loaded, faces=faces, stops=stops, steps=steps, seed=seed)
+        _write(file, "drawing", frames, stops * steps, fps)
 
 
-def _write(file: Output, what: str, frames: Iterable[Pixels], count: int, fps: float) -> None:
+def _write(file: Output, what: str, frames: Callable[[], Iterable[Pixels]], count: int, fps: float) -> None:
+    """Write frames, which are made anew where another command has just taken the file's name."""
     from facegan.animation import write_animation
 
     def write(path: Path, *, new: bool) -> Path:
         with console.Progress("frames", what) as bar:
-            return write_animation(bar.each(frames, count), path, fps=fps, expected=count, new=new)
+            return write_animation(bar.each(frames(), count), path, fps=fps, expected=count, new=new)
 
     console.wrote([file.write(write)])
 

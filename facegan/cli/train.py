@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -238,13 +239,13 @@ def _train_in(opened: OpenRun, plan: Plan) -> None:
     console.say(f"run: {directory.path}")
     written: dict[Path, None] = {}
     watched = memory_watched(plan.trial, plan.world, going_on=plan.run is not None, told=console.note)
-    with watched, signals(plan.world) as stopped, _Display(plan) as display:
+    with watched, signals(plan.world) as stopped, _Display(plan) as display, ExitStack() as logs:
         sinks: list[Callable[[Event], None]] = [display.show]
         if plan.config.output.tensorboard and plan.world.first:
             from facegan.tensorboard import open_log
 
             begun_at = plan.checkpoint.images_seen if plan.checkpoint else 0
-            sinks.append(open_log(directory.tensorboard, begun_at, console.note))
+            sinks.append(logs.enter_context(open_log(directory.tensorboard, begun_at, console.note)))
 
         def on_event(event: Event) -> None:
             if isinstance(event, Wrote):
