@@ -1,8 +1,8 @@
 """The training loop: dataset and trainer on one side, the run directory on the other; events go to a callback.
 
 What is due when is a function of images seen, so a run stopped anywhere and resumed does the same things at the same
-places as one that was never stopped. Where steps are slow, the clock adds rows and checkpoints to those; they change
-nothing that comes after.
+places as one that was never stopped. Where steps are slow, the clock adds rows and checkpoints to those; nothing that
+is computed depends on them.
 """
 
 from __future__ import annotations
@@ -138,10 +138,10 @@ class Loop:
         self._finish()
 
     def _wanted(self, row_due: bool) -> int:
-        """What a signal or the clock asks for, of this process or another: all do the same at the same step.
+        """What a signal or the clock asks for, in this process or another: all processes get the same answer.
 
-        To ask the others is to wait for them: on a GPU that is done with the rows only, before their numbers are waited
-        for, so that a process which has ended is noticed here.
+        The answer is exchanged at every step on a CPU, and with the rows only on a GPU, where each exchange waits for
+        all processes. It comes before the row's own numbers, so that a process which has ended is noticed here.
         """
         if not self.world.alone and self.trainer.device.type != "cpu" and not row_due:
             return _NOTHING
@@ -229,8 +229,9 @@ class Loop:
             again = f", as after each of {tried} rollbacks" if tried else ""
             saved, start, go_on = "nothing was saved", "", ""
             if checkpoint:
-                saved = f"the last good checkpoint is {checkpoint.path}"
-                start = f" --from {typed(checkpoint.path)}"
+                newest = self.run.newest_checkpoint()  # whole too, if off schedule
+                saved = f"the last good checkpoint is {newest}"
+                start = f" --from {typed(newest)}"
                 go_on = "" if wanted else f", or go on with --run {typed(self.run.path)} --on-nan rollback"
             raise FaceganError(
                 f"{where}{again}: training has diverged and was stopped; {cause}; {saved}.",

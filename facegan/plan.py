@@ -106,8 +106,8 @@ def plan_new(
         raise UsageError(f"There is no preset {preset!r}.", f"Presets: {', '.join(PRESETS)}.")
     base = PRESETS[preset or DEFAULT]
     if source and preset is None:
-        anew = {"training.images": None, "training.epochs": base.training.epochs, "training.precision": "auto"}
-        base = source.config.override({**anew, "seed": 0})
+        anew = dict.fromkeys(LEAST) | {"training.precision": None, "seed": None}
+        base = source.config.override({"training.images": None, **{path: base.at(path) for path in anew}})
     config = base.override(overrides)
     dataset = Dataset(dataset_path, config.seed)
     more = _for_few(config, overrides, len(dataset))
@@ -126,10 +126,10 @@ def plan_new(
         notes.append(f"preset: {config.preset} ({ORIGINS[config.preset].summary})")
     notes.append(f"dataset: {dataset_path} ({len(dataset):,} images of {dataset.info.size} px)")
     if len(dataset) < FEW_IMAGES:
-        notes.append(f"{len(dataset):,} images are few: expect rough faces, much like those; a thousand is a start")
+        notes.append(f"{len(dataset):,} images are few: faces will be rough and like those; use a thousand or more")
     if epochs := more.get("training.epochs"):
-        usual = f"{base.training.epochs:g} epochs of so few are over before faces form"
-        notes.append(f"{usual}: the run has {epochs:,}, {total_images(config):,} images; --epochs or --images for less")
+        usual = f"{base.training.epochs:g} epochs of {len(dataset):,} images are too few for faces"
+        notes.append(f"{usual}: this run takes {epochs:,} ({total_images(config):,} images); --images shortens it")
     where = world.take_device(choose_device(device))
     config = _with_precision(config, where, world)
     notes += _emulated(config, where)
@@ -160,7 +160,7 @@ def plan_resume(
     fixed = {path: value for path, value in overrides.items() if not path.startswith(RESUMABLE)}
     for path, value in fixed.items():
         old = config.at(path)
-        if old == value:
+        if old == value or (path, value) == ("training.precision", "auto"):  # which is what it came to
             continue
         raise FaceganError(
             f"{path} cannot change in a run that goes on: it is {old}, not {value}.",
@@ -179,7 +179,7 @@ def plan_resume(
             "Put back what was changed in it; a run cannot change what it computes.",
         )
     was_long = config.training.images
-    config = config.override(overrides)
+    config = config.override({path: value for path, value in overrides.items() if path not in fixed})
     provenance = read_provenance(run)
     start = None if checkpoint else _start_of(run, config, provenance)
     facts = provenance.get("dataset", {})
@@ -271,6 +271,8 @@ def _fit(config: Config, dataset: Dataset) -> Config:
 
 def _for_few(config: Config, overrides: Mapping[str, Any], count: int) -> dict[str, int]:
     """What few photos change: defaults in epochs that come to fewer images than LEAST, and their values."""
+    if count >= FEW_IMAGES:
+        return {}
     defaults = {path: config.at(path) for path in LEAST if path not in overrides}
     return {path: math.ceil(LEAST[path] / count) for path, n in defaults.items() if n and n * count < LEAST[path]}
 

@@ -119,9 +119,10 @@ class RunDir:
         return min([*found[-keep:], *in_turn[-1:]], default=0)
 
     def thin_checkpoints(self, keep: int, interval: float, batch_size: int) -> None:
-        """Delete all but the newest `keep`, the newest whose turn it was, and every 10th.
+        """Delete all but the newest `keep`, the newest scheduled one, and every 10th scheduled one.
 
-        One written at a stop had no turn, and must not cost the one that a rollback would go back to.
+        Checkpoints written on Ctrl-C or by the clock are off schedule. A rollback goes to the newest scheduled one, so
+        that one is never deleted because of them.
         """
         found = [(seen, turn(seen, interval, batch_size), path) for seen, path in self.checkpoints()]
         newest = max((turns for _, turns, _ in found), default=0)

@@ -77,7 +77,10 @@ class World:
         return f"torchrun ... --nproc-per-node {here} -m facegan {words}  (on each machine, as before)"
 
     def part(self, count: int) -> slice:
-        """This process's rows of a global batch of `count`, a multiple of `size`; called by anyone at any time."""
+        """This process's rows of a global batch of `count`, a multiple of `size`.
+
+        Not a collective: any process may call it alone.
+        """
         share = count // self.size
         return slice(self.rank * share, (self.rank + 1) * share)
 
@@ -93,8 +96,10 @@ class World:
         """The device to compute on: itself, and process n of a machine makes `cuda` mean its n-th GPU.
 
         Raises:
-            FaceganError: a device that several processes cannot share, or more processes than GPUs.
+            FaceganError: processes with devices of two kinds, a device that several cannot share, or more processes
+                than GPUs.
         """
+        self.check_same({"kind of device": device.type.encode()})
         if device.type == "cpu":
             return device
         import torch

@@ -83,4 +83,6 @@ def test_going_on_may_not_change_it(workdir, processor):
     code, _, err = cli("train", "--resume", "--images", "16", "--precision", other)
     assert code == 1
     assert "training.precision cannot change in a run that goes on" in err
+    code, _, err = cli("train", "--resume", "--images", "12", "--precision", "auto")
+    assert code == 0 and written() != other, err
     assert plan_resume(newest_run(), {"training.images": 16}, "cpu").trainer().precision == written()

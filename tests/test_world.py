@@ -274,6 +274,7 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch, rank, local, count, se
         return numbers
 
     monkeypatch.setattr(World, "_from_all", from_all)
+    monkeypatch.setattr(World, "check_same", lambda self, facts: None)
     place = World(rank, len(seen), local)
     if isinstance(takes, str):
         with pytest.raises(FaceganError, match=takes):
