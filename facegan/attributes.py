@@ -1,7 +1,8 @@
-"""Attribute tables: what is known of each photo, from any text table whose rows begin with names, or from the names."""
+"""Attributes of photos, such as age or a smile: read from a table of text, or from the names of the files."""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -23,6 +24,8 @@ MAX_BYTES = 100_000_000
 MAX_FIELD = 10_000
 """Characters of one value."""
 MAX_COLUMNS = 4_000
+MAX_ROW = 500_000
+"""Characters of one row, or of all names of columns: `attributes.csv` and `dataset.json` are read within limits too."""
 
 _ANOTHER = "Correct that line, or name another table with --attributes"
 _WITHOUT_HEADER = {"identity_celeba": ("identity",), "list_eval_partition": ("partition",)}
@@ -35,9 +38,10 @@ class AttributeTable:
 
     Attributes:
         where: the file, for messages.
-        columns: the names of the columns, without that of the photos' names.
-        rows: name as the table has it -> its values as one CSV line, which takes a tenth of the memory of a list.
-        remarks: sentences about what is odd in the table, and was not used or was guessed.
+        columns: the names of the columns, but for the column of the photos' names.
+        rows: the photo's name as the table has it -> the values as one line of CSV. A list of them would take ten times
+            the memory.
+        remarks: sentences about what is odd in the table: what was left out, and what was guessed.
     """
 
     where: str
@@ -49,13 +53,18 @@ class AttributeTable:
     def for_source(self, photos: Iterable[str], folder: str = "") -> AttributeTable:
         """The same table, with its rows given to these photos.
 
-        A photo gets the row of its own path; else the one whose path ends like its own, without regard to case and
-        Unicode form; else the same without the ending, as ".png" copies of ".jpg" photos need. A row that could belong
-        to several photos, or a photo that could have several rows, is left out: no row goes to the wrong photo.
+        Three rules are tried, one after another, and the first that finds a row for a photo counts:
+
+        1. The row has the photo's path.
+        2. The shorter of the two paths is the end of the other one. Case and Unicode form do not matter.
+        3. The same, without the endings: the table names ".jpg" photos, and the source has ".png" copies of them.
+
+        A photo that several rows fit gets none, and a row that fits several photos goes to none of them.
 
         Args:
             photos: paths inside the source, with slashes.
-            folder: name of the source, which the table's paths may begin with.
+            folder: name of the source. If rows have it in front of their photos' paths, rows with another folder there
+                belong to another source.
         """
         photos = list(photos)
         given = {photo: photo for photo in photos if photo in self.rows}
@@ -65,8 +74,14 @@ class AttributeTable:
                 times = Counter(tail for photo in photos for tail in _tails(key(f"{folder}/{photo}")))
                 for photo in missing:
                     tail = next((tail for tail in _tails(key(f"{folder}/{photo}")) if tail in rows), "")
-                    if (name := rows.get(tail)) is not None and times[tail] == 1:
+                    if (name := rows.get(tail)) is not None and times[tail] == 1 and _agree(key(name), key(photo)):
                         given[photo] = name
+        above = {photo: _above(_stem(name), _stem(photo)) for photo, name in given.items() if name != photo}
+        source = f"/{_folded(folder)}"
+        if any(folders.endswith(source) for folders in above.values()):
+            for photo, folders in above.items():
+                if folders and not folders.endswith(source):
+                    del given[photo]
         return replace(self, _of_photo=given)
 
     def row(self, photo: str) -> list[str] | None:
@@ -77,9 +92,12 @@ class AttributeTable:
 
 
 def _folded(name: str) -> str:
+    """A path in one case and Unicode form, with a zip's name as that of a folder."""
     if name.isascii():
-        return name.lower()
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+        name = name.lower()
+    else:
+        name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return name.replace(".zip/", "/")
 
 
 def _stem(name: str) -> str:
@@ -97,6 +115,16 @@ def _tails(path: str) -> list[str]:
     return ["/".join(parts[n:]) for n in range(len(parts))]
 
 
+def _agree(one: str, other: str) -> bool:
+    """Whether one path is the end of the other: "0.jpg" and "anna/0.jpg" agree, "ben/0.jpg" and "anna/0.jpg" do not."""
+    return f"/{one}".endswith(f"/{other}") or f"/{other}".endswith(f"/{one}")
+
+
+def _above(name: str, photo: str) -> str:
+    """ "/c:/old" of the row "c:/old/anna/0" and the photo "anna/0"; "" where the row's path goes no further up."""
+    return f"/{name}".removesuffix(f"/{photo}") if f"/{name}".endswith(f"/{photo}") else ""
+
+
 def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str | None]:
     """Key -> value, or None where a key has several values."""
     found: dict[str, str | None] = {}
@@ -109,7 +137,9 @@ _UTKFACE = re.compile(r"(\d{1,3})_([01])_([0-4])_\d{14,20}\D.*")
 
 
 def from_names(photos: Sequence[str]) -> AttributeTable | None:
-    """What UTKFace says in its files' names, as in `26_1_2_20161219204400164.jpg.chip.jpg`; None for other photos.
+    """The attributes in names such as UTKFace's `26_1_2_20161219204400164.jpg.chip.jpg`; None for other photos.
+
+    More than half of the photos must have such a name.
 
     The columns are age in years, gender (0 male, 1 female) and race (0 White, 1 Black, 2 Asian, 3 Indian, 4 others).
     """
@@ -121,19 +151,19 @@ def from_names(photos: Sequence[str]) -> AttributeTable | None:
 
 
 def read_attributes(table: Path | str, archive: Path | None = None, *, strict: bool = True) -> AttributeTable:
-    """Read a table of text: a row per photo, one of its values the photo's file name.
+    """Read a table of text with one row per photo.
 
-    Values are parted by commas, semicolons, tabs or spaces, told by the first two lines. The names stand in the first
-    column that has a picture's name, or in the first column. Before the rows there may be a byte-order mark, Excel's
-    `sep=;`, a count of rows as in CelebA's tables, and a header, which may lack the name of the first column.
+    The first two lines tell whether commas, semicolons, tabs or spaces part the values. The photos' names are in the
+    first column that has a picture's name, else in the first column. Before the rows there may be a byte-order mark,
+    Excel's `sep=;`, a count of rows as in CelebA's tables, and a header, which may lack the name of the first column.
 
     Args:
         table: the file; or, with `archive`, the name of a member of that zip.
         archive: a zip that holds the table.
-        strict: raise for a line that cannot be used. Otherwise it is left out, and a remark says so.
+        strict: raise for a line that cannot be used. Otherwise the line is left out, and a remark says so.
 
     Raises:
-        FaceganError: it cannot be read, has no two columns, or with `strict` a damaged line.
+        FaceganError: the table cannot be read, or has fewer than two columns, or with `strict` has a damaged line.
     """
     where = f"{table} in {archive}" if archive else str(table)
     try:
@@ -143,13 +173,36 @@ def read_attributes(table: Path | str, archive: Path | None = None, *, strict: b
         raise FaceganError(f"The attribute table {where} cannot be read: {why}.", "Check --attributes") from error
     if len(raw) > MAX_BYTES:
         raise FaceganError(f"{where} is longer than {MAX_BYTES:,} bytes.", "Name another table with --attributes")
+    parser = _Parser(where, PurePath(str(table)).stem, strict)
     try:
-        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        text, guessed = _decoded(raw)
     except UnicodeDecodeError as error:
         what = "a workbook or another zip, not text" if raw[:2] == b"PK" else "not text in UTF-8 or UTF-16"
         hint = "Save the table as CSV in UTF-8; Excel calls it 'CSV UTF-8'."
         raise FaceganError(f"{where} is {what}.", hint) from error
-    return _Parser(where, PurePath(str(table)).stem, strict).parse(text)
+    if guessed:
+        parser.remarks.append(f"{where} is not in UTF-8, and was read as {guessed}: check letters beyond ASCII")
+    return parser.parse(text)
+
+
+def _decoded(raw: bytes) -> tuple[str, str]:
+    """The text, and its encoding if that was guessed: Excel's plain "CSV" is in Windows-1252 in Western Europe.
+
+    Raises:
+        UnicodeDecodeError: it is no text.
+    """
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return raw.decode("utf-16"), ""
+    try:
+        return raw.decode("utf-8-sig"), ""
+    except UnicodeDecodeError:
+        if raw.startswith((codecs.BOM_UTF8, b"PK")) or _NOT_IN_TEXT.search(raw):
+            raise
+        return raw.decode("cp1252"), "Windows-1252"
+
+
+_NOT_IN_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+"""Bytes that files of pictures and programs have, and text has in no encoding of one byte per letter."""
 
 
 def _from_file(path: Path) -> bytes:
@@ -169,17 +222,18 @@ _PREAMBLE = re.compile(
     rf'{_EMPTY_LINES}(?:"?sep=(?P<sep>[^\r\n])"?[ \t]*(?:\r\n?|\n))?{_EMPTY_LINES}'
     rf"(?:\d+[,;\t ]*(?:\r\n?|\n))?{_EMPTY_LINES}"
 )
-"""What may precede the header: Excel's word on the separator, and CelebA's count of rows."""
+"""What may stand before the header: Excel's line that names the separator, and CelebA's count of rows."""
 
 
 class _Parser:
-    """One table's lines on their way to rows, and what is found wrong with them."""
+    """Turns one table's lines into rows, and notes what is wrong with them."""
 
     def __init__(self, where: str, stem: str, strict: bool) -> None:
         self.where, self.stem, self.strict = where, stem, strict
         self.rows: dict[str, str] = {}
         self.unusable: list[str] = []
         self.short: list[int] = []
+        self.spread: list[int] = []
         self.repeated = 0
         self.remarks: list[str] = []
 
@@ -200,20 +254,53 @@ class _Parser:
         return AttributeTable(self.where, columns, self.rows, tuple(self._all_remarks()))
 
     def _fields(self, text: str, delimiter: str, before: int) -> Iterator[tuple[int, list[str]]]:
-        """(line number, values) of all lines that are not blank."""
+        """(line number, values) of all rows that are not blank. A row begins in the line of that number.
+
+        A quote that is not closed costs one line: reading goes on in the next one.
+        """
         lines = io.StringIO(text, newline="")
         if delimiter == " ":  # no quoting: a quote is part of the value
             for number, line in enumerate(lines, start=before + 1):
                 if fields := line.split():
                     yield number, [_unquoted(value) for value in fields]
             return
-        reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-        try:
-            for fields in reader:
-                if any(value.strip() for value in fields):
-                    yield before + reader.line_num, [value.strip() for value in fields]
-        except csv.Error as error:
-            self._refuse(f"line {before + reader.line_num} is broken: {error}")
+        reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+        number = before + 1
+        while True:
+            start, lines_before = lines.tell(), reader.line_num
+            fault = ""
+            try:
+                fields = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                fault = str(error)
+            taken = reader.line_num - lines_before
+            if fault or taken > 1:
+                end = lines.tell()
+                lines.seek(start)
+                line = lines.readline()
+                if fault or any(_has_picture(lines.readline(), delimiter) for _ in range(1, taken)):
+                    lines.seek(start + len(line))
+                    taken, fields = 1, self._alone(line, delimiter, number, fault)
+                else:
+                    lines.seek(end)
+                    self.spread.append(number)
+            if any(value.strip() for value in fields):
+                yield number, [value.strip() for value in fields]
+            number += taken
+
+    def _alone(self, line: str, delimiter: str, number: int, fault: str) -> list[str]:
+        """The values of a line that is against the rules of CSV; none, and a word on it, if a quote is not closed."""
+        if line.count('"') % 2:
+            fault = "a quote in it is not closed"
+        else:
+            try:
+                return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
+            except csv.Error as error:
+                fault = str(error)
+        self._refuse(f"line {number} is broken: {fault}")
+        return []
 
     def _columns(self, cells: list[str], at: int, *, named: bool) -> tuple[str, ...]:
         if named:
@@ -225,6 +312,9 @@ class _Parser:
             )
         if len(cells) > MAX_COLUMNS:
             raise FaceganError(f"{self.where} has more than {MAX_COLUMNS:,} columns.", "Leave some out.")
+        if named and (sum(map(len, cells)) > MAX_ROW or any(len(cell) > MAX_FIELD or "\0" in cell for cell in cells)):
+            raise FaceganError(f"{self.where} has names of columns that are no text or too long.", "Shorten them.")
+        cells = [" ".join(cell.split()) for cell in cells]
         known = () if named else _WITHOUT_HEADER.get(self.stem.lower(), ())
         columns: list[str] = []
         for number, cell in enumerate(cells, start=1):
@@ -234,11 +324,12 @@ class _Parser:
                 name = known[len(columns)]
             else:
                 name = (cell if named else "") or f"column_{number}"
-            while name == "name" or name in columns:  # "name" is the first column of attributes.csv
+            while name == "name" or name in columns:  # the first column of attributes.csv is called "name"
                 name += f"_{number}"
             columns.append(name)
         if not named and not known:
-            self.remarks.append(f"{self.where} has no header: its columns are called {_listed(columns)}")
+            named_so = ", ".join(columns if len(columns) <= 4 else (*columns[:2], "...", columns[-1]))
+            self.remarks.append(f"{self.where} has no header: its columns are called {named_so}")
         return tuple(columns)
 
     def _add(self, number: int, fields: list[str], at: int, width: int, *, padded: bool) -> None:
@@ -255,6 +346,9 @@ class _Parser:
             fields += [""] * (width + 1 - len(fields))
         name = _slashed(fields.pop(at))
         line = _line(fields)
+        if len(line) > MAX_ROW:
+            self._refuse(f"line {number} has more than {MAX_ROW:,} characters")
+            return
         self.repeated += self.rows.get(name, line) != line
         self.rows[name] = line
 
@@ -272,6 +366,10 @@ class _Parser:
             lines = "a line has" if len(self.short) == 1 else f"{len(self.short):,} lines have"
             such = f"such as line {self.short[0]}"
             yield f"{self.where}: {lines} fewer fields than the header, {such}; the rest is left blank"
+        if self.spread:
+            rows = "a row goes" if len(self.spread) == 1 else f"{len(self.spread):,} rows go"
+            such = f"such as the one in line {self.spread[0]}"
+            yield f"{self.where}: {rows} over several lines, {such}; check that its quotes are closed"
         if self.repeated:
             yield f"{self.where} has several rows for a name, {self.repeated:,} times: the last counts"
 
@@ -279,12 +377,15 @@ class _Parser:
 def _header(first: list[str], rest: list[list[str]], *, by_spaces: bool) -> tuple[list[str] | None, int]:
     """The header, a name per column, or None where the first line is a row; and the index of the column of names.
 
-    A row has a picture's name where a header has none. Where no line has one, a header is known by having no numbers.
+    A row has a picture's name, and a header has none. Where no line has one, the first line is a header if none of its
+    values is a number.
 
     Args:
-        rest: the next lines, some.
-        by_spaces: whether spaces part the values, as in CelebA's tables, whose headers do not name the first column.
-            R writes such headers with any separator; there it takes two rows to tell them from a damaged one.
+        first: values of the first line.
+        rest: values of a few lines that follow.
+        by_spaces: whether spaces part the values. CelebA's tables are such, and their headers do not name the first
+            column, so that one longer row is enough to know it. R leaves out that name too, with any separator; there
+            two rows must be longer, since a single one may be damaged.
     """
     longer = sum(len(_without_blank_end(row, len(first))) == len(first) + 1 for row in rest)
     lacks_name = 2 * longer >= len(rest) > 0 if by_spaces else 2 * longer > len(rest) > 1
@@ -306,17 +407,15 @@ def _first_lines(text: str) -> list[str]:
 
 
 def _delimiter(first: str, second: str) -> str:
-    """What parts the values: the one that parts both lines into equally many, or failing that most of the first."""
+    """What parts the values: what parts both lines into equally many; else what parts the first line into most."""
 
-    def count(delimiter: str) -> tuple[int, int]:
+    def count(line: str, delimiter: str) -> int:
         try:
-            return len(next(csv.reader([first], delimiter=delimiter), [])), len(
-                next(csv.reader([second], delimiter=delimiter), [])
-            )
+            return len(next(csv.reader([line], delimiter=delimiter), []))
         except csv.Error:
-            return 0, 0
+            return 0
 
-    counts = {delimiter: count(delimiter) for delimiter in "\t;,"}
+    counts = {delimiter: (count(first, delimiter), count(second, delimiter)) for delimiter in "\t;,"}
     spaces = len(first.split()), len(second.split())
     rules: tuple[Callable[[int, int], bool], ...] = (
         lambda a, b: a == b >= 2,
@@ -330,12 +429,17 @@ def _delimiter(first: str, second: str) -> str:
     return short[0] if short and spaces[0] != spaces[1] else " "
 
 
+def _has_picture(line: str, delimiter: str) -> bool:
+    """Whether a value of a line is a picture's name, so that the line is a row."""
+    return any(_is_picture(value.strip(' "\r\n')) for value in line.split(delimiter))
+
+
 def _unquoted(value: str) -> str:
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 
 def _without_blank_end(fields: list[str], least: int) -> list[str]:
-    """The fields without the blank ones that Excel adds at the end, down to `least` of them."""
+    """The fields without the blank ones that Excel adds at the end; `least` of them stay in any case."""
     count = len(fields)
     while count > least and not fields[count - 1]:
         count -= 1
@@ -347,18 +451,15 @@ def _is_number(text: str) -> bool:
 
 
 def _slashed(name: str) -> str:
-    """A name with slashes of one kind, from the folder itself."""
+    """A name with forward slashes only, and without "./" in front."""
     name = name.replace("\\", "/")
     while name.startswith("./"):
         name = name[2:]
     return name
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 4 else f"{names[0]}, {names[1]} ... {names[-1]}"
-
-
 def _line(values: Sequence[str]) -> str:
+    """The values as one line of CSV; line breaks in them become spaces."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="").writerow([" ".join(value.splitlines()).strip() for value in values])
     return buffer.getvalue()

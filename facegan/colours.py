@@ -1,4 +1,4 @@
-"""Colour profiles: what a camera's, a screen's or a printer's numbers mean, brought to sRGB."""
+"""Colour profiles: bring the colours of a camera, a screen or a printer to sRGB."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 @lru_cache(maxsize=16)  # photos of one camera have the same
 def _transform(profile: bytes) -> tuple[str, Any] | None:
-    """What brings colours to sRGB, and the mode that it takes. None for sRGB itself, and for no profile of a device."""
+    """The mode of image that a profile is for, and what brings its colours to sRGB.
+
+    None for sRGB itself, and for what is not the profile of a device.
+    """
     mode = _MODES.get(profile[16:20])
     known = profile[36:40] == b"acsp" and profile[12:16] in _DEVICES
     # Chains of elements may each name the same large table: a megabyte could unpack to all memory there is.
@@ -68,7 +71,11 @@ def _some_colours() -> Image.Image:
 
 def _from_lab(image: Image.Image) -> Image.Image:
     """A picture in CIE L*a*b*, as some TIFFs are, in sRGB."""
+    return _lab_transform().apply(image)
+
+
+@lru_cache(maxsize=1)
+def _lab_transform() -> Any:
     from PIL import ImageCms
 
-    transform = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
-    return transform.apply(image)
+    return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")

@@ -1,4 +1,4 @@
-"""The dataset directory: whole or absent. Written as a stream under another name, then renamed.
+"""The dataset directory. It is written under another name, then renamed, so that it is whole or absent.
 
 data/celeba-64/
     images.npy      uint8 (N, S, S, 3), a plain NumPy file, made to be memory-mapped
@@ -35,6 +35,7 @@ PREVIEW_IMAGES = 64
 
 _BLOCK_BYTES = 4 << 20
 _MAX_LINE = 1 << 20
+"""Characters; `attributes.MAX_ROW` and a photo's name are together shorter."""
 _MAKE_ONE = "Make one: facegan preprocess SOURCE  (a folder or .zip of photos)"
 
 

@@ -18,10 +18,15 @@ from facegan.files import final_name, suppress_not_offered, sync_file, sync_fold
 
 _ASIDE = ".facegan-old"
 _STEPPED_ASIDE = re.compile(rf"\.(.+)\.[a-z0-9_]{{8}}{re.escape(_ASIDE)}")
-"""Name of a folder that is being replaced: its own, and what `tempfile` made of its successor's."""
+"""Name of a folder that is being replaced: a dot, its own name, a part from `tempfile`, and the ending."""
 
-_LEFT_BY_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")
-"""What Finder and Explorer write into a folder that they show."""
+LEFT_BY_SYSTEMS = frozenset(
+    (".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", ".@__thumb", "@tmp")
+)
+"""Files and folders, in small letters, that systems and network disks add to any folder: thumbnails, how to show it.
+
+They can be made again, so that they may go with the folder. A trash has files of the user's, and is not among them.
+"""
 
 
 class NewFolder:
@@ -70,7 +75,8 @@ class NewFolder:
         """
         with disk_errors(self.out):
             for file in self.path.iterdir():
-                sync_file(file)
+                if file.is_file():  # a network disk may have added a folder
+                    sync_file(file)
             sync_folder(self.path)
             self._check_free()  # again: much may have happened since
             self._rename()
@@ -89,11 +95,11 @@ class NewFolder:
                 old.replace(self.out)
             raise
         if old.exists():
-            old.replace(self.path)  # a name that nobody puts back: half a folder shall never return
+            old.replace(self.path)  # under this name nobody puts it back, should the removal stop half-way
             shutil.rmtree(self.path, ignore_errors=True)
 
     def _remove_abandoned(self) -> None:
-        """What a killed process left behind. One that lives writes all the time, so an hour's silence is proof."""
+        """Remove what a killed process left behind: folders that nothing was written to for an hour."""
         for folder in self.out.parent.iterdir():
             if folder.name.startswith(f".{self.out.name}.") and folder.suffix == ".part":
                 with contextlib.suppress(OSError, ValueError):
@@ -120,7 +126,7 @@ class NewFolder:
 
 def _is_known(name: str, known: Collection[str]) -> bool:
     name = final_name(name) or name  # a killed process has left half of it
-    return any(fnmatchcase(name, pattern) for pattern in (*known, *_LEFT_BY_SYSTEMS))
+    return name.lower() in LEFT_BY_SYSTEMS or any(fnmatchcase(name, pattern) for pattern in known)
 
 
 def stepped_aside(parent: Path) -> dict[Path, Path]:

@@ -1,20 +1,21 @@
-"""What stands beside photos and is none: systems' and programs' own files, masks, and what facegan has written."""
+"""Files beside photos that are no photos: those of systems and programs, masks, and what facegan has written."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from itertools import chain
 from pathlib import Path
 
+from facegan.newfolder import LEFT_BY_SYSTEMS
 from facegan.photos import Photo
 
 
 def own(folder: Path) -> str:
-    """What facegan has made of a folder, told by the names of its files; nothing if it has not."""
-    for names, what in _OWN.items():
-        if all(os.path.isfile(folder / name) for name in names):  # noqa: PTH113, False where it may not be looked at
-            return what
+    """What facegan has made of a folder, told by the names of its files; "" if it did not make it."""
+    if what := _made_of(lambda name: os.path.isfile(folder / name)):  # noqa: PTH113, False where it may not be looked at
+        return what
     if folder.name == "outputs" and any(_DRAWN.match(path.name) for path in folder.glob("*-[0-9]*")):
         return "pictures drawn by facegan"
     return ""
@@ -24,26 +25,30 @@ _OWN = {
     ("dataset.json", "images.npy"): "a dataset of facegan",
     ("config.json", "provenance.json"): "a run of facegan",
 }
+_FIRST = tuple(first for first, *_ in _OWN)
 _DRAWN = re.compile(r"(sample|interpolate|arithmetic|gif|neighbours)-\d{3}")
 
 
 def own_in(names: Collection[str]) -> dict[str, str]:
     """The folders in a zip that facegan has written, and what each is; see `own`."""
     found: dict[str, str] = {}
-    for (first, *others), what in _OWN.items():
-        for name in names:
-            folder, slash, last = name.rpartition("/")
-            if last == first and all(f"{folder}{slash}{other}" in names for other in others):
-                found[folder + slash] = f"{what}, not photos"
+    for folder in {name[: name.rfind("/") + 1] for name in names if name.endswith(_FIRST)}:
+        inside = {name for name in chain(*_OWN) if folder + name in names}
+        if what := _made_of(inside.__contains__):
+            found[folder] = f"{what}, not photos"
     return found
 
 
+def _made_of(has: Callable[[str], bool]) -> str:
+    """What facegan has made of a folder that has files of some names, or ""."""
+    return next((what for names, what in _OWN.items() if all(map(has, names))), "")
+
+
 # fmt: off
-_SYSTEM = frozenset((
-    "__macosx", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "recycler",
-    "recycled", "system volume information", "lost+found", "network trash folder", "temporary items", "thumbs.db",
-    "ehthumbs.db", "desktop.ini",
-))
+_SYSTEM = LEFT_BY_SYSTEMS | {
+    "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "recycler", "recycled",
+    "system volume information", "lost+found", "network trash folder", "temporary items",
+}
 # fmt: on
 """What systems and network disks keep beside the files: thumbnails, trash, snapshots, what a repair found."""
 _LIBRARIES = (".photoslibrary/", ".photolibrary/", ".migratedphotolibrary/", ".aplibrary/")
@@ -51,9 +56,13 @@ _ORIGINALS = ("originals", "masters")
 
 
 def hidden(name: str, folder: str) -> bool:
-    """What nobody means: dotfiles, a system's own folders, and the smaller copies in libraries of photo programs.
+    """Whether a file or folder is none that anybody means by "my photos".
 
-    `folder` is the one that it is in, with a slash at its end.
+    Such are dotfiles, a system's own folders, and the smaller copies that photo programs keep in their libraries.
+
+    Args:
+        name: its name alone.
+        folder: the folder that it is in, with a slash at the end.
     """
     small = name.lower()
     if folder.lower().endswith(_LIBRARIES):
@@ -80,10 +89,10 @@ _LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
 
 
 def without_masks(photos: list[Photo]) -> tuple[list[Photo], list[tuple[str, str]]]:
-    """The photos without what data sets for segmentation keep beside them: a picture that says where the hair is.
+    """The photos without masks: pictures that say where the hair is, as data sets for segmentation have them.
 
-    Such pictures are told by the names of their folders, or by their own name beside the photo's, and by their format,
-    since JPEG would blur them. Where there is nothing else, they are taken for photos.
+    A mask is told by the name of its folder, or by its own name beside the photo's, and by its format, since JPEG would
+    blur it. Where all are masks, they are taken for photos.
 
     Returns:
         The photos, and (name, reason) of each folder of masks and each mask beside its photo.

@@ -41,13 +41,13 @@ class PreprocessResult:
         reasons: reason -> how many, the most frequent first; numbers within reasons are left out.
         duplicates: photos with the same pixels as an earlier one: in it all the same, or with `dedupe` among `skipped`.
         crop: how they were cut, as `--crop` takes it.
-        ignored: other files of the source, which are no pictures by name, nor the table.
+        ignored: other files of the source: neither pictures by their names nor the table.
         enlarged: photos whose crop had fewer pixels than the images have.
         animated: animated files of which the first frame was taken.
         table: where the attributes came from, or None.
         without_attributes: photos that the table has no row for.
         remarks: sentences about the table: what in it could not be used, or was guessed.
-        reused: an existing dataset was kept, and nothing was written; counts of the six lines above are then zero.
+        reused: an existing dataset was kept, and nothing was written. All from `reasons` to `remarks` is then empty.
     """
 
     path: Path
@@ -106,7 +106,8 @@ def preprocess(
     """
     if size not in SIZES:
         raise UsageError(
-            f"--size {size} is not a power of two from {SIZES[0]} to {SIZES[-1]}.", f"Choose one of {_listed(SIZES)}"
+            f"--size {size} is not a power of two from {SIZES[0]} to {SIZES[-1]}.",
+            f"Choose one of {', '.join(map(str, SIZES[:-1]))} and {SIZES[-1]}",
         )
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit} leaves no photos.", "Give a number of at least 1, or leave it out.")
@@ -117,7 +118,7 @@ def preprocess(
     how = parse_crop(crop)
     found = open_sources([source] if isinstance(source, Path) else source)
     out = out or Path("data") / f"{found.title}-{size}"
-    settings = _settings(found, size, how, attributes, limit, dedupe) | {"skip": skip or None}
+    settings = _settings(found, size, how, attributes, limit, skip, dedupe)
     put_back(out, KNOWN_FILES)
     if is_there(out / "dataset.json") and not overwrite:
         return _keep(out, settings)
@@ -204,18 +205,25 @@ class _Tally:
 
 
 def _settings(
-    found: Source, size: int, crop: Crop, attributes: Path | None, limit: int | None, dedupe: bool
+    found: Source,
+    size: int,
+    crop: Crop,
+    attributes: Path | None,
+    limit: int | None,
+    skip: int | None,
+    dedupe: bool,
 ) -> dict[str, Any]:
-    """What was asked for. Of paths only the last part: the dataset may be handed on, and the source may move."""
+    """What was asked for, as dataset.json keeps it. Of a path that is the last part: the source may move."""
     return {
         "source": {"name": found.name, "kind": found.kind, "celeba": found.celeba, "photos": len(found.photos)},
         "photos": _fingerprint(found),
         "size": size,
         "crop": str(crop),
         "attributes": attributes.name if attributes else None,
-        "table": _fingerprint_of_file(attributes or found.table),
+        "table": _fingerprint_of_table(attributes or found.table, found),
         "limit": limit,
         "dedupe": dedupe,
+        "skip": skip or None,
     }
 
 
@@ -232,13 +240,20 @@ def _fingerprint(found: Source) -> str:
     return sha256.hexdigest()
 
 
-def _fingerprint_of_file(path: Path | str | None) -> str | None:
-    """Size and time of a file, None where there is none: of a table in a zip, whose photos' checksums say enough."""
+def _fingerprint_of_table(table: Path | str | None, found: Source) -> str | None:
+    """Size and time of the table, or its checksum if it is a member of the zip, whose name is then a text."""
+    if isinstance(table, str):
+        return f"{found.table_crc:08x}"
+    return None if table is None else _fingerprint_of_file(table)
+
+
+def _fingerprint_of_file(path: Path | str) -> str | None:
+    """Size and time of a file; None if it cannot be looked at."""
     try:
-        status = os.stat(path) if path is not None else None  # noqa: PTH116 - a Path per photo takes longer
+        status = os.stat(path)  # noqa: PTH116 - a Path per photo takes longer
     except OSError:
         return None
-    return f"{status.st_size} {status.st_mtime_ns}" if status else None
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _keep(out: Path, settings: dict[str, Any]) -> PreprocessResult:
@@ -260,9 +275,9 @@ def _keep(out: Path, settings: dict[str, Any]) -> PreprocessResult:
 _REPLACE = "Replace it with --overwrite, or keep both with --out FOLDER"
 _CHANGED = {
     "photos": "was made from other photos: from another source of that name, or its photos have changed since",
-    "table": "was made with another table of attributes, or with none: its size or time is not the same",
+    "table": "was made with another table of attributes, or with none: the table's size, time or checksum differs",
 }
-"""Settings that are told by fingerprints, and what it means that they differ."""
+"""Settings that are fingerprints, and what it means if they differ."""
 
 
 def _source_in_words(source: Any) -> str:
@@ -278,7 +293,7 @@ def _option(value: Any) -> str:
 
 
 def _table(found: Source, attributes: Path | None) -> tuple[AttributeTable | None, tuple[str, ...]]:
-    """The attributes, and sentences about them. A table that nobody has named is left out if it is of no use."""
+    """The attributes, and remarks on them. Only a table that was named is an error where it cannot be used."""
     names = [photo.name for photo in found.photos]
     try:
         if attributes is not None:
@@ -303,12 +318,14 @@ def _table(found: Source, attributes: Path | None) -> tuple[AttributeTable | Non
 
 
 def _is_inside(table: Path | str | None, found: Source) -> bool:
-    """Whether the table is one of the files of the source; as a text it is a member of the zip."""
-    return isinstance(table, str) or (table is not None and found.path.resolve() in table.resolve().parents)
+    """Whether the table is one of the files of the source. A table in a zip, whose name is a text, always is."""
+    if table is None or isinstance(table, str):
+        return table is not None
+    return any(part.path.resolve() in table.resolve().parents for part in found.parts or (found,))
 
 
 def _check_room(out: Path, needed: int) -> None:
-    """Rather before an hour's work than after it."""
+    """Raise before an hour's work, not after it, if the disk is too small."""
     free = free_room(out.absolute().parent)
     if free is not None and needed > free:
         raise FaceganError(
@@ -333,7 +350,3 @@ _HINTS = {
     "cannot be read": "Check that you may read them.",
     "facegan": "Name the folder that the photos are in.",
 }
-
-
-def _listed(values: Sequence[int]) -> str:
-    return f"{', '.join(map(str, values[:-1]))} and {values[-1]}"

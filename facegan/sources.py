@@ -40,6 +40,7 @@ class Source:
         unusable: (name, reason) of what looked like photos and can be ruled out by name alone.
         ignored: how many other files there are, which are no pictures by name.
         table: where the CelebA layout has its attributes: a file, or the name of a member of the zip, or None.
+        table_crc: checksum of a table that is a member of the zip.
         parts: of several sources, each one. Their photos stand in the same order, under their own names.
     """
 
@@ -50,6 +51,7 @@ class Source:
     ignored: int = 0
     celeba: bool = False
     table: Path | str | None = None
+    table_crc: int = 0
     inner_zips: Sequence[str] = field(default=(), repr=False)
     parts: Sequence[Source] = ()
 
@@ -185,7 +187,7 @@ def _by_name(photo: Photo) -> tuple[str, str]:
 def _zip(path: Path) -> Source:
     photos: list[Photo] = []
     unusable: list[tuple[str, str]] = []
-    tables: dict[str, str] = {}
+    tables: dict[str, zipfile.ZipInfo] = {}
     zips: list[str] = []
     ignored = 0
     try:
@@ -214,7 +216,7 @@ def _zip(path: Path) -> Source:
             continue
         ignored += 1
         if parts[-1] in CELEBA_TABLES:
-            tables[name] = member.filename
+            tables[name] = member
         elif suffix == ".zip":
             zips.append(name)
     if unusable and not photos and all(reason == _ENCRYPTED for _, reason in unusable):
@@ -224,11 +226,15 @@ def _zip(path: Path) -> Source:
     photos, others, celeba = _only_celeba(photos, path.resolve().stem, bool(tables))
     photos, masks = without_masks(photos)
     table: Path | str | None = None
-    if celeba:
-        table = tables[min(tables, key=_by_layout)] if tables else _table_near(path)
+    table_crc = 0
+    if celeba and tables:
+        member = tables[min(tables, key=_by_layout)]
+        table, table_crc = member.filename, member.CRC
+    elif celeba:
+        table = _table_near(path)
     photos.sort(key=_by_name)
     unusable = sorted([*unusable, *masks, *((folder or ".", what) for folder, what in made.items())])
-    return Source(path, "zip", photos, unusable, ignored + others, celeba, table, inner_zips=sorted(zips))
+    return Source(path, "zip", photos, unusable, ignored + others, celeba, table, table_crc, sorted(zips))
 
 
 _ENCRYPTED = "encrypted in the zip"

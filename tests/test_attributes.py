@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import unicodedata
 import zipfile
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from facegan.attributes import AttributeTable, from_names, read_attributes
+from facegan.cli.app import app
+from facegan.datasetdir import read_dataset_json, verify_pixels
 from facegan.errors import FaceganError
 from facegan.preprocess import PreprocessResult, preprocess
 
@@ -104,6 +108,13 @@ def given(rows: list[str], photos: list[str], folder: str = "photos") -> list[st
         (["train/1.jpg", "photos/1.jpg"], ["1.jpg"], ["photos/1.jpg"]),
         (["train/1.jpg", "val/1.jpg"], ["1.jpg"], [None]),
         (["train/1.jpg", "val/1.jpg"], ["f/val/1.jpg", "f/train/1.jpg"], ["val/1.jpg", "train/1.jpg"]),
+        (["anna/1.jpg"], ["ben/1.jpg"], [None]),
+        (["anna/1"], ["ben/1.jpg"], [None]),
+        (["a/b/c/d/1.jpg"], ["x/b/c/d/1.jpg"], [None]),
+        (["old/x/1.jpg"], ["X/1.png"], ["old/x/1.jpg"]),
+        (["anna/1.jpg", "photos/2.jpg"], ["1.jpg", "2.jpg"], [None, "photos/2.jpg"]),
+        (["C:/photos/1.jpg"], ["photos/1.jpg"], ["C:/photos/1.jpg"]),
+        (["more/x/1.jpg"], ["more.zip/x/1.jpg"], ["more/x/1.jpg"]),
     ],
 )
 def test_a_row_goes_to_its_photo_and_to_no_other(rows: list[str], photos: list[str], gets: list[str | None]) -> None:
@@ -111,7 +122,8 @@ def test_a_row_goes_to_its_photo_and_to_no_other(rows: list[str], photos: list[s
 
 
 def test_a_hostile_path_takes_no_memory() -> None:
-    assert given(["a/" * 4000 + "1.jpg"], ["b/" * 4000 + "1.jpg"]) == ["a/" * 4000 + "1.jpg"]
+    assert given(["a/" * 4000 + "1.jpg"], ["b/" * 4000 + "1.jpg"]) == [None]
+    assert given(["a/" * 4000 + "1.jpg"], ["A/" * 4000 + "1.jpg"]) == ["a/" * 4000 + "1.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -122,12 +134,61 @@ def test_a_hostile_path_takes_no_memory() -> None:
         ("x.png,1,2\n", "has no header: its columns are called column_2, column_3"),
         ("name,a\nx.png,1\ny.png,1,2\n", "1 line was left out; line 3 has 3 fields where its header has 2"),
         ('name,a\nx.png,1\ny.png,"' + 200_000 * "1", "1 line was left out; line 3 is broken"),
+        ('name,a\nx.png,"1\n2"\n', "a row goes over several lines, such as the one in line 2"),
+        ("name,a\nx.png,zoë\n".encode("cp1252"), "was read as Windows-1252: check letters beyond ASCII"),
+        ("name,a\nx.png,1\ny.png," + ",".join(["1" * 9_999] * 60), "line 3 has 61 fields"),
     ],
 )
-def test_what_is_odd_is_said(tmp_path: Path, text: str, says: str) -> None:
+def test_what_is_odd_is_said(tmp_path: Path, text: str | bytes, says: str) -> None:
     table = table_of(tmp_path / "t.csv", text)
     assert says in "\n".join(table.remarks)
     assert "x.png" in table.rows
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        'x.png,"1',  # nothing closes it
+        'x.png,"1\r\ny.png,"1"',  # the next quote is followed by a letter
+        'x.png,"\ny.png,1\nz.png,"',  # the next quote closes it, by the rules
+        'x.png,"' + 200_000 * "1",
+    ],
+)
+def test_a_quote_that_is_not_closed_costs_one_line(tmp_path: Path, broken: str) -> None:
+    text = "name,a\n" + broken + "\n" + "".join(f"{n}.png,{n}\n" for n in range(20_000))
+    table = table_of(tmp_path / "t.csv", text)
+    assert [table.row(f"{n}.png") for n in (0, 19_999)] == [["0"], ["19999"]]
+    assert "x.png" not in table.rows and ("y.png" in table.rows) == ("y.png" in broken)
+    assert "line 2 is broken" in table.remarks[0]
+    with pytest.raises(FaceganError, match="line 2 is broken"):
+        read_attributes(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("line", ['"x.png" , "1"', 'x.png,"1" '])
+def test_a_space_behind_a_quote_does_no_harm(tmp_path: Path, line: str) -> None:
+    assert table_of(tmp_path / "t.csv", f"name,a\n{line}\n", strict=True).row("x.png") == ["1"]
+
+
+def test_what_is_written_can_be_read(tmp_path: Path) -> None:
+    root = celeba(tmp_path / "k", None)
+    table = tmp_path / "t.csv"
+
+    def make(columns: list[str], values: list[str]) -> PreprocessResult:
+        with table.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([["name", *columns], ["000001.png", *values]])
+        return preprocess(root, size=32, attributes=table, out=tmp_path / "out", workers=1, overwrite=True)
+
+    names = [f"{n:04}" + 110 * "\x01" for n in range(3_999)]
+    result = make(names, ["1" * 120] * 3_999)
+    verify_pixels(read_dataset_json(result.path))
+    assert make(["of\rtwo  lines"], ["1"]).info.attributes == ("of two lines",)
+    for columns, values, says in (
+        (names[:60], ["1" * 9_999] * 60, "line 2 has more than 500,000 characters"),
+        (["x" * 9_999 + str(n) for n in range(10, 70)], ["1"] * 60, "names of columns"),
+        (["a\0b"], ["1"], "names of columns|NUL"),
+    ):
+        with pytest.raises(FaceganError, match=says):
+            make(columns, values)
 
 
 def celeba(root: Path, table: bytes | None) -> Path:
@@ -156,7 +217,7 @@ def test_copies_with_another_ending(tmp_path: Path) -> None:
         (b"image_id,Smiling,Young\n000001.jpg,-1,1\n000002.jp", "fewer fields than the header", ["-1,1", ","]),
         (b"image_id,Smiling\n000001.jpg,-1\n000002.jpg,1,1,1\n", "line 3 has 4 fields", ["-1", ""]),
         (b"image_id,Smiling\n9.jpg,1\n", "no attributes: .* has no row for any photo", None),
-        (b"\xff\xff\xff", "no attributes: .* not text", None),
+        (b"\xff\xd8\xff\x00", "no attributes: .* not text", None),
         (b"", "no attributes: .* no header", None),
     ],
 )
@@ -183,6 +244,27 @@ def test_a_table_in_the_source_that_was_named_is_no_other_file(tmp_path: Path) -
     (root / "notes.txt").touch()
     result = preprocess(root, size=32, attributes=root / "mine.csv", out=tmp_path / "out", workers=1)
     assert (result.ignored, result.without_attributes) == (1, 1)
+
+
+def test_a_table_in_one_of_several_sources_is_no_other_file(tmp_path: Path) -> None:
+    roots = [celeba(tmp_path / "a", b"image_id,Smiling\n000001.png,1\na/img_align_celeba/000001.png,1\n")]
+    roots.append(celeba(tmp_path / "b", None))
+    table = roots[0] / "list_attr_celeba.csv"
+    result = preprocess(roots, size=32, attributes=table, out=tmp_path / "out", workers=1)
+    assert (result.ignored, result.without_attributes) == (0, 3)
+
+
+def test_a_table_in_a_zip_that_has_changed_is_noticed(tmp_path: Path) -> None:
+    root = celeba(tmp_path / "k", None)
+    for smiling in (1, 0):
+        with zipfile.ZipFile(tmp_path / "k.zip", "w") as archive:
+            archive.write(root / "img_align_celeba/000001.png", "img_align_celeba/1.png")
+            archive.writestr("list_attr_celeba.csv", f"image_id,Smiling\n1.png,{smiling}\n")
+        if smiling:
+            made(tmp_path / "k.zip")
+            assert made(tmp_path / "k.zip")[0].reused
+    with pytest.raises(FaceganError, match="another table"):
+        made(tmp_path / "k.zip")
 
 
 def test_a_table_that_was_named_is_refused_where_it_is_damaged(tmp_path: Path) -> None:
@@ -226,5 +308,11 @@ def test_a_table_goes_before_utkface_names(tmp_path: Path) -> None:
         "race",
     )
     (tmp_path / "t.csv").write_text(f"name,smiling\n{UTKFACE[0]},1\n")
+    (tmp_path / "v").mkdir()
+    Image.new("RGB", (64, 64)).save(tmp_path / "v" / UTKFACE[1])
+    ran = CliRunner().invoke(
+        app, ["preprocess", *(str(tmp_path / name) for name in "uv"), "--out", str(tmp_path / "c")]
+    )
+    assert "UTKFace's file names" in ran.output and "no table" not in ran.output
     named = preprocess(tmp_path / "u", size=32, out=tmp_path / "b", attributes=tmp_path / "t.csv", workers=1)
     assert named.info.attributes == ("smiling",)

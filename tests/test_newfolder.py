@@ -119,17 +119,20 @@ def test_what_finder_or_a_killed_process_left_is_replaced_too(workdir):
     out.mkdir()
     for name in ("a", "b-1.json", ".DS_Store", ".a-0123abcd", ".b-1-0123abcd.json"):
         (out / name).touch()
+    (out / "@eaDir").mkdir()  # Synology's thumbnails
     with NewFolder(out, overwrite=True, known=["a", "b-*.json"]) as folder:
         (folder.path / "a").write_text("new")
+        (folder.path / "@eaDir").mkdir()
         folder.publish()
-    assert [file.name for file in out.iterdir()] == ["a"]
+    assert sorted(file.name for file in out.iterdir()) == ["@eaDir", "a"]
 
 
 def test_a_hidden_file_of_somebodys_is_not_taken_for_a_leftover(workdir):
-    (workdir / "d").mkdir()
-    (workdir / "d/.notes-20240101.txt").touch()
-    with pytest.raises(FaceganError, match=r"holds other files, such as .notes-20240101.txt"):
-        NewFolder(workdir / "d", overwrite=True, known=["a", "b-*"]).__enter__()
+    for number, name in enumerate((".notes-20240101.txt", "#recycle")):
+        (workdir / f"d{number}").mkdir()
+        (workdir / f"d{number}" / name).touch()
+        with pytest.raises(FaceganError, match=f"holds other files, such as {name}"):
+            NewFolder(workdir / f"d{number}", overwrite=True, known=["a", "b-*"]).__enter__()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -85,7 +85,7 @@ def preprocess(
             progress=bar.show,
         )
     _report(result, dedupe)
-    if len(sources) > 1 and not (attributes or result.reused):
+    if len(sources) > 1 and not (attributes or result.table or result.reused):
         console.note("of several sources, no table of attributes was looked for: name one with --attributes")
 
 
