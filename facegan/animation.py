@@ -1,8 +1,8 @@
 """Frames to GIF, MP4 or WebP, and pictures to frames.
 
-GIF knows 256 colours a frame. Each frame gets a palette of its own (median cut, refined by k-means on a sample of its
-pixels) and no dithering: measured on faces, this is nearer, pixel for pixel, and flickers less than one palette for
-all frames, and than dithering.
+A GIF has at most 256 colours a frame. Each frame gets a palette of its own (median cut, refined by k-means on a sample
+of its pixels) and no dithering. Measured on faces, this is nearer to the original, pixel for pixel, and flickers less
+than one palette for all frames or than dithering.
 """
 
 import errno
@@ -10,6 +10,7 @@ import math
 import os
 import re
 import subprocess
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import chain
@@ -17,23 +18,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageOps
 
-from facegan.decode import ANIMATED_FORMATS, FORMATS, MAX_PIXELS
+from facegan.colours import to_srgb
 from facegan.errors import FaceganError, needed
 from facegan.files import atomic_path
 from facegan.images import check_size
+from facegan.opening import PhotoError, flat, glance, reasons, rounded, upright, whole
+from facegan.photos import Photo, Reader, ReadError
 
-_PALETTE_SAMPLE = 8192  # pixels of a frame that its palette is made from: more than twice as many measure hardly better
+_PALETTE_SAMPLE = 8192  # pixels of a frame that its palette is made from; with twice as many it is hardly better
 _PAPER = "white"
 _CODEC, _PIXELS = "libx264", "yuv420p"
-"""Of an MP4: what every player knows."""
+"""How an MP4 is encoded: every player can show it."""
 LONGEST = 1280
-"""Pixels that a camera's photos are scaled down to on their longer side, unless they are to keep their size."""
+"""`gif` scales pictures down to this many pixels on their longer side, unless --full-size is given."""
 MAX_HELD = 2_000_000_000
 """Most bytes of all frames of a GIF or WebP together, which Pillow holds in memory until the file is written."""
 _BYTES_PER_PIXEL = {".gif": 1, ".webp": 5}
-"""Of what is held, as measured: `tests/walk_memory.py`."""
+"""How much is held for each pixel of a frame, measured with `tests/walk_memory.py`."""
 
 
 def write_animation(
@@ -54,7 +57,8 @@ def write_animation(
         frames: at least one, all of one size; drawn one by one.
         path: ends in .gif, .webp or .mp4; missing folders are made.
         fps: frames a second, above 0.
-        expected: how many frames will come, if it is known: too many are then refused after the first.
+        expected: how many frames will come, if that is known. Too many are then refused after the first, else when
+            there are too many.
         new: replace nothing.
 
     Returns:
@@ -84,19 +88,26 @@ def read_pictures(paths: Iterable[Path], longest: int | None = None) -> Iterator
     """Pictures as frames (H, W, 3) of uint8, in the order given, one by one; an animated picture gives all its frames.
 
     The first one sets the size, scaled down to at most `longest` pixels on its longer side. Others are scaled to fit
-    into it, whole and undistorted, in the middle of white paper. Cameras' rotation marks are obeyed, and what is
-    transparent shows white.
+    into it, whole and undistorted, in the middle of white paper. Pictures are read as `preprocess` reads photos: turned
+    upright, in sRGB, on white where they are transparent, and whatever is damaged beside their pixels.
 
     Raises:
-        FaceganError: a file is missing or is no picture that Pillow can read.
+        FaceganError: a file is missing, or is no picture that can be read.
     """
     size: tuple[int, int] | None = None
     for path in paths:
-        with _opened(path) as picture:
-            for page in ImageSequence.Iterator(picture) if _is_animated(picture) else [picture]:
-                upright = _on_white(ImageOps.exif_transpose(page))
-                size = size or scaled_size(upright.size, longest)
-                yield np.array(upright if upright.size == size else _fitted(upright, size))
+        data = _bytes(path)
+        with _named(path, data):
+            picture, animated = whole(data)
+            count = _frames_in(picture, animated)
+        for n in range(count):
+            with _named(path, data):
+                if animated:
+                    picture.seek(n)
+                page = upright(picture)
+                size = size or scaled_size(page.size, longest)
+                frame = _fitted(page, size)
+            yield frame
 
 
 def scaled_size(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
@@ -117,32 +128,47 @@ def survey(paths: Iterable[Path]) -> tuple[int, tuple[int, int]]:
     """
     count, size = 0, (0, 0)
     for path in paths:
-        with _opened(path) as picture:
+        data = _bytes(path)
+        with _named(path, data):
+            picture, animated = glance(data)
             size = size if count else picture.size
-            count += picture.n_frames if _is_animated(picture) else 1  # type: ignore[attr-defined]
+            count += _frames_in(picture, animated)
     return count, size
 
 
-def _is_animated(picture: Image.Image) -> bool:
-    return picture.format in ANIMATED_FORMATS and hasattr(picture, "n_frames")
+def _frames_in(picture: Image.Image, animated: bool) -> int:
+    return picture.n_frames if animated else 1  # type: ignore[attr-defined]
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with Reader(path.parent, "folder") as reader:
+            return reader.read(Photo(path.name))
+    except ReadError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise FaceganError(f"There is no picture {path}.", "Check its name.") from error
+        raise _unreadable(path, error) from error
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _named(path: Path, data: bytes) -> Iterator[None]:
+    """Say which picture cannot be read, and why. Pillow's warnings about odd files are not shown."""
     try:
-        with Image.open(path, formats=FORMATS) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise ValueError("too large")
-            yield picture
-    except FileNotFoundError as error:
-        raise FaceganError(f"There is no picture {path}.", "Check its name.") from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise FaceganError(f"{path} cannot be read as a picture.", "Leave it out, or save it anew.") from error
+        with warnings.catch_warnings(), reasons(data):
+            warnings.simplefilter("ignore")
+            yield
+    except PhotoError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> FaceganError:
+    reason = str(error).removesuffix(".")
+    return FaceganError(f"{path} cannot be read as a picture: {reason}.", "Leave it out, or save it anew.")
 
 
 def _checked(frames: Iterable[np.ndarray], path: Path, expected: int) -> Iterator[np.ndarray]:
-    """The same frames, refused when there are none, when one differs in size from the first, or as `check_animation`
-    does: after the first, if it is known how many will come."""
+    """The same frames, checked one by one: there is one, all have the first one's size, and `check_animation` allows so
+    many, or `expected` if that is more."""
     shape: tuple[int, ...] | None = None
     for n, frame in enumerate(frames):
         assert frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3, (frame.dtype, frame.shape)
@@ -264,16 +290,7 @@ def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
         raise cut_short
 
 
-def _on_white(picture: Image.Image) -> Image.Image:
-    """Any picture as RGB: transparency over white, 16 bits of grey brought to 8."""
-    if picture.mode.startswith("I"):
-        return Image.fromarray((np.asarray(picture, dtype=np.int64) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if picture.has_transparency_data:
-        layer = picture.convert("RGBA")
-        paper = Image.new("RGBA", layer.size, _PAPER)
-        return Image.alpha_composite(paper, layer).convert("RGB")
-    return picture.convert("RGB")
-
-
-def _fitted(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    return ImageOps.pad(picture, size, method=Image.Resampling.LANCZOS, color=_PAPER)
+def _fitted(picture: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """A picture scaled to fit into `size`, in sRGB, in the middle of white paper. Scaling first makes colours cheap."""
+    small = rounded(ImageOps.contain(flat(picture), size, method=Image.Resampling.LANCZOS))
+    return np.array(ImageOps.pad(to_srgb(small, picture.info.get("icc_profile")), size, color=_PAPER))

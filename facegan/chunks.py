@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from facegan.crops import Crop
-from facegan.decode import PhotoError, decode_face
+from facegan.decode import decode_face
+from facegan.opening import PhotoError
 from facegan.photos import Photo, Reader, ReadError
 
 _CHUNK_PHOTOS = 64

@@ -1,7 +1,8 @@
 """The pictures that people make with a generator: sheets, morphs, equations and walks. Each function is one command.
 
-`out` is the file that a picture is for: what its format or the memory has no room for is refused before a face is
-drawn. `scale` is how many times faces are enlarged; left out, small ones are brought near 128 pixels.
+`out` is the file that the picture will be written to. A picture too large for that file's format or for the memory is
+refused before a face is drawn. `scale` is how many times faces are enlarged; left out, small ones are brought near 128
+pixels.
 """
 
 from __future__ import annotations
@@ -137,9 +138,9 @@ class Morph:
     Attributes:
         faces: (N, H, W, 3).
         shares: N numbers, how far each face is on its stretch: 0 or 1 for key faces.
-        names: one for each key face; of a loop, whose last stretch ends where the walk began, also for the first again.
+        names: one for each key face. A loop ends at its first face, so its last name is the first again.
         loop: after the last face comes the first.
-        scale: how many times faces are enlarged, if it was asked for.
+        scale: how many times faces are enlarged, or None where the user did not say.
     """
 
     faces: Pixels
@@ -149,15 +150,15 @@ class Morph:
     scale: int | None = None
 
     def strip(self) -> Pixels:
-        """All of them in one picture, with the names of key faces and the mixing factors of the others; a loop returns
-        to its first face."""
+        """All faces in one picture, with names under key faces and mixing factors under the others. A loop ends with
+        its first face again."""
         if not self.loop:
             return strip(self.faces, self.shares, self.names, scale=self.scale)
         faces = np.concatenate([self.faces, self.faces[:1]])
         return strip(faces, [*self.shares, 1.0], self.names, scale=self.scale)
 
     def order(self) -> list[int]:
-        """Which faces an animation shows: there and, unless the walk is a loop already, back again."""
+        """Indices of the faces that an animation shows: there and, unless the walk is a loop, back again."""
         there = list(range(len(self.faces)))
         return there if self.loop else there + there[-2:0:-1]
 
@@ -184,8 +185,8 @@ def interpolate(
 
     Raises:
         UsageError: fewer than two SPECs, one that is not a SPEC, or more faces than one picture should hold.
-        FaceganError: a latent file that cannot be used; or `out` cannot be so large. There is room for the animation of
-            any strip.
+        FaceganError: a latent file that cannot be used; or `out` cannot be so large. If the strip is small enough, so
+            is the animation.
     """
     if len(through) < 2:
         raise UsageError("A morph needs two faces or more.", "Give --through twice, such as --through 3 --through 17.")
@@ -232,8 +233,8 @@ def arithmetic(
 
     Args:
         terms: (+1 or -1, SPEC), in the order typed.
-        raw: leave the sum's norm, and the norms of the means that are drawn, as they are.
-        steps: when positive, also morph from the first operand that is added to the result in so many faces.
+        raw: do not bring the sum, and the means that are drawn, to the prior's norm.
+        steps: when positive, also morph in so many faces to the result, from the first operand that is added.
 
     Raises:
         UsageError: no term, not a SPEC, or more faces than one picture should hold.
@@ -255,7 +256,8 @@ def arithmetic(
         check_size(out, strip_size(steps, side, scale))
     result = latents.signed_sum(signs, [operand.mean for operand in operands], raw=raw)
     drawn = [operand.mean if raw else _point(operand) for operand in operands]
-    faces = _faces(loaded, np.concatenate([*(operand.latents for operand in operands), np.stack([*drawn, result])]))
+    given = [operand.latents for operand in operands]
+    faces = _faces(loaded, np.concatenate([*given, np.stack([*drawn, result])]), on_progress)
     ends = np.cumsum(counts)
     columns = np.split(faces[: ends[-1]], ends[:-1])
     means = faces[ends[-1] :]
@@ -275,7 +277,8 @@ def walk(loaded: LoadedGenerator, *, faces: int, stops: int, steps: int, seed: i
     """A looped walk through latent space: `faces` faces side by side, each through `stops` latents of its own.
 
     Args:
-        steps: frames from one stop to the next; stops*steps frames in all, the last one step short of the first.
+        steps: frames from one stop to the next. There are stops*steps frames in all; one more step after the last would
+            be the first again.
 
     Raises:
         UsageError: more faces than anyone would wait for.

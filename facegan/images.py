@@ -33,7 +33,7 @@ from facegan.typesetting import (
 )
 
 __all__ = [
-    "PICTURES",
+    "WRITABLE",
     "EquationTerm",
     "check_size",
     "columns_for",
@@ -52,7 +52,7 @@ __all__ = [
     "with_caption",
 ]
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+WRITABLE = (".png", ".jpg", ".jpeg", ".webp")
 """What a still picture can be written as; the default first."""
 _FORMATS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
@@ -86,7 +86,7 @@ def save_png(image: np.ndarray, path: Path, *, new: bool = False) -> Path:
 
 
 def save_picture(image: np.ndarray, path: Path, *, new: bool = False) -> Path:
-    """Write a picture as `save_png` does, in the format that the path's suffix names: one of PICTURES."""
+    """Write a picture as `save_png` does, in the format that the path's suffix names: one of WRITABLE."""
     return _save(image, path, path.suffix.lower(), new)
 
 

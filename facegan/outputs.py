@@ -9,7 +9,7 @@ from pathlib import Path
 
 from facegan.errors import FaceganError, UsageError
 from facegan.files import TakenError
-from facegan.images import LONGEST_SIDE, PICTURES
+from facegan.images import LONGEST_SIDE, WRITABLE
 
 OUTPUTS = Path("outputs")
 
@@ -80,7 +80,7 @@ def output_folder(given: Path | None, kind: str) -> Path:
         FaceganError: there is something in it.
     """
     folder = given or _next(kind, "")
-    if folder.suffix.lower() in {*PICTURES, *LONGEST_SIDE}:
+    if folder.suffix.lower() in {*WRITABLE, *LONGEST_SIDE}:
         raise UsageError(
             f"--out {folder} is the name of a file, and --separate writes one for each face, into a folder.",
             f"Name a folder, such as {folder.with_suffix('')}, or leave out --separate for one sheet.",

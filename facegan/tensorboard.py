@@ -30,28 +30,24 @@ def open_log(
 ) -> Iterator[Callable[[Event], None]]:
     """A callback for the loop that writes its rows as scalars and its sample grids as images, over images seen.
 
-    What cannot be written is a note and ends nothing: rows are left out, and a new log is begun with the next file that
-    the run writes.
+    A failure to write ends nothing: it is told once, rows are left out, and the next file that the run writes starts a
+    new log. Ask `check_installed` first.
 
     Args:
-        images_seen: where the run begins or goes on; TensorBoard forgets what an earlier part wrote beyond it, and what
-            was written beyond a checkpoint that the run goes back to.
-        note: told when the logs can no longer be written, once until they can be again.
-
-    Raises:
-        FaceganError: the extra is not installed.
+        images_seen: where the run begins or goes on. TensorBoard drops what an earlier part of the run wrote beyond it;
+            when the run goes back to a checkpoint, TensorBoard drops what was written beyond that one.
+        note: called with a sentence when the log cannot be written; not again until writing has worked once more.
     """
-    check_installed()
-    _silence_its_thread()
     log = _Log(folder, images_seen, note)
-    try:
-        yield log
-    finally:
-        log.close()
+    with _quiet_thread():
+        try:
+            yield log
+        finally:
+            log.close()
 
 
 class _Log:
-    """The callback: without a writer from a failure on, until the run has written a file."""
+    """The callback of `open_log`. After a failure it has no writer until the run writes a file."""
 
     def __init__(self, folder: Path, images_seen: int, note: Callable[[str], None]) -> None:
         self._folder, self._seen, self._note = folder, images_seen, note
@@ -104,8 +100,9 @@ class _Log:
         self._writer = None
 
 
-def _silence_its_thread() -> None:
-    """TensorBoard writes in a thread, whose exception comes to light at the next row: no need to print it there too."""
+@contextmanager
+def _quiet_thread() -> Iterator[None]:
+    """Print no exception of TensorBoard's writing thread: TensorBoard raises it again when the next row is written."""
     usual = threading.excepthook
 
     def hook(args: threading.ExceptHookArgs) -> None:
@@ -113,3 +110,7 @@ def _silence_its_thread() -> None:
             usual(args)
 
     threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = usual

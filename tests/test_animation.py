@@ -1,18 +1,24 @@
 """Animations: what is written has the frames, the times and the loops that were asked for, or is not there."""
 
+import io
 import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from test_colours import SWAPPED, TAN
+from test_essential import CHUNKS, SEGMENTS, WHOLE
 
+from facegan import progress
 from facegan.animation import LONGEST, check_animation, read_pictures, scaled_size, survey, write_animation
 from facegan.errors import FaceganError
+from facegan.rundir import RunDir
 
 
 def frames(count: int, height: int = 24, width: int = 20) -> list[np.ndarray]:
@@ -193,6 +199,78 @@ def test_the_previews_in_a_cameras_photo_are_no_frames(tmp_path: Path) -> None:
         assert photo.n_frames == 2
     assert survey([tmp_path / "a.jpg"]) == (1, (40, 48))
     assert [frame.shape for frame in read_pictures([tmp_path / "a.jpg"])] == [(48, 40, 3)]
+
+
+def only_frame(path: Path, data: bytes) -> np.ndarray:
+    """Of a picture's bytes, read with no word from Pillow."""
+    path.write_bytes(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        count, _ = survey([path])
+        (frame,) = read_pictures([path])
+    assert count == 1
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("jpeg", WHOLE["jpeg"][:-2]),
+        ("png", WHOLE["png"][:-12]),
+        ("gif", WHOLE["gif"][:-1]),
+        *(("jpeg", WHOLE["jpeg"][:20] + segment + WHOLE["jpeg"][20:]) for segment in SEGMENTS.values()),
+        *(("png", WHOLE["png"][:33] + chunk + WHOLE["png"][33:]) for chunk in CHUNKS.values()),
+    ],
+)
+def test_what_is_damaged_beside_the_pixels_costs_no_picture(tmp_path: Path, name: str, data: bytes) -> None:
+    """As it costs `preprocess` no photo."""
+    expected = only_frame(tmp_path / "whole", WHOLE[name])
+    assert np.array_equal(only_frame(tmp_path / "damaged", data), expected)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF", "TIFF"])
+def test_pictures_are_shown_in_the_colours_of_their_profile(tmp_path: Path, kind: str) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16), TAN).save(file, kind, icc_profile=SWAPPED)
+    frame = only_frame(tmp_path / "a", file.getvalue())
+    assert np.abs(frame.astype(int) - TAN[::-1]).max() <= 4
+    *_, second = read_pictures([tmp_path / "a", tmp_path / "a"])
+    assert np.array_equal(frame, second)
+
+
+def test_a_profile_counts_on_every_page_and_beside_smaller_pictures(tmp_path: Path) -> None:
+    pages = [Image.new("RGB", (16, 16), colour) for colour in (TAN, (10, 20, 240))]
+    pages[0].save(tmp_path / "a.png", save_all=True, append_images=pages[1:], icc_profile=SWAPPED)
+    Image.new("RGB", (8, 4), TAN).save(tmp_path / "b.png", icc_profile=SWAPPED)
+    first, second, small = read_pictures([tmp_path / "a.png", tmp_path / "b.png"])
+    assert np.abs(first.astype(int) - TAN[::-1]).max() <= 4
+    assert np.abs(second.astype(int) - (240, 20, 10)).max() <= 4
+    assert np.abs(small[4:12].astype(int) - TAN[::-1]).max() <= 4 and (small[:4] == 255).all()
+
+
+def test_a_cut_picture_is_refused_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "cut.jpg").write_bytes(WHOLE["jpeg"][:-3000])
+    with pytest.raises(FaceganError, match=r"cut\.jpg cannot be read as a picture: cut short"):
+        list(read_pictures([tmp_path / "cut.jpg"]))
+
+
+def test_a_runs_progress_is_counted_and_refused_after_its_first_frame(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "samples").mkdir()
+    for n in range(3):
+        Image.new("RGB", (20, 20), (n, n, n)).save(tmp_path / f"samples/epoch-000{n}.png")
+    told: list[tuple[int, int]] = []
+    progress.write_progress(
+        RunDir(tmp_path), tmp_path / "a.gif", 12, on_progress=lambda done, total: told.append((done, total))
+    )
+    count = 3 + progress._HOLD
+    assert told == [(done, count) for done in range(1, count + 1)]
+
+    drawn, caption = [], progress.with_caption
+    monkeypatch.setattr(progress, "with_caption", lambda *given: drawn.append(1) or caption(*given))
+    monkeypatch.setattr("facegan.animation.MAX_HELD", 10)
+    with pytest.raises(FaceganError, match="at most 0 frames"):
+        progress.write_progress(RunDir(tmp_path), tmp_path / "b.gif", 12)
+    assert len(drawn) == 1
 
 
 def test_pictures_that_are_none(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from pillow_heif import register_heif_opener
 
 from facegan.colours import MAX_PROFILE, to_srgb
 from facegan.crops import Crop
-from facegan.decode import FORMATS, decode_face
+from facegan.decode import decode_face
+from facegan.opening import FORMATS
 
 register_heif_opener()
 

@@ -13,7 +13,8 @@ from PIL import Image
 from pillow_heif import register_heif_opener
 
 from facegan.crops import Crop, parse_crop
-from facegan.decode import PhotoError, decode_face
+from facegan.decode import decode_face
+from facegan.opening import PhotoError
 
 RESAMPLE = Image.Resampling.LANCZOS
 register_heif_opener()

@@ -143,6 +143,15 @@ def test_a_morph_names_its_key_faces(generator, monkeypatch, tmp_path):
             assert len(morph.order()) == len(faces) - 1, "the animation does not stand still at its seam"
 
 
+def test_an_arithmetic_tells_how_many_faces_are_drawn(generator):
+    """The six of the equation (its operands, their means and the result), then those of the way."""
+    told = []
+    arithmetic(
+        generator, [(-1, "3"), (1, "4,5")], seed=7, raw=False, steps=4, on_progress=lambda *given: told.append(given)
+    )
+    assert told == [(6, 6), (4, 4)]
+
+
 def test_the_way_of_an_arithmetic_ends_at_its_result(generator):
     outcome, way = arithmetic(generator, [(-1, "3"), (1, "4,5")], seed=7, raw=False, steps=3)
     assert way.names == ["7:4,7:5", "result"]

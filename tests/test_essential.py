@@ -12,8 +12,9 @@ from PIL import Image
 from pillow_heif import register_heif_opener
 
 from facegan.crops import Crop
-from facegan.decode import FORMATS, MAX_SCANS, PhotoError, decode_face
+from facegan.decode import decode_face
 from facegan.essential import MAX_SEGMENTS
+from facegan.opening import FORMATS, MAX_SCANS, PhotoError
 
 register_heif_opener()
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's opinions on odd files

@@ -25,13 +25,14 @@ from hostile import TRAP, Trap, array, crowded, not_files, sentence
 from PIL import Image
 from pillow_heif import register_heif_opener
 
-from facegan import decode
+from facegan import opening
 from facegan.attributes import MAX_BYTES, read_attributes
 from facegan.crops import Crop
 from facegan.dataset import Dataset
 from facegan.datasetdir import read_dataset_json, verify_pixels
-from facegan.decode import MAX_PIXELS, MAX_SCANS, MAX_WIDE_PIXELS, PhotoError, decode_face
+from facegan.decode import decode_face
 from facegan.errors import FaceganError
+from facegan.opening import MAX_PIXELS, MAX_SCANS, MAX_WIDE_PIXELS, PhotoError
 from facegan.photos import Reader
 from facegan.preprocess import preprocess
 from facegan.sources import open_source
@@ -254,7 +255,7 @@ FORMATS = (
     "tga",
     "jp2",
     "heic",
-    *(("avif",) if "AVIF" in decode.FORMATS else ()),
+    *(("avif",) if "AVIF" in opening.FORMATS else ()),
 )
 
 

@@ -11,7 +11,7 @@ from facegan.files import atomic_path, write_atomic
 from facegan.images import (
     LONGEST_SIDE,
     MAX_PIXELS,
-    PICTURES,
+    WRITABLE,
     EquationTerm,
     check_size,
     columns_for,
@@ -201,7 +201,7 @@ def test_png_round_trip(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["face.png"]
 
 
-@pytest.mark.parametrize("suffix", [*PICTURES, ".JPG"])
+@pytest.mark.parametrize("suffix", [*WRITABLE, ".JPG"])
 def test_a_picture_is_what_its_name_says(tmp_path: Path, suffix: str) -> None:
     smooth = enlarge(noise(1, 8)[0], 8)
     with Image.open(save_picture(smooth, tmp_path / f"face{suffix}")) as picture:
@@ -209,7 +209,7 @@ def test_a_picture_is_what_its_name_says(tmp_path: Path, suffix: str) -> None:
         assert np.abs(np.asarray(picture.convert("RGB")).astype(int) - smooth).mean() < 4
 
 
-@pytest.mark.parametrize("suffix", [suffix for suffix in PICTURES if suffix in LONGEST_SIDE])
+@pytest.mark.parametrize("suffix", [suffix for suffix in WRITABLE if suffix in LONGEST_SIDE])
 def test_the_longest_sides_are_those_that_can_be_written(tmp_path: Path, suffix: str) -> None:
     """Told before anything is drawn; and what is let through is really written."""
     path, most = tmp_path / f"a{suffix}", LONGEST_SIDE[suffix]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 
 import pytest
 
@@ -63,6 +64,14 @@ def test_a_disk_that_is_full_for_a_while_costs_rows_and_no_run(tmp_path, monkeyp
         log(Wrote(tmp_path / "4.pt"))
         assert [step for step, _ in scalars(tmp_path)] == [4, 24]
         assert "Traceback" not in capfd.readouterr().err
+
+
+def test_the_hook_of_threads_is_as_before_when_the_log_is_closed(tmp_path):
+    before = threading.excepthook
+    with pytest.raises(KeyboardInterrupt), open_log(tmp_path, 0):
+        assert threading.excepthook is not before
+        raise KeyboardInterrupt
+    assert threading.excepthook is before
 
 
 def test_a_folder_that_cannot_be_made_is_a_note(tmp_path):

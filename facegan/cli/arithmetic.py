@@ -52,13 +52,13 @@ def arithmetic(
 ) -> None:
     """Add and subtract faces: smiling woman - neutral woman + neutral man = smiling man."""
     from facegan.errors import UsageError
-    from facegan.images import PICTURES, save_picture
+    from facegan.images import WRITABLE, save_picture
     from facegan.outputs import Output
 
     if steps == 1:
         raise UsageError("--steps 1 is no way: both ends are counted.", "Use 2 or more.")
     terms = ctx.meta[_ORDER]
-    file = Output(out, "arithmetic", PICTURES, overwrite)
+    file = Output(out, "arithmetic", WRITABLE, overwrite)
     way = f"-way{file.path.suffix}"
     if steps:
         file.beside(way)

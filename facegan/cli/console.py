@@ -28,7 +28,7 @@ Item = TypeVar("Item")
 class _Console(Console):
     @property
     def is_terminal(self) -> bool:
-        """Whether a terminal shows it. FORCE_COLOR and the like do not turn a log file into one."""
+        """Whether the output goes to a terminal. A log file is none, whatever FORCE_COLOR and the like say."""
         try:
             return bool(self.file.isatty())
         except ValueError:  # it is closed
@@ -41,13 +41,13 @@ _world = ALONE
 
 
 class _Lasting:
-    """A stream that ends no command.
+    """A stream whose failure ends no command.
 
-    A character that its encoding lacks is spelled out. Once it cannot be written any more, because its terminal or the
-    program that reads it has gone or its disk is full, the rest goes nowhere.
+    A character that its encoding lacks is spelled out. When writing fails, because the terminal or the reading program
+    has gone or the disk is full, everything after that is dropped.
 
     Attributes:
-        lost: why it cannot be written any more.
+        lost: the first failure, or None.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -98,7 +98,7 @@ def lasting_streams() -> Iterator[None]:
 
 
 def check_written() -> None:
-    """Raises: FaceganError: stdout is a file on a full disk, and does not have all results. A reader may leave."""
+    """Raises: FaceganError: stdout is a file on a full disk, so results are missing. A closed pipe is no error."""
     sys.stdout.flush()
     lost = getattr(sys.stdout, "lost", None)
     if lost is not None and lost.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -106,7 +106,7 @@ def check_written() -> None:
 
 
 def speak_for(world: World) -> None:
-    """Of several processes the first alone speaks. The others are silent, but for what ends them all."""
+    """Where several processes train together, let only the first one print. The others print nothing but errors."""
     global _world
     _world = world
     out.quiet = err.quiet = not world.first
@@ -160,7 +160,7 @@ def columns(title: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> 
 
 
 def _print_whole(table: RenderableType) -> None:
-    """A table as wide as the terminal; in a pipe or a file no line is broken or padded, so that it can be searched."""
+    """Print a table as wide as the terminal. A pipe or file gets unbroken, unpadded lines, which can be searched."""
     if out.is_terminal:
         out.print(table, soft_wrap=False)
         return
@@ -176,7 +176,7 @@ def data(text: str) -> None:
 
 
 def complain(error: FaceganError) -> None:
-    """An error as a sentence, and its hint below; of several processes the first to fail says it, with its number."""
+    """Print an error and its hint. Of several processes only the first to fail does, and says which one it is."""
     if not (_world.first if isinstance(error, Interrupted) else _world.fails_first()):
         return
     err.quiet = False
@@ -189,7 +189,7 @@ def complain(error: FaceganError) -> None:
 
 _BAR = 24
 _FIRST_LINE, _EVERY = 10.0, 30.0
-"""Seconds, where no terminal shows a bar: until the first line, so that quick commands write none, and to the next."""
+"""Where no terminal shows a bar: seconds until the first line, so that quick commands write none, and between lines."""
 
 
 class Progress:
@@ -220,7 +220,10 @@ class Progress:
             self._live.stop()
 
     def show(self, done: int, total: int = 0, what: str = "", detail: str = "") -> None:
-        """So many are done, in all. What is left out stays as it was; fewer than before is another beginning."""
+        """Show that `done` of `total` are done. What is left out stays as it was.
+
+        If `done` is smaller than before, something new has begun, and its speed is measured from there.
+        """
         now = time.monotonic()
         self._total, self._what, self._detail = total or self._total, what or self._what, detail or self._detail
         if self._pace is None or done < self._done:
@@ -253,7 +256,7 @@ class Progress:
         return f"{number:,.{0 if number >= 10 or number == round(number) else 1}f} {self._unit}"
 
     def _picture(self) -> RenderableType:
-        """One line, and one for the detail. Where there is little room the bar shrinks, then the words are cut off."""
+        """One line, and one for the detail. In a narrow terminal the bar shrinks first, then the words are cut off."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table

@@ -73,7 +73,7 @@ def evaluate(
     FID (Fréchet distance), KID, precision and recall by torch-fidelity: pip install "facegan\\[metrics]".
     """
     from facegan.datasetdir import find_dataset
-    from facegan.images import PICTURES, save_picture
+    from facegan.images import WRITABLE, save_picture
     from facegan.outputs import Output
 
     if not neighbours:
@@ -86,7 +86,7 @@ def evaluate(
             raise UsageError(
                 f"--neighbours shows at most {MOST_SAMPLES} samples, not {count:,}.", "Give a smaller --count."
             )
-    file = Output(out, "neighbours", PICTURES, overwrite) if neighbours else None
+    file = Output(out, "neighbours", WRITABLE, overwrite) if neighbours else None
     from facegan.extractors import OFFLINE, STANDARD, check_installed, open_extractor
 
     check_installed()

@@ -74,7 +74,9 @@ def gif(
         from facegan.progress import write_progress
 
         console.note(f"the progress of {run.path}")
-        console.wrote([file.write(partial(write_progress, run, fps=fps))])
+        with console.Progress("frames", "writing") as bar:
+            written = file.write(partial(write_progress, run, fps=fps, on_progress=bar.show))
+        console.wrote([written])
     elif pictures:
         longest = None if full_size else LONGEST
         count, own_size = survey(pictures)

@@ -34,7 +34,7 @@ def interpolate(
 ) -> None:
     """Morph one face into another."""
     from facegan.errors import UsageError
-    from facegan.images import PICTURES, save_picture
+    from facegan.images import WRITABLE, save_picture
     from facegan.latents import METHODS
     from facegan.outputs import Output
 
@@ -42,7 +42,7 @@ def interpolate(
         raise UsageError(f"--method {method!r} is not one of {', '.join(METHODS)}.")
     if not gif:
         options.refuse(ctx, "fps", without="is for the GIF, and --gif is not given", hint="Add --gif, or leave it out.")
-    file = Output(out, "interpolate", PICTURES, overwrite)
+    file = Output(out, "interpolate", WRITABLE, overwrite)
     if gif:
         file.beside(".gif")
     loaded = options.open_generator(source, device)

@@ -30,7 +30,7 @@ def sample(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Draw new faces."""
-    from facegan.images import PICTURES, save_picture
+    from facegan.images import WRITABLE, save_picture
     from facegan.outputs import Output, make_folder, output_folder
 
     if separate:
@@ -39,7 +39,7 @@ def sample(
         why = "is for a sheet: --separate writes into a new folder"
         options.refuse(ctx, "overwrite", without=why, hint="Choose a new folder with --out.")
         output_folder(out, "sample")
-    file = None if separate else Output(out, "sample", PICTURES, overwrite)
+    file = None if separate else Output(out, "sample", WRITABLE, overwrite)
     loaded = options.open_generator(source, device)
     if truncation == 0:
         console.note("--truncation 0 leaves the average latent alone: all faces are the same")

@@ -17,10 +17,10 @@ from facegan.world import World
 
 
 class Stopped(BaseException):
-    """By SIGINT, SIGTERM or SIGHUP.
+    """SIGINT, SIGTERM or SIGHUP has come.
 
-    It is no `Exception`, as what handles errors must not handle it, and no `KeyboardInterrupt`, which the library that
-    parses the command line would turn into an exit code of its own.
+    This is no `Exception`, so that no handler of errors catches it. It is no `KeyboardInterrupt` either, because the
+    library that parses the command line would end with an exit code of its own.
     """
 
     def __init__(self, signum: int) -> None:
@@ -32,13 +32,13 @@ class Stopped(BaseException):
 
 
 _SAME = 1.0
-"""Seconds within which a second signal is the first one again: `timeout` sends it to a process and to its group, and
-torchrun hands on what the system has sent to all."""
+"""Seconds within which a second signal counts as the first again. `timeout` sends a signal to the process and to its
+group, and torchrun passes on a signal that the system has sent to all processes already."""
 
 
 @contextmanager
 def unwinding() -> Iterator[None]:
-    """All of them raise Stopped but SIGUSR1, which does nothing where there is nothing to save."""
+    """SIGINT, SIGTERM and SIGHUP raise Stopped. SIGUSR1 does nothing, because there is nothing to save."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         if signum != SAVE:
@@ -54,7 +54,10 @@ def unwinding() -> Iterator[None]:
 
 
 def end_as_the_system_does(world: World) -> None:
-    """Of several processes one that waits for another could not raise anything: SIGTERM and SIGHUP just end it."""
+    """Let SIGTERM and SIGHUP end a process at once where several train together.
+
+    A process that waits for another one runs no Python code, so it could not raise Stopped.
+    """
     for number in _heeded():
         if not world.alone and number not in (signal.SIGINT, SAVE):
             signal.signal(number, signal.SIG_DFL)
@@ -64,10 +67,11 @@ def end_as_the_system_does(world: World) -> None:
 def signals(world: World) -> Iterator[Callable[[], int | None]]:
     """Turn the first signal into a question that the loop asks after each step; a second one stops at once.
 
-    SIGUSR1 answers the question once. A closing terminal may send SIGHUP more than once: it is never the second.
+    SIGUSR1 answers the question once. SIGHUP never counts as the second signal, because a closing terminal may send it
+    more than once.
 
-    Of several processes one that is ending lets no further signal keep it from saying why: as soon as the first of them
-    has gone, torchrun sends one to the others.
+    Where several processes train together, one that ends by an exception ignores all signals from then on, so that it
+    can still say why: torchrun sends signals to all others as soon as one process has gone.
     """
     caught: list[tuple[int, float]] = []
     to_save: list[int] = []
@@ -100,6 +104,6 @@ def signals(world: World) -> Iterator[Callable[[], int | None]]:
 
 
 def _heeded() -> list[int]:
-    """The signals that this system has and that are not ignored, as SIGHUP is under nohup."""
+    """The signals to handle: this system has them, and they are not ignored. Under nohup, SIGHUP is ignored."""
     known = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")]
     return [number for number in known if number is not None and signal.getsignal(number) is not signal.SIG_IGN]
