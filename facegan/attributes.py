@@ -76,11 +76,12 @@ class AttributeTable:
                     tail = next((tail for tail in _tails(key(f"{folder}/{photo}")) if tail in rows), "")
                     if (name := rows.get(tail)) is not None and times[tail] == 1 and _agree(key(name), key(photo)):
                         given[photo] = name
-        above = {photo: _above(_stem(name), _stem(photo)) for photo, name in given.items() if name != photo}
+        longer = [(photo, name) for photo, name in given.items() if name.count("/") > photo.count("/")]
+        above = {photo: _above(_stem(name), _stem(photo)) for photo, name in longer}
         source = f"/{_folded(folder)}"
         if any(folders.endswith(source) for folders in above.values()):
             for photo, folders in above.items():
-                if folders and not folders.endswith(source):
+                if not folders.endswith(source):
                     del given[photo]
         return replace(self, _of_photo=given)
 
@@ -121,8 +122,8 @@ def _agree(one: str, other: str) -> bool:
 
 
 def _above(name: str, photo: str) -> str:
-    """ "/c:/old" of the row "c:/old/anna/0" and the photo "anna/0"; "" where the row's path goes no further up."""
-    return f"/{name}".removesuffix(f"/{photo}") if f"/{name}".endswith(f"/{photo}") else ""
+    """The folders of a row's path above those of the photo's: "/c:/old" of "c:/old/anna/0" and "anna/0"."""
+    return f"/{name}".removesuffix(f"/{photo}")
 
 
 def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str | None]:
