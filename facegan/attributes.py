@@ -6,17 +6,15 @@ import codecs
 import csv
 import io
 import re
-import unicodedata
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path, PurePath
 
 from facegan.errors import FaceganError
-from facegan.photos import PICTURES
+from facegan.rowmatch import is_picture, rows_of_photos
 from facegan.zips import MAX_ZIP_TABLE, open_zip
 
 MAX_BYTES = 100_000_000
@@ -51,86 +49,14 @@ class AttributeTable:
     _of_photo: Mapping[str, str] | None = field(default=None, repr=False)
 
     def for_source(self, photos: Iterable[str], folder: str = "") -> AttributeTable:
-        """The same table, with its rows given to these photos.
-
-        Three rules are tried, one after another, and the first that finds a row for a photo counts:
-
-        1. The row has the photo's path.
-        2. The shorter of the two paths is the end of the other one. Case and Unicode form do not matter.
-        3. The same, without the endings: the table names ".jpg" photos, and the source has ".png" copies of them.
-
-        A photo that several rows fit gets none, and a row that fits several photos goes to none of them.
-
-        Args:
-            photos: paths inside the source, with slashes.
-            folder: name of the source. If rows have it in front of their photos' paths, rows with another folder there
-                belong to another source.
-        """
-        photos = list(photos)
-        given = {photo: photo for photo in photos if photo in self.rows}
-        for key in (_folded, _stem):
-            if missing := [photo for photo in photos if photo not in given]:
-                rows = _unique((tail, name) for name in self.rows for tail in _tails(key(name)))
-                times = Counter(tail for photo in photos for tail in _tails(key(f"{folder}/{photo}")))
-                for photo in missing:
-                    tail = next((tail for tail in _tails(key(f"{folder}/{photo}")) if tail in rows), "")
-                    if (name := rows.get(tail)) is not None and times[tail] == 1 and _agree(key(name), key(photo)):
-                        given[photo] = name
-        above = {photo: _above(_stem(name), _stem(photo)) for photo, name in given.items() if name != photo}
-        source = f"/{_folded(folder)}"
-        if any(folders.endswith(source) for folders in above.values()):
-            for photo, folders in above.items():
-                if folders and not folders.endswith(source):
-                    del given[photo]
-        return replace(self, _of_photo=given)
+        """The same table, with its rows given to these photos; see `rows_of_photos`."""
+        return replace(self, _of_photo=rows_of_photos(self.rows, photos, folder))
 
     def row(self, photo: str) -> list[str] | None:
         """The values for a photo, or None if the table has none."""
         name = photo if self._of_photo is None else self._of_photo.get(photo)
         line = None if name is None else self.rows.get(name)
         return None if line is None else next(csv.reader([line]))
-
-
-def _folded(name: str) -> str:
-    """A path in one case and Unicode form, with a zip's name as that of a folder."""
-    if name.isascii():
-        name = name.lower()
-    else:
-        name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    return name.replace(".zip/", "/")
-
-
-def _stem(name: str) -> str:
-    return _folded(name.rpartition(".")[0] if _is_picture(name) else name)
-
-
-def _is_picture(name: str) -> bool:
-    """Whether a name ends like a picture's."""
-    return f".{name.rpartition('.')[2].lower()}" in PICTURES
-
-
-def _tails(path: str) -> list[str]:
-    """ "c/d/1.jpg", "d/1.jpg" and "1.jpg" of "a/b/c/d/1.jpg": three parts at most, which bounds the memory."""
-    parts = path.split("/")[-3:]
-    return ["/".join(parts[n:]) for n in range(len(parts))]
-
-
-def _agree(one: str, other: str) -> bool:
-    """Whether one path is the end of the other: "0.jpg" and "anna/0.jpg" agree, "ben/0.jpg" and "anna/0.jpg" do not."""
-    return f"/{one}".endswith(f"/{other}") or f"/{other}".endswith(f"/{one}")
-
-
-def _above(name: str, photo: str) -> str:
-    """ "/c:/old" of the row "c:/old/anna/0" and the photo "anna/0"; "" where the row's path goes no further up."""
-    return f"/{name}".removesuffix(f"/{photo}") if f"/{name}".endswith(f"/{photo}") else ""
-
-
-def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str | None]:
-    """Key -> value, or None where a key has several values."""
-    found: dict[str, str | None] = {}
-    for key, value in pairs:
-        found[key] = value if found.get(key, value) == value else None
-    return found
 
 
 _UTKFACE = re.compile(r"(\d{1,3})_([01])_([0-4])_\d{14,20}\D.*")
@@ -389,13 +315,13 @@ def _header(first: list[str], rest: list[list[str]], *, by_spaces: bool) -> tupl
     """
     longer = sum(len(_without_blank_end(row, len(first))) == len(first) + 1 for row in rest)
     lacks_name = 2 * longer >= len(rest) > 0 if by_spaces else 2 * longer > len(rest) > 1
-    if lacks_name and not any(map(_is_picture, first)):
+    if lacks_name and not any(map(is_picture, first)):
         first = ["", *first]
     for at, value in enumerate(rest[0] if rest else []):
-        if _is_picture(value):
-            return (None if at < len(first) and _is_picture(first[at]) else first), at
+        if is_picture(value):
+            return (None if at < len(first) and is_picture(first[at]) else first), at
     for at, value in enumerate(first):
-        if _is_picture(value):
+        if is_picture(value):
             return None, at
     return (None if any(map(_is_number, first)) else first), 0
 
@@ -431,7 +357,7 @@ def _delimiter(first: str, second: str) -> str:
 
 def _has_picture(line: str, delimiter: str) -> bool:
     """Whether a value of a line is a picture's name, so that the line is a row."""
-    return any(_is_picture(value.strip(' "\r\n')) for value in line.split(delimiter))
+    return any(is_picture(value.strip(' "\r\n')) for value in line.split(delimiter))
 
 
 def _unquoted(value: str) -> str:
