@@ -124,6 +124,10 @@ def plan_new(
             notes.append("that file has no critic: it starts new, and the first faces may get worse before better")
     elif preset is None:
         notes.append(f"preset: {config.preset} ({ORIGINS[config.preset].summary})")
+    if config.preset in ORIGINS and (blobs := ORIGINS[config.preset].no_faces_before) and not source:
+        notes.append(
+            f"sample grids of this preset show grey and blobs, no faces, for the first {blobs:,} images or more"
+        )
     notes.append(f"dataset: {dataset_path} ({len(dataset):,} images of {dataset.info.size} px)")
     if len(dataset) < FEW_IMAGES:
         notes.append(f"{len(dataset):,} images are few: faces will be rough and like those; use a thousand or more")
@@ -185,6 +189,8 @@ def plan_resume(
     facts = provenance.get("dataset", {})
     found_at = dataset_path or Path(str(facts.get("path")))
     if not is_there(found_at):
+        if dataset_path:
+            raise FaceganError(f"There is nothing at {dataset_path}.", cut_off(dataset_path) or "Check the path.")
         hint = cut_off(found_at) or "If it has moved, name it with --data."
         raise FaceganError(f"{found_at}, the dataset of {run.path}, is gone.", hint)
     dataset = Dataset(found_at, config.seed)

@@ -42,6 +42,7 @@ class PreprocessResult:
         duplicates: photos with the same pixels as an earlier one: in it all the same, or with `dedupe` among `skipped`.
         crop: how they were cut, as `--crop` takes it.
         ignored: other files of the source: neither pictures by their names nor the table.
+        beside: pictures beside CelebA's aligned ones, which are left out.
         enlarged: photos whose crop had fewer pixels than the images have.
         animated: animated files of which the first frame was taken.
         table: where the attributes came from, or None.
@@ -58,6 +59,7 @@ class PreprocessResult:
     crop: str
     reasons: tuple[tuple[str, int], ...] = ()
     ignored: int = 0
+    beside: int = 0
     enlarged: int = 0
     animated: int = 0
     table: str | None = None
@@ -151,6 +153,7 @@ def preprocess(
         crop=str(how),
         reasons=tuple(sorted(tally.reasons.items(), key=lambda item: (-item[1], item[0]))),
         ignored=found.ignored - _is_inside(attributes or found.table, found) if table else found.ignored,
+        beside=found.beside,
         enlarged=tally.enlarged,
         animated=tally.animated,
         table=table.where if table else None,

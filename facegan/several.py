@@ -37,6 +37,7 @@ def open_sources(paths: Sequence[Path]) -> Source:
         photos=[photo._replace(name=f"{label}/{photo.name}") for label, part in labelled for photo in part.photos],
         unusable=[(f"{label}/{name}", reason) for label, part in labelled for name, reason in part.unusable],
         ignored=sum(part.ignored for part in parts),
+        beside=sum(part.beside for part in parts),
         celeba=all(part.celeba for part in parts),
         parts=parts,
     )

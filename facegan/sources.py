@@ -39,6 +39,7 @@ class Source:
         photos: sorted by name.
         unusable: (name, reason) of what looked like photos and can be ruled out by name alone.
         ignored: how many other files there are, which are no pictures by name.
+        beside: how many pictures lie beside the aligned ones, in a source that is CelebA: they are left out.
         table: where the CelebA layout has its attributes: a file, or the name of a member of the zip, or None.
         table_crc: checksum of a table that is a member of the zip.
         parts: of several sources, each one. Their photos stand in the same order, under their own names.
@@ -49,6 +50,7 @@ class Source:
     photos: Sequence[Photo]
     unusable: Sequence[tuple[str, str]] = ()
     ignored: int = 0
+    beside: int = 0
     celeba: bool = False
     table: Path | str | None = None
     table_crc: int = 0
@@ -126,7 +128,7 @@ def _folder(root: Path) -> Source:
         table = root / min(tables, key=_by_layout) if tables else _table_near(root)
     photos.sort(key=_by_name)
     unusable = sorted(unusable + masks)
-    return Source(root, "folder", photos, unusable, ignored + others, celeba, table, inner_zips=sorted(zips))
+    return Source(root, "folder", photos, unusable, ignored, others, celeba, table, inner_zips=sorted(zips))
 
 
 _NOT_A_FILE = "not a file: a broken link or a device"
@@ -234,7 +236,7 @@ def _zip(path: Path) -> Source:
         table = _table_near(path)
     photos.sort(key=_by_name)
     unusable = sorted([*unusable, *masks, *((folder or ".", what) for folder, what in made.items())])
-    return Source(path, "zip", photos, unusable, ignored + others, celeba, table, table_crc, sorted(zips))
+    return Source(path, "zip", photos, unusable, ignored, others, celeba, table, table_crc, sorted(zips))
 
 
 _ENCRYPTED = "encrypted in the zip"

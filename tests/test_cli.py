@@ -27,6 +27,7 @@ from facegan.draw import sample_sheet
 from facegan.errors import FaceganError, UsageError
 from facegan.images import save_png
 from facegan.networks import build_generator
+from facegan.plan import plan_new
 from facegan.presets import PRESETS
 
 COMMANDS = ("preprocess", "train", "sample", "interpolate", "arithmetic", "gif", "evaluate", "info", "bench")
@@ -283,6 +284,13 @@ def test_few_photos_get_a_run_that_is_long_enough_and_files_that_are_far_enough_
     assert '"images": 60' in out and '"sample_every": 0.5,' in out and '"checkpoint_every": 1.0,' in out
 
 
+@pytest.mark.parametrize(("preset", "says"), [("human-faces", True), ("dcgan-r3gan", False)])
+def test_a_preset_whose_grids_stay_grey_for_long_says_so(workdir, preset, says):
+    write_dataset(workdir / "data/d", 4, size=64)
+    plan = plan_new(Path("data/d"), preset, {"training.precision": "fp32"}, "cpu")
+    assert any("no faces, for the first 30,000 images" in note for note in plan.notes) == says
+
+
 def test_interpolation_through_faces(ckpt):
     code, out, err = cli("interpolate", ckpt, "--through", "3", "--through", "7:1,2", "--through", "3", "--steps", "4",
                          "--method", "lerp", "--gif", "--out", "m.png")  # fmt: skip
@@ -323,7 +331,7 @@ def test_a_gif_of_camera_photos_is_scaled_down_unless_asked(workdir, monkeypatch
     for n, size in enumerate(((80, 60), (60, 80))):
         Image.new("RGB", size, (80 * n, 0, 0)).save(f"{n}.jpg")
     code, _, err = cli("gif", "0.jpg", "1.jpg", "--out", "small.gif")
-    assert code == 0 and "scaled down from 80 to 40 pixels a side; --full-size keeps them" in err
+    assert code == 0 and "scaled down to 40 pixels a side; --full-size keeps them" in err
     code, _, err = cli("gif", "0.jpg", "1.jpg", "--full-size", "--out", "large.gif")
     assert code == 0 and "scaled" not in err
     for name, size in (("small.gif", (40, 30)), ("large.gif", (80, 60))):

@@ -415,3 +415,11 @@ def test_a_table_that_is_no_text(tmp_path: Path) -> None:
     make(tmp_path, {"t.csv": b"\xff\xfe\x00"})
     with pytest.raises(FaceganError, match="UTF-8"):
         read_attributes(tmp_path / "t.csv")
+
+
+def test_pictures_beside_celeba_are_counted(tmp_path: Path) -> None:
+    """They are left out, so somebody's own photos in the same folder must not go unmentioned."""
+    files = {f"img_align_celeba/{PHOTO}": picture(), "mine/anna.jpg": picture(), "mine/ben.jpg": picture(), "x.pdf": ""}
+    for source in (open_source(make(tmp_path / "all", files)), open_source(pack(tmp_path / "all.zip", files))):
+        assert source.celeba and len(source.photos) == 1
+        assert (source.beside, source.ignored) == (2, 1)

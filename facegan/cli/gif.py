@@ -81,7 +81,7 @@ def gif(
         longest = None if full_size else LONGEST
         count, own_size = survey(pictures)
         if (size := scaled_size(own_size, longest)) != own_size:
-            console.note(f"scaled down from {max(own_size):,} to {LONGEST:,} pixels a side; --full-size keeps them")
+            console.note(f"camera-size pictures are scaled down to {LONGEST:,} pixels a side; --full-size keeps them")
         smaller = "Leave out --full-size." if full_size else ""
         check_animation(file.path, count, size, smaller)
         _write(file, "writing", partial(read_pictures, pictures, longest), count, fps)

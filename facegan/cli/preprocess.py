@@ -112,6 +112,10 @@ def _report(result: PreprocessResult, dedupe: bool) -> None:
         console.say(f"{result.duplicates:,} with the same pixels as another, see {where}; --dedupe leaves them out")
     if result.ignored:
         console.note(f"{result.ignored:,} other {_files(result.ignored)} of the source ignored")
+    if result.beside:
+        console.say(
+            f"{result.beside:,} other pictures left out, as this is CelebA: name their folder too, and they are taken"
+        )
     if result.animated:
         console.note(f"{result.animated:,} animated {_files(result.animated)}: the first frame was taken")
     if result.enlarged:
