@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, TypeVar, cast
 
-from facegan.checked import Checked, in_range, one_of, shown
-from facegan.errors import FaceganError, UsageError
-from facegan.strictjson import parse_json
+from facegan.core.checked import Checked, in_range, one_of, shown
+from facegan.core.errors import FaceganError, UsageError
+from facegan.core.strictjson import parse_json
 
 T = TypeVar("T", bound=Checked)
 

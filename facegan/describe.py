@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from facegan.config import Config
-from facegan.datasetdir import cut_off
-from facegan.errors import FaceganError, is_there
-from facegan.quantities import size as in_bytes
-from facegan.rundir import RunDir, is_run, run_in
-from facegan.strictjson import read_json
+from facegan.core.errors import FaceganError, is_there
+from facegan.core.quantities import size as in_bytes
+from facegan.core.strictjson import read_json
+from facegan.data.folder import cut_off
+from facegan.runs.folder import RunDir, is_run, run_in
 
 Facts = list[tuple[str, str]]
 """(name, value) pairs in the order in which they are shown."""
@@ -41,7 +41,7 @@ def describe(path: Path) -> tuple[str, Facts]:
 
 
 def _dataset(path: Path) -> Facts:
-    from facegan.datasetdir import read_dataset_json
+    from facegan.data.folder import read_dataset_json
 
     info = read_dataset_json(path)
     return [
@@ -82,7 +82,7 @@ def _run(run: RunDir) -> Facts:
 
 
 def _checkpoint(path: Path) -> Facts:
-    from facegan.checkpoint import load_checkpoint
+    from facegan.models.checkpoint import load_checkpoint
     from facegan.networks import build_critic, build_generator, count_parameters
 
     found = load_checkpoint(path)
@@ -106,7 +106,7 @@ def _seen(images: int, config: Config) -> str:
 
 def _measured(path: Path) -> str:
     """How good a best checkpoint was found, and when."""
-    from facegan.checkpoint import load_checkpoint
+    from facegan.models.checkpoint import load_checkpoint
 
     try:
         found = load_checkpoint(path)
@@ -128,7 +128,7 @@ def _evaluated(provenance: dict[str, Any]) -> str:
 
 
 def _generator(path: Path) -> Facts:
-    from facegan.checkpoint import load_generator
+    from facegan.models.checkpoint import load_generator
     from facegan.networks import count_parameters
 
     found = load_generator(path)

@@ -21,12 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facegan import latents
-from facegan.checkpoint import load_generator
-from facegan.dataset import Dataset, scaled
-from facegan.device import keep_memory
-from facegan.pretrained import PATH
-from facegan.synthesis import draw_faces
+from facegan.core.device import keep_memory
+from facegan.data.dataset import Dataset, scaled
+from facegan.faces import latents
+from facegan.faces.synthesis import draw_faces
+from facegan.models.checkpoint import load_generator
+from facegan.models.pretrained import PATH
 
 KINDS = ("Smiling", "Male")
 HELD_OUT, FACES, SURE, EPOCHS, BATCH = 1500, 3000, 0.8, 6, 64

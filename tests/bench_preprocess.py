@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facegan.preprocess import preprocess
+from facegan.data.preprocess import preprocess
 
 
 def make_photos(source: Path, folder: Path, count: int) -> None:

@@ -19,7 +19,7 @@ import typer
 
 from facegan.cli.app import app, main, options_of
 from facegan.config import Config, DcganNetworks, KerasNetworks
-from facegan.datasetdir import DatasetWriter
+from facegan.data.folder import DatasetWriter
 from facegan.presets import PRESETS
 
 

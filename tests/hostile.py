@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from facegan.errors import FaceganError
+from facegan.core.errors import FaceganError
 
 TRAP = "the-trap-was-sprung"
 """A file that appears in the current folder when code from a file was run."""

@@ -25,10 +25,10 @@ from conftest import cli, write_dataset
 from PIL import Image
 from test_trainer import assert_same
 
-from facegan.checkpoint import load_checkpoint
-from facegan.dataset import Dataset
-from facegan.datasetdir import verify_pixels
-from facegan.rundir import RunDir, runs
+from facegan.data.dataset import Dataset
+from facegan.data.folder import verify_pixels
+from facegan.models.checkpoint import load_checkpoint
+from facegan.runs.folder import RunDir, runs
 
 STEPS_PER_KILL = 20
 TRAIN = (

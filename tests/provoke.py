@@ -20,18 +20,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from facegan import latents
-from facegan.dataset import Dataset
-from facegan.datasetdir import DatasetWriter
-from facegan.demo import make_demo
-from facegan.errors import FaceganError
-from facegan.events import Event, Logged, Noted, Wrote
-from facegan.health import FLAT, STEEP, spread
-from facegan.launch import open_run
-from facegan.loop import Loop
-from facegan.plan import plan_new
+from facegan.core.errors import FaceganError
+from facegan.data.dataset import Dataset
+from facegan.data.folder import DatasetWriter
+from facegan.faces import latents
+from facegan.faces.demo import make_demo
+from facegan.faces.synthesis import draw_faces
 from facegan.presets import PRESETS
-from facegan.synthesis import draw_faces
+from facegan.runs.events import Event, Logged, Noted, Wrote
+from facegan.runs.health import FLAT, STEEP, spread
+from facegan.runs.loop import Loop
+from facegan.runs.open_run import open_run
+from facegan.runs.plan import plan_new
 
 NARROW = {"networks.width": 8, "networks.critic_width": 8, "training.precision": "fp32"}
 KERAS = {"networks.size": 32, "networks.generator_widths": (32, 16, 8), "networks.critic_widths": (8, 16, 32)}

@@ -29,23 +29,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from facegan.checkpoint import LoadedGenerator, load_generator, save_generator
-from facegan.dataset import Dataset, Pixels
-from facegan.device import keep_memory
-from facegan.draw import sample_latents
-from facegan.errors import FaceganError, UsageError
-from facegan.evaluate import evaluate
-from facegan.extractors import OFFLINE, Extractor, open_extractor
-from facegan.features import order
-from facegan.images import grid, save_png
-from facegan.launch import describe
-from facegan.plan import Plan, plan_new
+from facegan.core.device import keep_memory
+from facegan.core.errors import FaceganError, UsageError
+from facegan.core.strictjson import parse_json
+from facegan.data.dataset import Dataset, Pixels
+from facegan.evaluation.extractors import OFFLINE, Extractor, open_extractor
+from facegan.evaluation.photo_features import order
+from facegan.evaluation.scores import evaluate
+from facegan.faces.compose import sample_latents
+from facegan.faces.synthesis import draw_faces
+from facegan.models.checkpoint import LoadedGenerator, load_generator, save_generator
+from facegan.models.pretrained import find_generator
+from facegan.pictures.sheets import grid, save_png
 from facegan.presets import PRESETS
-from facegan.pretrained import find_generator
-from facegan.provenance import machine
-from facegan.stepping import steps_of
-from facegan.strictjson import parse_json
-from facegan.synthesis import draw_faces
+from facegan.runs.open_run import describe
+from facegan.runs.plan import Plan, plan_new
+from facegan.runs.provenance import machine
+from facegan.training.stepping import steps_of
 
 CPU = torch.device("cpu")
 RATE_SECONDS = 15.0

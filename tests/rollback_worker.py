@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from facegan.cli.app import main
-from facegan.trainer import Trainer
+from facegan.training.trainer import Trainer
 
 SPOILED_STEP = 7
 compute = Trainer.compute

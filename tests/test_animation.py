@@ -15,10 +15,10 @@ from PIL import Image
 from test_colours import SWAPPED, TAN
 from test_essential import CHUNKS, SEGMENTS, WHOLE
 
-from facegan import progress
-from facegan.animation import LONGEST, check_animation, read_pictures, scaled_size, survey, write_animation
-from facegan.errors import FaceganError
-from facegan.rundir import RunDir
+from facegan.core.errors import FaceganError
+from facegan.pictures.animation import LONGEST, check_animation, read_pictures, scaled_size, survey, write_animation
+from facegan.runs import progress
+from facegan.runs.folder import RunDir
 
 
 def frames(count: int, height: int = 24, width: int = 20) -> list[np.ndarray]:
@@ -153,7 +153,7 @@ def test_a_film_that_ffmpeg_cannot_finish(tmp_path: Path, count: int) -> None:
     pytest.importorskip("imageio_ffmpeg")
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
-        "import numpy as np; from facegan.animation import write_animation\n"
+        "import numpy as np; from facegan.pictures.animation import write_animation\n"
         f"noise = np.random.default_rng(0).integers(0, 256, ({count}, 64, 64, 3), np.uint8)\n"
         "write_animation(noise, 'walk.mp4')"
     )
@@ -267,7 +267,7 @@ def test_a_runs_progress_is_counted_and_refused_after_its_first_frame(tmp_path: 
 
     drawn, caption = [], progress.with_caption
     monkeypatch.setattr(progress, "with_caption", lambda *given: drawn.append(1) or caption(*given))
-    monkeypatch.setattr("facegan.animation.MAX_HELD", 10)
+    monkeypatch.setattr("facegan.pictures.animation.MAX_HELD", 10)
     with pytest.raises(FaceganError, match="at most 0 frames"):
         progress.write_progress(RunDir(tmp_path), tmp_path / "b.gif", 12)
     assert len(drawn) == 1
@@ -323,7 +323,7 @@ def test_sides_that_formats_lack_are_refused(tmp_path: Path, suffix: str, most: 
 @pytest.mark.parametrize(("suffix", "held"), [(".gif", 1), (".webp", 5)])
 def test_more_frames_than_memory_should_hold_are_refused(tmp_path, monkeypatch, suffix, held, expected):
     """As soon as it is known: after the first frame if their number is."""
-    monkeypatch.setattr("facegan.animation.MAX_HELD", 5 * 8 * 8 * held)
+    monkeypatch.setattr("facegan.pictures.animation.MAX_HELD", 5 * 8 * 8 * held)
     drawn = []
 
     def frames(count):

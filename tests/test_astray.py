@@ -10,13 +10,13 @@ from conftest import write_dataset
 from test_loop import OUTPUT, _tiny_presets, rows, train  # noqa: F401, the fixture serves here too
 from test_trainer import assert_same
 
-from facegan.checkpoint import load_checkpoint
-from facegan.errors import FaceganError
-from facegan.events import Noted
-from facegan.launch import open_run
-from facegan.loop import MOST_ROLLBACKS, Loop
-from facegan.plan import plan_new, plan_resume
-from facegan.trainer import Trainer
+from facegan.core.errors import FaceganError
+from facegan.models.checkpoint import load_checkpoint
+from facegan.runs.events import Noted
+from facegan.runs.loop import MOST_ROLLBACKS, Loop
+from facegan.runs.open_run import open_run
+from facegan.runs.plan import plan_new, plan_resume
+from facegan.training.trainer import Trainer
 
 pytestmark = pytest.mark.precision
 

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from facegan.attributes import AttributeTable, from_names, read_attributes
 from facegan.cli.app import app
-from facegan.datasetdir import read_dataset_json, verify_pixels
-from facegan.errors import FaceganError
-from facegan.preprocess import PreprocessResult, preprocess
+from facegan.core.errors import FaceganError
+from facegan.data.attributes import AttributeTable, from_names, read_attributes
+from facegan.data.folder import read_dataset_json, verify_pixels
+from facegan.data.preprocess import PreprocessResult, preprocess
 
 A = {"a.png": ["1", "30"]}
 TABLES: dict[str, tuple[str | bytes, tuple[str, ...], dict[str, list[str]]]] = {

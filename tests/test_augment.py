@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from facegan.augment import DRAWS, augment
+from facegan.training.augment import DRAWS, augment
 
 UNIT = (-1.0, 1.0)
 RECOLOURED, MOVED, CUT = range(3)

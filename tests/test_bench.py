@@ -15,14 +15,14 @@ from test_trainer import in_double
 from test_world import SECONDS, ended, posix, start
 from torch.testing import assert_close
 
-from facegan import bench as bench_module
-from facegan.bench import bench
+from facegan.bench import report as bench_module
+from facegan.bench.report import bench
+from facegan.bench.rounds import Estimated, Measured, WarmingUp, interleave
+from facegan.bench.textbook import FlopCounter, SparingLeakyReLU, Textbook, needed_flops, torch_noise
 from facegan.networks import build_critic
-from facegan.noise import draw_noise
 from facegan.presets import PRESETS
-from facegan.rounds import Estimated, Measured, WarmingUp, interleave
-from facegan.textbook import FlopCounter, SparingLeakyReLU, Textbook, needed_flops, torch_noise
-from facegan.trainer import Trainer
+from facegan.training.noise import draw_noise
+from facegan.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 SMALL = "--batch-size 2 --rounds 1 --device cpu"
@@ -146,7 +146,7 @@ def test_tasks_are_measured_in_turn():
 @pytest.mark.parametrize(("rounds", "done"), [(None, 3), (4, 4)])
 def test_rounds_stop_when_time_is_used_up(rounds, done, monkeypatch):
     """Unless a number was asked for; and never before there are three."""
-    monkeypatch.setattr("facegan.rounds.BUDGET", 0.0)
+    monkeypatch.setattr("facegan.bench.rounds.BUDGET", 0.0)
     assert interleave([Counted("a", [])], rounds, lambda event: None) == done
 
 

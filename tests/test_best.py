@@ -9,12 +9,12 @@ from conftest import cli, write_dataset
 from test_loop import OUTPUT, _tiny_presets, rows, train  # noqa: F401, the fixture is used by name
 from test_trainer import assert_same
 
-from facegan.best import evaluated
-from facegan.checkpoint import load_checkpoint
-from facegan.errors import FaceganError
-from facegan.evaluate import Scores
-from facegan.events import Noted, Wrote
-from facegan.plan import plan_new, plan_resume
+from facegan.core.errors import FaceganError
+from facegan.evaluation.scores import Scores
+from facegan.models.checkpoint import load_checkpoint
+from facegan.runs.best import evaluated
+from facegan.runs.events import Noted, Wrote
+from facegan.runs.plan import plan_new, plan_resume
 
 pytestmark = pytest.mark.precision
 
@@ -25,7 +25,7 @@ ASKED = {
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch, tiny_extractor):
-    monkeypatch.setattr("facegan.best.OFFLINE", tiny_extractor)
+    monkeypatch.setattr("facegan.runs.best.OFFLINE", tiny_extractor)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def distances(monkeypatch):
     def scores(samples, photos):
         return Scores(fd=values.pop(0), kid=0.01, kid_std=None, precision=0, recall=0)
 
-    monkeypatch.setattr("facegan.best.scores", scores)
+    monkeypatch.setattr("facegan.runs.best.scores", scores)
     return values
 
 

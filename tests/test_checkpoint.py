@@ -8,12 +8,12 @@ import torch
 from conftest import tiny
 from safetensors.torch import load_file, save_file
 
-from facegan import latents
-from facegan.checkpoint import FORMAT_VERSION, load_checkpoint, load_generator, save_checkpoint, save_generator
-from facegan.errors import FaceganError
+from facegan.core.errors import FaceganError
+from facegan.faces import latents
+from facegan.faces.synthesis import batches, draw_faces
+from facegan.models.checkpoint import FORMAT_VERSION, load_checkpoint, load_generator, save_checkpoint, save_generator
 from facegan.presets import PRESETS
-from facegan.synthesis import batches, draw_faces
-from facegan.trainer import Trainer
+from facegan.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -201,7 +201,7 @@ def test_a_face_is_the_same_at_any_count_and_batch_size(preset, monkeypatch):
     assert trainer.generator.training, "the mode is restored"
     alone = draw_faces(trainer.generator, config.networks, latents.draw(3, [13], 8)).astype(int)
     assert abs(faces[13] - alone[0]).max() <= 1
-    monkeypatch.setattr("facegan.synthesis._PIXELS_PER_BATCH", 3 * 32 * 32)
+    monkeypatch.setattr("facegan.faces.synthesis._PIXELS_PER_BATCH", 3 * 32 * 32)
     parts = list(batches(trainer.generator, config.networks, latents.draw(3, range(20), 8)))
     assert [len(part) for part in parts] == [3, 3, 3, 3, 3, 3, 2]
     assert abs(np.concatenate(parts).astype(int) - faces).max() <= 1

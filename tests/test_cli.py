@@ -17,18 +17,21 @@ import pytest
 from conftest import cli, tiny, write_dataset
 from PIL import Image, ImageOps
 
-from facegan import draw, latents, outputs, pretrained
-from facegan.checkpoint import load_generator, save_generator
+from facegan.cli import outputs
 from facegan.cli.arithmetic import terms_in_order
 from facegan.cli.flags import FIELDS, to_overrides
 from facegan.cli.signals import Stopped
 from facegan.cli.train import train
-from facegan.draw import sample_sheet
-from facegan.errors import FaceganError, UsageError
-from facegan.images import save_png
+from facegan.core.errors import FaceganError, UsageError
+from facegan.faces import compose as draw
+from facegan.faces import latents
+from facegan.faces.compose import sample_sheet
+from facegan.models import pretrained
+from facegan.models.checkpoint import load_generator, save_generator
 from facegan.networks import build_generator
-from facegan.plan import plan_new
+from facegan.pictures.sheets import save_png
 from facegan.presets import PRESETS
+from facegan.runs.plan import plan_new
 
 COMMANDS = ("preprocess", "train", "sample", "interpolate", "arithmetic", "gif", "evaluate", "info", "bench")
 
@@ -327,7 +330,7 @@ def test_gif_of_pictures_and_of_a_walk(ckpt):
 
 
 def test_a_gif_of_camera_photos_is_scaled_down_unless_asked(workdir, monkeypatch):
-    monkeypatch.setattr("facegan.animation.LONGEST", 40)
+    monkeypatch.setattr("facegan.pictures.animation.LONGEST", 40)
     for n, size in enumerate(((80, 60), (60, 80))):
         Image.new("RGB", size, (80 * n, 0, 0)).save(f"{n}.jpg")
     code, _, err = cli("gif", "0.jpg", "1.jpg", "--out", "small.gif")
@@ -362,7 +365,7 @@ def test_stills_of_every_kind(ckpt, suffix):
 def test_too_many_pictures_for_a_gif_are_refused_before_they_are_read(workdir, monkeypatch):
     for n in range(3):
         Image.new("RGB", (20, 20), (80 * n, 0, 0)).save(f"{n}.png")
-    monkeypatch.setattr("facegan.animation.MAX_HELD", 2 * 20 * 20)
+    monkeypatch.setattr("facegan.pictures.animation.MAX_HELD", 2 * 20 * 20)
     with monkeypatch.context() as patch:
         patch.setattr(ImageOps, "exif_transpose", lambda page: pytest.fail("read"))
         code, _, err = cli("gif", "0.png", "1.png", "2.png", "--out", "a.gif")

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from pillow_heif import register_heif_opener
 
-from facegan.colours import MAX_PROFILE, to_srgb
-from facegan.crops import Crop
-from facegan.decode import decode_face
-from facegan.opening import FORMATS
+from facegan.data.crops import Crop
+from facegan.data.decode import decode_face
+from facegan.pictures.colours import MAX_PROFILE, to_srgb
+from facegan.pictures.opening import FORMATS
 
 register_heif_opener()
 

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from facegan.config import Config, DcganNetworks
-from facegan.errors import FaceganError
+from facegan.core.errors import FaceganError
 from facegan.presets import ORIGINS, PRESETS
 
 

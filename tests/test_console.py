@@ -15,11 +15,11 @@ import pytest
 from conftest import cli, tiny, write_dataset
 from PIL import Image
 
-from facegan.checkpoint import save_generator
 from facegan.cli import console
 from facegan.cli.app import at_home
+from facegan.core.quantities import Pace
+from facegan.models.checkpoint import save_generator
 from facegan.networks import build_generator
-from facegan.quantities import Pace
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows closes and names its streams otherwise")
 
@@ -166,7 +166,7 @@ def test_evaluate_and_the_demo_speak_in_a_log_too(place, monkeypatch, tiny_extra
     code, _, err = cli("evaluate", "g.safetensors", "--data", "data/d", "--features", tiny_extractor, "--count", "8")
     assert code == 0, err
     assert "photos 0%, 0 pictures" in err
-    monkeypatch.setattr("facegan.demo.COUNT", 8)
+    monkeypatch.setattr("facegan.faces.demo.COUNT", 8)
     code, _, err = cli("train", "--data", "demo", *TINY, "--images", "8", "--dry-run")
     assert code == 0, err
     assert "drawing 100%, 8 faces" in err

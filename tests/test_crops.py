@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from facegan import crops
-from facegan.crops import Crop, CropError, parse_crop
-from facegan.errors import UsageError
+from facegan.core.errors import UsageError
+from facegan.data import crops
+from facegan.data.crops import Crop, CropError, parse_crop
 
 
 @pytest.mark.parametrize(

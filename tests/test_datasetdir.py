@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facegan.datasetdir import DatasetWriter, find_dataset, read_dataset_json
-from facegan.errors import FaceganError
+from facegan.core.errors import FaceganError
+from facegan.data.folder import DatasetWriter, find_dataset, read_dataset_json
 
 
 def written(out: Path, count: int = 3, size: int = 4) -> Path:

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from pillow_heif import register_heif_opener
 
-from facegan.crops import Crop, parse_crop
-from facegan.decode import decode_face
-from facegan.opening import PhotoError
+from facegan.data.crops import Crop, parse_crop
+from facegan.data.decode import decode_face
+from facegan.pictures.opening import PhotoError
 
 RESAMPLE = Image.Resampling.LANCZOS
 register_heif_opener()

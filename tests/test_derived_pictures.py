@@ -10,10 +10,11 @@ import pytest
 from conftest import write_dataset
 from test_loop import _tiny_presets, train  # noqa: F401, the fixture is used by name
 
-from facegan import files, loop
-from facegan.checkpoint import load_checkpoint, load_generator
-from facegan.events import Noted, Wrote
-from facegan.plan import plan_new, plan_resume
+from facegan.core import files
+from facegan.models.checkpoint import load_checkpoint, load_generator
+from facegan.runs import loop
+from facegan.runs.events import Noted, Wrote
+from facegan.runs.plan import plan_new, plan_resume
 
 ASKED = {
     "training.images": 20, "training.epochs": None, "output.log_every": 1, "output.sample_every": 0.4,

@@ -15,9 +15,11 @@ import pytest
 from conftest import cli, write_dataset
 from test_world import ENVIRONMENT, RUN, SECONDS, TRAIN
 
-from facegan import files, loop, rundir
-from facegan.checkpoint import load_checkpoint, load_generator
-from facegan.rundir import RunDir
+from facegan.core import files
+from facegan.models.checkpoint import load_checkpoint, load_generator
+from facegan.runs import folder as rundir
+from facegan.runs import loop
+from facegan.runs.folder import RunDir
 
 WORDS = [*TRAIN, "--checkpoint-every", "0.4", "--sample-every", "0.8"]
 
@@ -152,8 +154,8 @@ def test_too_little_room_is_said_before_the_run(workdir, monkeypatch):
 
 
 def test_the_estimate_is_about_what_is_written(workdir):
-    from facegan.estimate import disk_needed
-    from facegan.plan import plan_new
+    from facegan.runs.estimate import disk_needed
+    from facegan.runs.plan import plan_new
 
     write_dataset(workdir / "data/d", 10)
     overrides = {"networks.width": 16, "networks.critic_width": 16, "training.batch_size": 4, "training.images": 20}

@@ -10,10 +10,9 @@ import torch
 from conftest import cli, tiny
 from PIL import Image
 
-from facegan import latents
-from facegan.animation import check_animation
-from facegan.checkpoint import load_generator, save_checkpoint
-from facegan.draw import (
+from facegan.core.errors import FaceganError
+from facegan.faces import latents
+from facegan.faces.compose import (
     FRAME_PIXELS,
     MAX_SHEET,
     arithmetic,
@@ -22,11 +21,12 @@ from facegan.draw import (
     sample_separately,
     sample_sheet,
 )
-from facegan.errors import FaceganError
-from facegan.images import MAX_PIXELS, sheet
+from facegan.faces.synthesis import critic_scores, draw_faces
+from facegan.models.checkpoint import load_generator, save_checkpoint
+from facegan.pictures.animation import check_animation
+from facegan.pictures.sheets import MAX_PIXELS, sheet
 from facegan.presets import PRESETS
-from facegan.synthesis import critic_scores, draw_faces
-from facegan.trainer import Trainer
+from facegan.training.trainer import Trainer
 
 
 @pytest.fixture(params=PRESETS)
@@ -74,7 +74,7 @@ def test_a_sorted_sheet_has_the_best_first_and_the_latents_numbers(loaded):
 @pytest.fixture
 def forbidden(monkeypatch):
     """Drawing any face is an error."""
-    monkeypatch.setattr("facegan.draw._faces", lambda *_: pytest.fail("faces were drawn"))
+    monkeypatch.setattr("facegan.faces.compose._faces", lambda *_: pytest.fail("faces were drawn"))
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +116,8 @@ def test_what_is_too_large_is_said_before_a_face_is_drawn(generator, forbidden, 
 
 def test_what_is_allowed_fits(generator, monkeypatch):
     """The largest sheet and strip are not refused, and there is room for the animation of any strip."""
-    monkeypatch.setattr("facegan.draw._faces", lambda g, z, *_: np.zeros((len(z), 1, 1, 3), np.uint8))
-    monkeypatch.setattr("facegan.draw.sheet", lambda *_, **__: None)
+    monkeypatch.setattr("facegan.faces.compose._faces", lambda g, z, *_: np.zeros((len(z), 1, 1, 3), np.uint8))
+    monkeypatch.setattr("facegan.faces.compose.sheet", lambda *_, **__: None)
     sample_sheet(generator, count=MAX_SHEET, seed=0, numbers=True)
     morph = interpolate(generator, ["0", "1"], steps=MAX_SHEET, **MORPH)
     assert len(morph.faces) == MAX_SHEET
@@ -129,7 +129,7 @@ def test_a_morph_names_its_key_faces(generator, monkeypatch, tmp_path):
     """By what can be typed again, whatever --seed was; and a loop returns to its first face."""
     latents.save_latent(latents.draw(1, [2], 8)[0], tmp_path / "smile.npy")
     shown = []
-    monkeypatch.setattr("facegan.draw.strip", lambda *given, **_: shown.append(given))
+    monkeypatch.setattr("facegan.faces.compose.strip", lambda *given, **_: shown.append(given))
     through = ["44", "7:44", "0:3,1-2", str(tmp_path / "smile.npy")]
     for loop in (False, True):
         morph = interpolate(generator, through, steps=3, seed=5, method="lerp", loop=loop)

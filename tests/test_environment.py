@@ -14,12 +14,14 @@ import torch
 from conftest import cli, write_dataset
 from PIL import Image
 
-from facegan import extractors, files, tensorboard, workers
-from facegan.animation import write_animation
-from facegan.datasetdir import DatasetInfo, read_dataset_json, verify_pixels
-from facegan.device import describe_device
-from facegan.errors import FaceganError
-from facegan.files import free_room, write_atomic
+from facegan.core import files, workers
+from facegan.core.device import describe_device
+from facegan.core.errors import FaceganError
+from facegan.core.files import free_room, write_atomic
+from facegan.data.folder import DatasetInfo, read_dataset_json, verify_pixels
+from facegan.evaluation import extractors
+from facegan.pictures.animation import write_animation
+from facegan.runs import tensorboard
 
 # Packages that are there and do not load.
 
@@ -32,7 +34,7 @@ def half_installed(tmp_path, monkeypatch):
         (tmp_path / "site" / package).mkdir(parents=True)
         (tmp_path / "site" / package / "__init__.py").write_text(f"raise {error!r}\n")
         for name in list(sys.modules):
-            if package in name or name == "facegan.efficientnet":
+            if package in name or name == "facegan.evaluation.efficientnet":
                 monkeypatch.delitem(sys.modules, name)
         monkeypatch.syspath_prepend(tmp_path / "site")
 
@@ -123,7 +125,7 @@ def test_a_system_without_control_groups_has_no_quota(tmp_path, monkeypatch):
 def eight_processors_quota_two(monkeypatch):
     monkeypatch.setattr(os, "process_cpu_count", lambda: 8, raising=False)
     monkeypatch.setattr(workers, "processor_quota", lambda: 2)
-    monkeypatch.setattr("facegan.device.processor_quota", lambda: 2)
+    monkeypatch.setattr("facegan.core.device.processor_quota", lambda: 2)
 
 
 def test_workers_and_threads_heed_the_quota(eight_processors_quota_two, monkeypatch):

@@ -2,7 +2,7 @@
 
 from pathlib import PurePosixPath, PureWindowsPath
 
-from facegan.errors import typed
+from facegan.core.errors import typed
 
 
 def test_a_path_is_named_as_one_types_it():

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from pillow_heif import register_heif_opener
 
-from facegan.crops import Crop
-from facegan.decode import decode_face
-from facegan.essential import MAX_SEGMENTS
-from facegan.opening import FORMATS, MAX_SCANS, PhotoError
+from facegan.data.crops import Crop
+from facegan.data.decode import decode_face
+from facegan.pictures.essential import MAX_SEGMENTS
+from facegan.pictures.opening import FORMATS, MAX_SCANS, PhotoError
 
 register_heif_opener()
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's opinions on odd files

@@ -12,14 +12,15 @@ import pytest
 import torch
 from conftest import cli, tiny, write_dataset
 
-from facegan import evaluate, extractors
-from facegan.checkpoint import LoadedGenerator, load_generator, save_generator
-from facegan.dataset import Dataset
-from facegan.datasetdir import read_dataset_json
-from facegan.errors import FaceganError, UsageError
-from facegan.extractors import OFFLINE, Extractor, open_extractor
-from facegan.features import cache_path, order, photo_features
-from facegan.neighbours import Nearest, find_neighbours
+from facegan.core.errors import FaceganError, UsageError
+from facegan.data.dataset import Dataset
+from facegan.data.folder import read_dataset_json
+from facegan.evaluation import extractors
+from facegan.evaluation import scores as evaluate
+from facegan.evaluation.extractors import OFFLINE, Extractor, open_extractor
+from facegan.evaluation.neighbours import Nearest, find_neighbours
+from facegan.evaluation.photo_features import cache_path, order, photo_features
+from facegan.models.checkpoint import LoadedGenerator, load_generator, save_generator
 from facegan.networks import build_generator
 
 CPU = torch.device("cpu")
@@ -168,12 +169,12 @@ def test_a_header_that_would_fill_the_memory_is_not_read(dataset, extractor, mon
     photo_features(dataset, extractor, 5)
     header = b'{"__metadata__":{"' + b"a" * (5 << 20) + b'":""}}'
     cache_path(dataset, extractor).write_bytes(len(header).to_bytes(8, "little") + header)
-    monkeypatch.setattr("facegan.features.safe_open", None)
+    monkeypatch.setattr("facegan.evaluation.photo_features.safe_open", None)
     assert len(photo_features(dataset, extractor, 5)) == 5
 
 
 def test_interrupted_work_is_kept(dataset, extractor, monkeypatch):
-    monkeypatch.setattr("facegan.features._CHUNK", 8)
+    monkeypatch.setattr("facegan.evaluation.photo_features._CHUNK", 8)
 
     def interrupt(done: int, total: int) -> None:
         if done == 16:
@@ -188,7 +189,7 @@ def test_interrupted_work_is_kept(dataset, extractor, monkeypatch):
 
 
 def test_a_dataset_with_a_cache_can_be_made_again(dataset, extractor, tmp_path):
-    from facegan.datasetdir import DatasetWriter
+    from facegan.data.folder import DatasetWriter
 
     photo_features(dataset, extractor, 5)
     with DatasetWriter(dataset.info.path, 32, overwrite=True) as writer:
@@ -318,7 +319,7 @@ def test_nearest_is_what_looking_at_all_pairs_finds():
 def test_a_face_learnt_by_heart_is_found_even_mirrored(loaded, dataset, extractor, monkeypatch):
     """Instead of faces of its own, the generator gives two photos, one of them mirrored, and a grey square."""
     faces = np.stack([dataset.images[5], dataset.images[9][:, ::-1], np.full((32, 32, 3), 128, np.uint8)])
-    monkeypatch.setattr("facegan.neighbours.draw_faces", lambda *_: faces)
+    monkeypatch.setattr("facegan.evaluation.neighbours.draw_faces", lambda *_: faces)
     found = find_neighbours(loaded, dataset, extractor, count=3)
     for space in (found.pixels, found.features):
         assert space.photos[:2, 0].tolist() == [5, 9]
@@ -334,7 +335,7 @@ def test_samples_are_called_what_can_be_typed_and_a_picture_too_large_is_refused
     loaded, dataset, extractor, monkeypatch
 ):
     assert find_neighbours(loaded, dataset, extractor, count=2, seed=7).names() == ["sample 7:0", "sample 7:1"]
-    monkeypatch.setattr("facegan.neighbours.draw_faces", lambda *_: pytest.fail("faces were drawn"))
+    monkeypatch.setattr("facegan.evaluation.neighbours.draw_faces", lambda *_: pytest.fail("faces were drawn"))
     with pytest.raises(FaceganError, match=r"at most 16,383"):
         find_neighbours(loaded, dataset, extractor, count=200, out=Path("a.webp"))
 

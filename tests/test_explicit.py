@@ -6,10 +6,11 @@ from conftest import tiny
 from torch import nn
 from torch.testing import assert_close
 
-from facegan import explicit, losses
-from facegan.explicit import critic_gradients, why_not
 from facegan.networks import build_critic
 from facegan.presets import PRESETS
+from facegan.training import critic_gradient as explicit
+from facegan.training import losses
+from facegan.training.critic_gradient import critic_gradients, why_not
 
 COVERED = [name for name in PRESETS if why_not(build_critic(PRESETS[name])) is None]
 

@@ -19,16 +19,17 @@ import torch
 from conftest import cli, tiny, write_dataset
 from torch import Tensor
 
-from facegan import fit, latents
-from facegan.errors import FaceganError, is_out_of_memory
+from facegan.core.errors import FaceganError, is_out_of_memory
+from facegan.core.world import World
+from facegan.faces import latents
+from facegan.faces.synthesis import batches, draw_faces
 from facegan.networks import build_generator
 from facegan.networks.dcgan import Generator
-from facegan.plan import plan_new
 from facegan.presets import PRESETS
-from facegan.stepping import steps_of
-from facegan.synthesis import batches, draw_faces
-from facegan.trainer import Trainer
-from facegan.world import World
+from facegan.runs import memory as fit
+from facegan.runs.plan import plan_new
+from facegan.training.stepping import steps_of
+from facegan.training.trainer import Trainer
 
 pytestmark = pytest.mark.precision
 
@@ -211,7 +212,7 @@ def test_drawing_falls_back_to_fewer_faces(memory_for):
 def test_memory_that_really_runs_out(dataset):
     """A process may have 0.7 GB beside what torch takes, and so may its trials."""
     code = (
-        "import resource, torch, facegan.fit\n"
+        "import resource, torch, facegan.runs.memory\n"
         "from facegan.cli.app import main\n"
         "pages = int(open('/proc/self/statm').read().split()[0])\n"
         "limit = pages * resource.getpagesize() + 700 * 10**6\n"

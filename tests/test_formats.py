@@ -19,13 +19,14 @@ import numpy as np
 import pytest
 import torch
 
-from facegan import checkpoint, datasetinfo
-from facegan.checkpoint import load_checkpoint, load_generator
 from facegan.config import Config
-from facegan.dataset import Dataset
-from facegan.errors import FaceganError
-from facegan.rundir import RunDir
-from facegan.trainer import Trainer
+from facegan.core.errors import FaceganError
+from facegan.data import datasetinfo
+from facegan.data.dataset import Dataset
+from facegan.models import checkpoint
+from facegan.models.checkpoint import load_checkpoint, load_generator
+from facegan.runs.folder import RunDir
+from facegan.training.trainer import Trainer
 
 ADAM_1 = {"lr": 0.001, "beta1": 0.0, "beta2": 0.99, "eps": 1e-08}
 CONFIGS: dict[int, dict[str, Any]] = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from facegan.health import WINDOW, Health, spread
+from facegan.runs.health import WINDOW, Health, spread
 
 RNG = np.random.default_rng(0)
 

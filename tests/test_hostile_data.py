@@ -25,17 +25,17 @@ from hostile import TRAP, Trap, array, crowded, not_files, sentence
 from PIL import Image
 from pillow_heif import register_heif_opener
 
-from facegan import opening
-from facegan.attributes import MAX_BYTES, read_attributes
-from facegan.crops import Crop
-from facegan.dataset import Dataset
-from facegan.datasetdir import read_dataset_json, verify_pixels
-from facegan.decode import decode_face
-from facegan.errors import FaceganError
-from facegan.opening import MAX_PIXELS, MAX_SCANS, MAX_WIDE_PIXELS, PhotoError
-from facegan.photos import Reader
-from facegan.preprocess import preprocess
-from facegan.sources import open_source
+from facegan.core.errors import FaceganError
+from facegan.data.attributes import MAX_BYTES, read_attributes
+from facegan.data.crops import Crop
+from facegan.data.dataset import Dataset
+from facegan.data.decode import decode_face
+from facegan.data.folder import read_dataset_json, verify_pixels
+from facegan.data.photos import Reader
+from facegan.data.preprocess import preprocess
+from facegan.data.sources import open_source
+from facegan.pictures import opening
+from facegan.pictures.opening import MAX_PIXELS, MAX_SCANS, MAX_WIDE_PIXELS, PhotoError
 
 Edit = Callable[[Path], object]
 register_heif_opener()
@@ -419,8 +419,8 @@ def test_no_other_program_is_started_for_a_photo(workdir, suffix, monkeypatch):
 LIMITED = """
 import sys
 from pathlib import Path
-from facegan.crops import Crop
-from facegan.decode import decode_face
+from facegan.data.crops import Crop
+from facegan.data.decode import decode_face
 photos = [path.read_bytes() for path in sorted(Path(sys.argv[1]).iterdir())]
 try:
     import resource

@@ -13,12 +13,12 @@ import torch
 from conftest import cli, tiny, write_dataset
 from hostile import CHECKPOINTS, GENERATORS, LATENT_DIM, LATENTS, TRAP, sentence
 
-from facegan.checkpoint import load_checkpoint, load_generator, save_checkpoint, save_generator
-from facegan.errors import FaceganError
-from facegan.latents import load_latents
-from facegan.rundir import RunDir
-from facegan.torchzip import read_torch_zip
-from facegan.trainer import Trainer
+from facegan.core.errors import FaceganError
+from facegan.faces.latents import load_latents
+from facegan.models.checkpoint import load_checkpoint, load_generator, save_checkpoint, save_generator
+from facegan.models.torchzip import read_torch_zip
+from facegan.runs.folder import RunDir
+from facegan.training.trainer import Trainer
 
 EXTRA_MEGABYTES = 256
 """What opening any of these may need beside the program itself."""
@@ -139,9 +139,9 @@ LIMITED = """
 import sys, time
 from pathlib import Path
 import torch
-from facegan.checkpoint import load_checkpoint, load_generator
-from facegan.errors import FaceganError
-from facegan.latents import load_latents
+from facegan.models.checkpoint import load_checkpoint, load_generator
+from facegan.core.errors import FaceganError
+from facegan.faces.latents import load_latents
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
 load_generator(Path(sys.argv[2]))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facegan.errors import FaceganError
-from facegan.files import atomic_path, write_atomic
-from facegan.images import (
+from facegan.core.errors import FaceganError
+from facegan.core.files import atomic_path, write_atomic
+from facegan.pictures.sheets import (
     LONGEST_SIDE,
     MAX_PIXELS,
     WRITABLE,
@@ -28,7 +28,7 @@ from facegan.images import (
     strip_size,
     with_caption,
 )
-from facegan.typesetting import fitted, printable, text_width
+from facegan.pictures.typesetting import fitted, printable, text_width
 
 
 def noise(count: int, size: int = 64) -> np.ndarray:

@@ -10,10 +10,10 @@ from conftest import cli, write_dataset
 from killing import kill_preprocessing, kill_training
 from test_world import RUN, TRAIN, ended, posix, start, wait_for_rows
 
-from facegan.checkpoint import load_checkpoint
 from facegan.cli import signals
-from facegan.rundir import RunDir
-from facegan.world import ALONE
+from facegan.core.world import ALONE
+from facegan.models.checkpoint import load_checkpoint
+from facegan.runs.folder import RunDir
 
 pytestmark = pytest.mark.precision
 

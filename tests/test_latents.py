@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from facegan import latents
-from facegan.errors import FaceganError, UsageError
+from facegan.core.errors import FaceganError, UsageError
+from facegan.faces import latents
 
 DIM = 128
 PINNED = [-0.24822916, -0.02676702, -1.94441628, 0.52457798]

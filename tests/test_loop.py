@@ -13,16 +13,16 @@ from conftest import tiny, write_dataset
 from PIL import Image
 from test_trainer import assert_same
 
-from facegan.checkpoint import load_checkpoint, load_generator
-from facegan.dataset import Dataset, flip_mask, to_images, to_pixels
+from facegan.core.errors import FaceganError, Interrupted
+from facegan.data.dataset import Dataset, flip_mask, to_images, to_pixels
 from facegan.describe import describe
-from facegan.errors import FaceganError, Interrupted
-from facegan.events import SAVE, Logged, Noted, Wrote
-from facegan.launch import name_of, open_run
-from facegan.loop import Loop
-from facegan.plan import plan_new, plan_resume
+from facegan.models.checkpoint import load_checkpoint, load_generator
 from facegan.presets import PRESETS
-from facegan.rundir import RunDir, create_run, newest_weights
+from facegan.runs.events import SAVE, Logged, Noted, Wrote
+from facegan.runs.folder import RunDir, create_run, newest_weights
+from facegan.runs.loop import Loop
+from facegan.runs.open_run import name_of, open_run
+from facegan.runs.plan import plan_new, plan_resume
 
 pytestmark = pytest.mark.precision
 
@@ -32,7 +32,7 @@ TIMING = {"images_per_second"}
 @pytest.fixture(autouse=True)
 def _tiny_presets(monkeypatch):
     monkeypatch.setattr(
-        "facegan.plan.PRESETS", {name: tiny(name).override({"training.images": None}) for name in PRESETS}
+        "facegan.runs.plan.PRESETS", {name: tiny(name).override({"training.images": None}) for name in PRESETS}
     )
 
 
@@ -186,8 +186,8 @@ def test_slow_steps_have_rows_and_checkpoints_in_between(workdir, monkeypatch, p
     asked = {"training.images": 80, "training.epochs": None, "output.log_every": 4, "output.keep": 2}
     asked |= {"output.checkpoint_every": 1, "output.sample_every": 1}
     usual, _ = train(plan_new(workdir / "data/d", preset, asked, "cpu"))
-    monkeypatch.setattr("facegan.loop.ROW_AFTER_SECONDS", -1)
-    monkeypatch.setattr("facegan.loop.SAVE_AFTER_SECONDS", -1)
+    monkeypatch.setattr("facegan.runs.loop.ROW_AFTER_SECONDS", -1)
+    monkeypatch.setattr("facegan.runs.loop.SAVE_AFTER_SECONDS", -1)
     slow, events = train(plan_new(workdir / "data/d", preset, asked, "cpu"))
     cycle = 4 * PRESETS[preset].training.n_critic
     assert [row["images_seen"] for row in rows(slow)] == list(range(cycle, 84, cycle))

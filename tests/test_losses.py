@@ -4,10 +4,10 @@ import torch
 from conftest import tiny
 from torch.testing import assert_close
 
-from facegan import losses
 from facegan.networks import build_critic
-from facegan.noise import draw_noise
-from facegan.trainer import Trainer
+from facegan.training import losses
+from facegan.training.noise import draw_noise
+from facegan.training.trainer import Trainer
 
 
 @pytest.mark.parametrize("norm", [0.25, 1.0, 3.0])

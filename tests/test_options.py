@@ -18,15 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from facegan import latents, quantities
-from facegan.checkpoint import save_generator
 from facegan.cli.app import EXAMPLES, app
 from facegan.config import Config
-from facegan.crops import parse_crop
-from facegan.errors import FaceganError, UsageError
+from facegan.core import quantities
+from facegan.core.errors import FaceganError, UsageError
+from facegan.core.strictjson import parse_json
+from facegan.data.crops import parse_crop
+from facegan.faces import latents
+from facegan.models.checkpoint import save_generator
 from facegan.networks import build_generator
 from facegan.presets import PRESETS
-from facegan.strictjson import parse_json
 
 _SMALL = ["--width", "4", "--critic-width", "4", "--batch-size", "4", "--device", "cpu", "--dry-run"]
 HONEST: dict[str, list[str]] = {

@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 from conftest import cli, tiny, write_dataset
 
-from facegan.checkpoint import load_checkpoint, load_generator
-from facegan.dataset import Dataset
-from facegan.datasetdir import find_dataset, read_dataset_json, verify_pixels
+from facegan.core.errors import FaceganError
+from facegan.data.dataset import Dataset
+from facegan.data.folder import find_dataset, read_dataset_json, verify_pixels
+from facegan.data.preprocess import preprocess
 from facegan.describe import describe
-from facegan.errors import FaceganError
-from facegan.evaluate import own_photos
-from facegan.plan import plan_resume
-from facegan.preprocess import preprocess
-from facegan.pretrained import PATH, find_generator
-from facegan.provenance import read_provenance
-from facegan.rundir import RunDir, create_run, newest_run
+from facegan.evaluation.scores import own_photos
+from facegan.models.checkpoint import load_checkpoint, load_generator
+from facegan.models.pretrained import PATH, find_generator
+from facegan.runs.folder import RunDir, create_run, newest_run
+from facegan.runs.plan import plan_resume
+from facegan.runs.provenance import read_provenance
 
 DATA, RUN = Path("data/d"), Path("runs/00001-x")
 CHECKPOINT = RUN / "checkpoints/000000064.pt"
@@ -126,14 +126,14 @@ def test_a_hint_names_only_options_that_there_are(workdir, monkeypatch):
     def refuse(*args: object, **kwargs: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("facegan.newfolder.tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("facegan.core.newfolder.tempfile.mkdtemp", refuse)
     code, _, err = cli("train", "--data", "demo", "--device", "cpu")
     assert code == 1 and "cannot" not in err and "could not be written: Permission denied" in err
 
     def no_memory(*args: object, **kwargs: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("facegan.preprocess.preprocess", no_memory)
+    monkeypatch.setattr("facegan.data.preprocess.preprocess", no_memory)
     assert "End other programs, or use a smaller --size." in cli("preprocess", "photos")[2]
     monkeypatch.setattr("facegan.describe.describe", no_memory)
     assert "End other programs." in cli("info", PATH)[2]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facegan.plots import plot_curves, running_mean, short_count
+from facegan.pictures.curves import plot_curves, running_mean, short_count
 
 
 def rows(count: int) -> list[dict[str, Any]]:
@@ -132,7 +132,8 @@ def test_the_users_environment_does_not_matter(tmp_path: Path, backend: str) -> 
     plain = plot_curves(rows(3), tmp_path / "plain.png").read_bytes()
     tests = Path(__file__).parent
     code = (
-        "import os\nfrom pathlib import Path\nfrom test_plots import rows\nfrom facegan.plots import plot_curves\n"
+        "import os\nfrom pathlib import Path\nfrom test_plots import rows\n"
+        "from facegan.pictures.curves import plot_curves\n"
         f"plot_curves(rows(3), Path('curves.png')); assert os.environ['MPLBACKEND'] == {backend!r}"
     )
     environment = {**os.environ, "MPLBACKEND": backend, "PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)])}

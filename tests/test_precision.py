@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import cli, write_dataset
 
-from facegan.plan import plan_new, plan_resume
-from facegan.rundir import newest_run
+from facegan.runs.folder import newest_run
+from facegan.runs.plan import plan_new, plan_resume
 
 pytestmark = pytest.mark.precision
 

@@ -20,10 +20,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from facegan import workers
-from facegan.datasetdir import find_dataset, read_dataset_json
-from facegan.errors import FaceganError, UsageError
-from facegan.preprocess import PreprocessResult, preprocess
+from facegan.core import workers
+from facegan.core.errors import FaceganError, UsageError
+from facegan.data.folder import find_dataset, read_dataset_json
+from facegan.data.preprocess import PreprocessResult, preprocess
 
 
 def gradient(width: int = 178, height: int = 218) -> Image.Image:
@@ -261,9 +261,9 @@ def test_workers_change_nothing_and_import_no_torch(tmp_path: Path, monkeypatch:
     assert alone.count == many.count == 148
     for name in ("images.npy", "attributes.csv", "skipped.csv", "dataset.json"):
         assert (alone.path / name).read_bytes() == (many.path / name).read_bytes(), name
-    code = "import sys, facegan.chunks; assert not {'torch', 'numpy', 'typer', 'rich'} & set(sys.modules)"
+    code = "import sys, facegan.data.chunks; assert not {'torch', 'numpy', 'typer', 'rich'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-    code = "import sys, facegan.preprocess, facegan.cli.preprocess; assert 'torch' not in sys.modules"
+    code = "import sys, facegan.data.preprocess, facegan.cli.preprocess; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -315,7 +315,7 @@ def test_places_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     def refuse(*args: object, **kwargs: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("facegan.newfolder.tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("facegan.core.newfolder.tempfile.mkdtemp", refuse)
     with pytest.raises(FaceganError, match="Permission denied"):
         preprocess(tmp_path / "in", size=32, out=tmp_path / "out")
 
@@ -353,7 +353,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         taken.update(options, source=source)
         return PreprocessResult(info.path, info, 3, 1, 0, "0.5", reasons=(("why", 1),))
 
-    monkeypatch.setattr("facegan.preprocess.preprocess", work)
+    monkeypatch.setattr("facegan.data.preprocess.preprocess", work)
     app = typer.Typer()
     app.command()(command)
     line = "in more.zip --size 128 --crop 0.5 --attributes t.csv --limit 9 --skip 2 --workers 3 --out o"

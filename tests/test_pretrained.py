@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from conftest import cli
 
-from facegan import latents
-from facegan.checkpoint import load_generator
-from facegan.datasetdir import read_dataset_json
-from facegan.demo import COUNT, make_demo
-from facegan.draw import arithmetic, interpolate, sample_sheet, walk
-from facegan.pretrained import PATH, find_generator
-from facegan.pretrained.pack import MAX_BYTES, pack
-from facegan.synthesis import draw_faces
+from facegan.data.folder import read_dataset_json
+from facegan.faces import latents
+from facegan.faces.compose import arithmetic, interpolate, sample_sheet, walk
+from facegan.faces.demo import COUNT, make_demo
+from facegan.faces.synthesis import draw_faces
+from facegan.models.checkpoint import load_generator
+from facegan.models.pretrained import PATH, find_generator
+from facegan.models.pretrained.pack import MAX_BYTES, pack
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_the_demo_dataset(workdir):
 
 
 def test_two_commands_draw_the_demo_dataset_at_once(workdir, monkeypatch):
-    monkeypatch.setattr("facegan.demo.COUNT", 4)
+    monkeypatch.setattr("facegan.faces.demo.COUNT", 4)
     path = make_demo(progress=lambda done, total: make_demo())
     assert read_dataset_json(path).count == 4
     assert len(list(path.parent.iterdir())) == 1

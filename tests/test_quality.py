@@ -9,7 +9,7 @@ import pytest
 import quality
 from conftest import cli, write_dataset
 
-from facegan.checkpoint import load_generator
+from facegan.models.checkpoint import load_generator
 
 TRIAL = "dcgan width=4 networks.critic_width=4 latent_dim=8 batch_size=4"
 

@@ -11,10 +11,10 @@ from conftest import cli, write_dataset
 from rollback_worker import spoiled
 from test_world import TRAIN, ended, start
 
-from facegan.checkpoint import load_checkpoint
-from facegan.rundir import RunDir
-from facegan.trainer import Trainer
-from facegan.world import World
+from facegan.core.world import World
+from facegan.models.checkpoint import load_checkpoint
+from facegan.runs.folder import RunDir
+from facegan.training.trainer import Trainer
 
 pytestmark = pytest.mark.precision
 

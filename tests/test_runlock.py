@@ -14,11 +14,11 @@ import pytest
 from conftest import cli, write_dataset
 from test_world import RUN, SECONDS, TRAIN, ended, start, start_two, wait_for_rows
 
-from facegan import runlock
-from facegan.checkpoint import load_checkpoint
-from facegan.errors import FaceganError
-from facegan.rundir import RunDir, create_run
-from facegan.runlock import locked
+from facegan.core.errors import FaceganError
+from facegan.models.checkpoint import load_checkpoint
+from facegan.runs import lock as runlock
+from facegan.runs.folder import RunDir, create_run
+from facegan.runs.lock import locked
 
 STEADY = [*TRAIN, "--decay", "0", "--checkpoint-every", "1"]
 """Learning rates that do not fall: a run's first rows are then the same whatever its length."""
@@ -28,7 +28,7 @@ GO_ON = ["train", "--run", str(RUN), "--images", "100k", "--device", "cpu"]
 
 def test_runs_that_start_together_get_directories_of_their_own(workdir):
     code = (
-        "import sys, time\nfrom facegan.rundir import create_run\n"
+        "import sys, time\nfrom facegan.runs.folder import create_run\n"
         "while time.time() < float(sys.argv[1]): pass\n"
         "for _ in range(20): print(create_run('d').path)"
     )
@@ -109,8 +109,8 @@ def test_nobody_holds_a_lock_that_another_has_removed(workdir):
     """Processes that take it and give it back all the time are never two inside."""
     run = create_run("d")
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom facegan.errors import FaceganError\n"
-        "from facegan.rundir import RunDir\nfrom facegan.runlock import locked\n"
+        "import sys, time\nfrom pathlib import Path\nfrom facegan.core.errors import FaceganError\n"
+        "from facegan.runs.folder import RunDir\nfrom facegan.runs.lock import locked\n"
         "run, got = RunDir(Path(sys.argv[1])), 0\nend = time.time() + 1.5\n"
         "while time.time() < end:\n"
         "    try:\n"
@@ -172,7 +172,8 @@ def test_a_stale_handle_is_tried_again_and_not_called_a_refusal(workdir, monkeyp
 def test_a_lock_does_not_outlive_its_process(workdir):
     run = create_run("d")
     code = (
-        "import sys\nfrom pathlib import Path\nfrom facegan.rundir import RunDir\nfrom facegan.runlock import locked\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from facegan.runs.folder import RunDir\nfrom facegan.runs.lock import locked\n"
         "with locked(RunDir(Path(sys.argv[1]))):\n    print('held', flush=True)\n    sys.stdin.read()"
     )
     process = subprocess.Popen(

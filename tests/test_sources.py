@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from facegan.attributes import read_attributes
-from facegan.datasetdir import find_dataset, read_dataset_json
-from facegan.errors import FaceganError
-from facegan.photos import Reader, ReadError
-from facegan.sources import open_source
+from facegan.core.errors import FaceganError
+from facegan.data.attributes import read_attributes
+from facegan.data.folder import find_dataset, read_dataset_json
+from facegan.data.photos import Reader, ReadError
+from facegan.data.sources import open_source
 
 OFFICIAL = "3\nSmiling Young\n000001.jpg -1  1\n000002.jpg  1  1\n000003.jpg  1 -1\n"
 KAGGLE = "image_id,Smiling,Young\n000001.jpg,-1,1\n000002.jpg,1,1\n000003.jpg,1,-1\n"
@@ -265,7 +265,7 @@ def test_places_beyond_4_gib_that_were_written_in_too_few_bits(tmp_path: Path, m
         raw[at + 42 : at + 46] = struct.pack("<I", struct.unpack_from("<I", raw, at + 42)[0] % 1024)
         at += 46 + sum(struct.unpack_from("<3H", raw, at + 28))
     (tmp_path / "z.zip").write_bytes(raw)
-    monkeypatch.setattr("facegan.zips._WRAP", 1024)
+    monkeypatch.setattr("facegan.core.zips._WRAP", 1024)
     source = open_source(tmp_path / "z.zip")
     with Reader(source.path, source.kind) as reader:
         assert [reader.read(photo) for photo in source.photos] == [files[f"{n}.png"] for n in range(1, 9)]

@@ -6,12 +6,12 @@ import torch
 from conftest import tiny, write_dataset
 from test_trainer import assert_same
 
-from facegan import stepping
-from facegan.dataset import Dataset
+from facegan.core.world import World
+from facegan.data.dataset import Dataset
 from facegan.presets import PRESETS
-from facegan.stepping import DeviceSteps, HostSteps, steps_of
-from facegan.trainer import Trainer
-from facegan.world import World
+from facegan.training import stepping
+from facegan.training.stepping import DeviceSteps, HostSteps, steps_of
+from facegan.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from facegan.events import Logged, Stepped, Wrote
-from facegan.tensorboard import open_log
+from facegan.runs.events import Logged, Stepped, Wrote
+from facegan.runs.tensorboard import open_log
 
 
 def scalars(folder):

@@ -6,12 +6,12 @@ import torch
 from conftest import tiny
 from torch.testing import assert_close
 
-from facegan.augment import augment
 from facegan.config import Adam
-from facegan.ema import AveragedGenerator
-from facegan.noise import StepNoise, draw_noise, ends_cycle
 from facegan.presets import PRESETS
-from facegan.trainer import Trainer
+from facegan.training.augment import augment
+from facegan.training.ema import AveragedGenerator
+from facegan.training.noise import StepNoise, draw_noise, ends_cycle
+from facegan.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from facegan import workers
-from facegan.errors import FaceganError
+from facegan.core import workers
+from facegan.core.errors import FaceganError
 
 
 def slowly(number: int) -> int:

@@ -17,13 +17,13 @@ import pytest
 import torch
 from conftest import cli, tiny, write_dataset
 
-from facegan import world
 from facegan.cli.signals import Stopped, end_as_the_system_does, unwinding
-from facegan.errors import FaceganError
-from facegan.noise import draw_noise
-from facegan.plan import plan_new
-from facegan.rundir import RunDir
-from facegan.world import World, joined, leave
+from facegan.core import world
+from facegan.core.errors import FaceganError
+from facegan.core.world import World, joined, leave
+from facegan.runs.folder import RunDir
+from facegan.runs.plan import plan_new
+from facegan.training.noise import draw_noise
 
 pytestmark = pytest.mark.precision
 
@@ -210,7 +210,7 @@ def test_an_environment_that_is_not_torchruns(monkeypatch, left_over, says):
 
 
 IMPATIENT = """
-from facegan import world
+from facegan.core import world
 from facegan.cli import app
 world._SAID_AFTER = 0.5
 app.main()
@@ -287,6 +287,7 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch, rank, local, count, se
 
 def test_a_process_that_is_alone_has_no_group(workdir):
     code = (
-        "import facegan.cli.train, facegan.world, sys\nwith facegan.world.joined(): assert 'torch' not in sys.modules"
+        "import facegan.cli.train, facegan.core.world, sys\n"
+        "with facegan.core.world.joined(): assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**ENVIRONMENT, "WORLD_SIZE": "1"})

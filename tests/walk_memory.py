@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from conftest import tiny
 
-from facegan.animation import write_animation
-from facegan.checkpoint import load_generator, save_generator
-from facegan.draw import walk
+from facegan.faces.compose import walk
+from facegan.models.checkpoint import load_generator, save_generator
 from facegan.networks import build_generator
+from facegan.pictures.animation import write_animation
 
 STOPS = 10
 

@@ -7,11 +7,11 @@ from conftest import tiny
 from test_trainer import in_double, reals
 from torch.testing import assert_close
 
-from facegan.networks.sync import SynchronisedBatchNorm
-from facegan.noise import draw_noise
+from facegan.core.world import ALONE, World, joined
+from facegan.networks.sync_batch_norm import SynchronisedBatchNorm
 from facegan.presets import PRESETS
-from facegan.trainer import Trainer
-from facegan.world import ALONE, World, joined
+from facegan.training.noise import draw_noise
+from facegan.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 

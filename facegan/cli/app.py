@@ -25,9 +25,9 @@ from facegan.cli.preprocess import preprocess
 from facegan.cli.sample import sample
 from facegan.cli.signals import Stopped, unwinding
 from facegan.cli.train import train
-from facegan.errors import FaceganError, Interrupted, UsageError, is_out_of_memory
-from facegan.workers import heed_quota
-from facegan.world import leave
+from facegan.core.errors import FaceganError, Interrupted, UsageError, is_out_of_memory
+from facegan.core.workers import heed_quota
+from facegan.core.world import leave
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "": ("preprocess photos", "train", "sample --number"),

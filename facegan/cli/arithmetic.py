@@ -51,9 +51,9 @@ def arithmetic(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Add and subtract faces: smiling woman - neutral woman + neutral man = smiling man."""
-    from facegan.errors import UsageError
-    from facegan.images import WRITABLE, save_picture
-    from facegan.outputs import Output
+    from facegan.cli.outputs import Output
+    from facegan.core.errors import UsageError
+    from facegan.pictures.sheets import WRITABLE, save_picture
 
     if steps == 1:
         raise UsageError("--steps 1 is no way: both ends are counted.", "Use 2 or more.")
@@ -65,8 +65,8 @@ def arithmetic(
     if save:
         file.beside(".npy")
     loaded = options.open_generator(source, device)
-    from facegan.draw import arithmetic as add_up
-    from facegan.latents import save_latent
+    from facegan.faces.compose import arithmetic as add_up
+    from facegan.faces.latents import save_latent
 
     asked: dict[str, Any] = {"seed": seed, "raw": raw, "steps": steps, "scale": scale, "out": file.path}
     with console.Progress("faces", "drawing") as bar:

@@ -1,4 +1,4 @@
-"""facegan bench: parses, shows progress, and prints what `facegan.bench` measured."""
+"""facegan bench: parses, shows progress, and prints what `facegan.bench.report` measured."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from facegan.cli import console, options
-from facegan.quantities import duration
+from facegan.core.quantities import duration
 
 if TYPE_CHECKING:
-    from facegan.bench import RateRow, Report, StepRow
-    from facegan.rounds import Event, Spread
+    from facegan.bench.report import RateRow, Report, StepRow
+    from facegan.bench.rounds import Event, Spread
 
 Names = Optional[list[str]]  # noqa: UP045, typer reads these at run time
 Whole = Optional[int]  # noqa: UP045
@@ -46,8 +46,8 @@ def bench(
 
     Training steps are compared with the textbook's, interleaved; medians over rounds. Needs no dataset.
     """
-    from facegan.bench import DEFAULT_PRESETS, SECTIONS, check
-    from facegan.bench import bench as work
+    from facegan.bench.report import DEFAULT_PRESETS, SECTIONS, check
+    from facegan.bench.report import bench as work
 
     presets, parts = tuple(dict.fromkeys(preset or DEFAULT_PRESETS)), only or SECTIONS
     check(presets, parts)
@@ -65,7 +65,7 @@ def bench(
 
 @contextmanager
 def _bar() -> Iterator[Callable[[Event], None]]:
-    from facegan.rounds import Estimated, Measured, WarmedUp, WarmingUp
+    from facegan.bench.rounds import Estimated, Measured, WarmedUp, WarmingUp
 
     with console.Progress("measurements", "warming up") as bar:
 

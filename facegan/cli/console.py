@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 from rich.console import Console, RenderableType
 from rich.markup import escape as without_markup
 
-from facegan.errors import FaceganError, Interrupted, visible
-from facegan.quantities import Pace, duration, size
-from facegan.world import ALONE, World
+from facegan.core.errors import FaceganError, Interrupted, visible
+from facegan.core.quantities import Pace, duration, size
+from facegan.core.world import ALONE, World
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from facegan.cli import console, options
-from facegan.errors import UsageError
+from facegan.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from facegan.evaluate import Report
-    from facegan.neighbours import Neighbours
+    from facegan.evaluation.neighbours import Neighbours
+    from facegan.evaluation.scores import Report
 
 Whole = Optional[int]  # noqa: UP045, typer reads these at run time
 Text = Optional[str]  # noqa: UP045
@@ -72,29 +72,29 @@ def evaluate(
 
     FID (Fréchet distance), KID, precision and recall by torch-fidelity: pip install "facegan\\[metrics]".
     """
-    from facegan.datasetdir import find_dataset
-    from facegan.images import WRITABLE, save_picture
-    from facegan.outputs import Output
+    from facegan.cli.outputs import Output
+    from facegan.data.folder import find_dataset
+    from facegan.pictures.sheets import WRITABLE, save_picture
 
     if not neighbours:
         why = "is for the picture of --neighbours, and there is none without it"
         options.refuse(ctx, "out", "overwrite", without=why, hint="Leave it out, or add --neighbours.")
     if neighbours:
-        from facegan.neighbours import MOST_SAMPLES
+        from facegan.evaluation.neighbours import MOST_SAMPLES
 
         if count is not None and count > MOST_SAMPLES:
             raise UsageError(
                 f"--neighbours shows at most {MOST_SAMPLES} samples, not {count:,}.", "Give a smaller --count."
             )
     file = Output(out, "neighbours", WRITABLE, overwrite) if neighbours else None
-    from facegan.extractors import OFFLINE, STANDARD, check_installed, open_extractor
+    from facegan.evaluation.extractors import OFFLINE, STANDARD, check_installed, open_extractor
 
     check_installed()
-    from facegan.dataset import Dataset
-    from facegan.device import choose_device, keep_memory
-    from facegan.evaluate import check_match, own_photos
-    from facegan.evaluate import evaluate as measure
-    from facegan.neighbours import find_neighbours
+    from facegan.core.device import choose_device, keep_memory
+    from facegan.data.dataset import Dataset
+    from facegan.evaluation.neighbours import find_neighbours
+    from facegan.evaluation.scores import check_match, own_photos
+    from facegan.evaluation.scores import evaluate as measure
 
     loaded = options.open_generator(source, device)
     dataset = Dataset(data or own_photos(loaded) or find_dataset().path, seed=0)
@@ -117,7 +117,7 @@ def evaluate(
 
 
 def _print(report: Report, as_json: bool) -> None:
-    from facegan.evaluate import name_of_distance
+    from facegan.evaluation.scores import name_of_distance
 
     if as_json:
         console.data(json.dumps(report.to_dict(), indent=2))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from facegan.config import Config
-from facegan.errors import UsageError
-from facegan.quantities import parse_count
+from facegan.core.errors import UsageError
+from facegan.core.quantities import parse_count
 
 AUTO = "auto"
 

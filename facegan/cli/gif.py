@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from facegan.cli import console, options
-from facegan.errors import FaceganError, typed
+from facegan.core.errors import FaceganError, typed
 
 if TYPE_CHECKING:
-    from facegan.dataset import Pixels
-    from facegan.outputs import Output
-    from facegan.rundir import RunDir
+    from facegan.cli.outputs import Output
+    from facegan.data.dataset import Pixels
+    from facegan.runs.folder import RunDir
 
 Paths = Optional[list[Path]]  # noqa: UP045, typer reads it at run time
 _KINDS = (".gif", ".mp4", ".webp")
@@ -57,8 +57,8 @@ def gif(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Make a GIF, MP4 or WebP: a run's progress, a walk through faces, or pictures of yours."""
-    from facegan.animation import LONGEST, check_animation, read_pictures, scaled_size, survey
-    from facegan.outputs import Output
+    from facegan.cli.outputs import Output
+    from facegan.pictures.animation import LONGEST, check_animation, read_pictures, scaled_size, survey
 
     file = Output(out, "gif", _KINDS, overwrite)
     run = _run_of(what or [])
@@ -71,7 +71,7 @@ def gif(
     if not pictures:
         options.refuse(ctx, "full_size", without="is for pictures, and this is none", hint="Leave it out.")
     if run:
-        from facegan.progress import write_progress
+        from facegan.runs.progress import write_progress
 
         console.note(f"the progress of {run.path}")
         with console.Progress("frames", "writing") as bar:
@@ -87,7 +87,7 @@ def gif(
         _write(file, "writing", partial(read_pictures, pictures, longest), count, fps)
     else:
         loaded = options.open_generator(what[0] if what else None, device)
-        from facegan.draw import walk
+        from facegan.faces.compose import walk
 
         frames = partial(walk, loaded, faces=faces, stops=stops, steps=steps, seed=seed)
         _write(file, "drawing", frames, stops * steps, fps)
@@ -95,7 +95,7 @@ def gif(
 
 def _write(file: Output, what: str, frames: Callable[[], Iterable[Pixels]], count: int, fps: float) -> None:
     """Write frames, which are made anew where another command has just taken the file's name."""
-    from facegan.animation import write_animation
+    from facegan.pictures.animation import write_animation
 
     def write(path: Path, *, new: bool) -> Path:
         with console.Progress("frames", what) as bar:
@@ -106,7 +106,7 @@ def _write(file: Output, what: str, frames: Callable[[], Iterable[Pixels]], coun
 
 def _run_of(what: list[Path]) -> RunDir | None:
     """The run whose progress is meant, if one is."""
-    from facegan.rundir import RunDir, is_run, runs
+    from facegan.runs.folder import RunDir, is_run, runs
 
     if not what:
         return next((run for run in reversed(runs()) if run.samples()), None)
@@ -115,7 +115,7 @@ def _run_of(what: list[Path]) -> RunDir | None:
 
 def _instead_of(folder: Path) -> str:
     """What to name where a folder was named that is no run, or not alone."""
-    from facegan.rundir import is_run, run_in
+    from facegan.runs.folder import is_run, run_in
 
     if is_run(folder):
         return f"It is a run, whose progress is shown if it is named alone: facegan gif {typed(folder)}"
@@ -123,6 +123,6 @@ def _instead_of(folder: Path) -> str:
 
 
 def _is_generator(what: list[Path]) -> bool:
-    from facegan.pretrained import NAME
+    from facegan.models.pretrained import NAME
 
     return len(what) == 1 and (str(what[0]) == NAME or what[0].suffix in (".pt", ".safetensors"))

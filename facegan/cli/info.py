@@ -8,7 +8,7 @@ import typer
 
 from facegan.cli import console, options
 from facegan.cli.options import OptionalPath
-from facegan.errors import UsageError
+from facegan.core.errors import UsageError
 
 
 def info(
@@ -27,8 +27,8 @@ def info(
 ) -> None:
     """Say what a dataset, run, checkpoint or generator is."""
     from facegan.describe import describe
-    from facegan.pretrained import NAME, PATH
-    from facegan.rundir import runs
+    from facegan.models.pretrained import NAME, PATH
+    from facegan.runs.folder import runs
 
     if path is None:
         path = next((run.path for run in reversed(runs())), PATH)
@@ -38,7 +38,7 @@ def info(
     if verify:
         if kind != "dataset":
             raise UsageError(f"--verify is for datasets, and {path} is a {kind}.", "Others are checked when opened.")
-        from facegan.datasetdir import read_dataset_json
+        from facegan.data.folder import read_dataset_json
 
         options.verify(read_dataset_json(path))
         console.say("verified: the pixels are those that were written")

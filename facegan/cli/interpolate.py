@@ -33,10 +33,10 @@ def interpolate(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Morph one face into another."""
-    from facegan.errors import UsageError
-    from facegan.images import WRITABLE, save_picture
-    from facegan.latents import METHODS
-    from facegan.outputs import Output
+    from facegan.cli.outputs import Output
+    from facegan.core.errors import UsageError
+    from facegan.faces.latents import METHODS
+    from facegan.pictures.sheets import WRITABLE, save_picture
 
     if method not in METHODS:
         raise UsageError(f"--method {method!r} is not one of {', '.join(METHODS)}.")
@@ -46,8 +46,8 @@ def interpolate(
     if gif:
         file.beside(".gif")
     loaded = options.open_generator(source, device)
-    from facegan.animation import write_animation
-    from facegan.draw import interpolate as morph_between
+    from facegan.faces.compose import interpolate as morph_between
+    from facegan.pictures.animation import write_animation
 
     asked: dict[str, Any] = {"steps": steps, "seed": seed, "method": method, "loop": loop, "scale": scale}
     with console.Progress("faces", "drawing") as bar:

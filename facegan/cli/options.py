@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from facegan.cli import console
-from facegan.errors import FaceganError, UsageError, visible
+from facegan.core.errors import FaceganError, UsageError, visible
 
 if TYPE_CHECKING:
-    from facegan.checkpoint import LoadedGenerator
-    from facegan.datasetdir import DatasetInfo
+    from facegan.data.folder import DatasetInfo
+    from facegan.models.checkpoint import LoadedGenerator
 
 OptionalPath = Optional[Path]  # noqa: UP045, typer reads it at run time
 
@@ -94,9 +94,9 @@ def open_generator(given: Path | None, device: str) -> LoadedGenerator:
     if given is not None and re.fullmatch(r"[\d,:-]*\d", str(given)) and not given.exists():
         hint = "Faces are named by options, several with commas between: facegan interpolate --through 17,4"
         raise UsageError(f"{given} is no generator.", hint)
-    from facegan.checkpoint import load_generator
-    from facegan.device import choose_device
-    from facegan.pretrained import find_generator
+    from facegan.core.device import choose_device
+    from facegan.models.checkpoint import load_generator
+    from facegan.models.pretrained import find_generator
 
     where = choose_device(device)
     path, reason = find_generator(given)
@@ -113,7 +113,7 @@ def open_generator(given: Path | None, device: str) -> LoadedGenerator:
 
 def verify(dataset: DatasetInfo) -> None:
     """Compare a dataset with the hash of its pixels, and say how far it is in the minutes that a large one takes."""
-    from facegan.datasetdir import verify_pixels
+    from facegan.data.folder import verify_pixels
 
     with console.Progress("bytes", "verifying") as bar:
         verify_pixels(dataset, bar.show)

@@ -11,11 +11,11 @@ import typer
 
 from facegan.cli import console
 from facegan.cli.signals import Stopped
-from facegan.crops import PROTOCOLS
-from facegan.errors import Interrupted
+from facegan.core.errors import Interrupted
+from facegan.data.crops import PROTOCOLS
 
 if TYPE_CHECKING:
-    from facegan.preprocess import PreprocessResult
+    from facegan.data.preprocess import PreprocessResult
 
 
 def preprocess(
@@ -68,7 +68,7 @@ def preprocess(
 
     Photos should show one roughly centred face each. Whatever cannot be used is listed in skipped.csv with the reason.
     """
-    from facegan.preprocess import preprocess as work
+    from facegan.data.preprocess import preprocess as work
 
     with _stopped_in_a_sentence(), console.Progress("photos", "preprocess") as bar:
         result = work(

@@ -30,8 +30,8 @@ def sample(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Draw new faces."""
-    from facegan.images import WRITABLE, save_picture
-    from facegan.outputs import Output, make_folder, output_folder
+    from facegan.cli.outputs import Output, make_folder, output_folder
+    from facegan.pictures.sheets import WRITABLE, save_picture
 
     if separate:
         why = "is for a sheet, and --separate writes files, named by the numbers of their faces"
@@ -43,7 +43,7 @@ def sample(
     loaded = options.open_generator(source, device)
     if truncation == 0:
         console.note("--truncation 0 leaves the average latent alone: all faces are the same")
-    from facegan.draw import sample_separately, sample_sheet
+    from facegan.faces.compose import sample_separately, sample_sheet
 
     asked: dict[str, Any] = {"count": count, "seed": seed, "truncation": truncation, "scale": scale}
     if file:

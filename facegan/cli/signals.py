@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 from facegan.cli import console
-from facegan.events import SAVE
-from facegan.world import World
+from facegan.core.world import World
+from facegan.runs.events import SAVE
 
 
 class Stopped(BaseException):

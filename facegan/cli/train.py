@@ -12,15 +12,15 @@ import typer
 from facegan.cli import console, options
 from facegan.cli.flags import AUTO, FIELDS, check_flags, to_overrides
 from facegan.cli.signals import end_as_the_system_does, signals
-from facegan.errors import UsageError
+from facegan.core.errors import UsageError
+from facegan.core.world import World, joined
 from facegan.presets import DEFAULT, PRESETS
-from facegan.rundir import check_name
-from facegan.world import World, joined
+from facegan.runs.folder import check_name
 
 if TYPE_CHECKING:
-    from facegan.events import Event
-    from facegan.launch import OpenRun
-    from facegan.plan import Plan
+    from facegan.runs.events import Event
+    from facegan.runs.open_run import OpenRun
+    from facegan.runs.plan import Plan
 
 DEMO = "demo"
 
@@ -135,18 +135,18 @@ def train(
         if "evaluate_count" in given and not plan.config.output.evaluate_every:
             raise UsageError("--evaluate-count is for --evaluate-every, which is off.", "Add --evaluate-every EPOCHS.")
         if plan.config.output.evaluate_every and world.first:
-            from facegan.extractors import check_installed
+            from facegan.evaluation.extractors import check_installed
 
             check_installed()
         if plan.config.output.tensorboard and world.first:
-            from facegan.tensorboard import check_installed as check_tensorboard
+            from facegan.runs.tensorboard import check_installed as check_tensorboard
 
             check_tensorboard()
         if verify and world.first:  # the others meet it when they next speak to each other
             options.verify(plan.dataset.info)
             console.note("verified: the dataset's pixels are those that were written")
         if dry_run:
-            from facegan.estimate import estimate
+            from facegan.runs.estimate import estimate
 
             console.say(plan.config.to_json())
             console.say(estimate(plan).in_words())
@@ -166,8 +166,8 @@ def _plan(
     world: World,
     auto_batch: bool,
 ) -> Plan:
-    from facegan.rundir import RunDir, newest_run
-    from facegan.runlock import check_free
+    from facegan.runs.folder import RunDir, newest_run
+    from facegan.runs.lock import check_free
 
     if resume or run:
         given = {"--preset": preset, "--from": start, "--name": name, f"--batch-size {AUTO}": auto_batch or None}
@@ -176,16 +176,16 @@ def _plan(
         directory = RunDir(run) if run else newest_run()
         directory.read_config()  # says what is wrong with the path before torch is imported
         check_free(directory, world)
-        from facegan.plan import plan_resume
+        from facegan.runs.plan import plan_resume
 
         return plan_resume(directory, overrides, device, Path(data) if data else None, world)
 
-    from facegan.pretrained import find_generator
+    from facegan.models.pretrained import find_generator
 
     origin = find_generator(Path(start))[0] if start else None
     if data == DEMO:
-        from facegan.demo import PATH as DEMO_PATH
-        from facegan.demo import make_demo
+        from facegan.faces.demo import PATH as DEMO_PATH
+        from facegan.faces.demo import make_demo
 
         if world.first:
             if not DEMO_PATH.exists():
@@ -197,17 +197,17 @@ def _plan(
     elif data is not None:
         path = Path(data)
     else:
-        from facegan.datasetdir import find_dataset
+        from facegan.data.folder import find_dataset
 
         path = find_dataset().path
-    from facegan.plan import plan_new
+    from facegan.runs.plan import plan_new
 
     return plan_new(path, preset, overrides, device or "auto", origin, world, console.note if auto_batch else None)
 
 
 def _train(plan: Plan, name: str | None) -> None:
-    from facegan.launch import open_run
-    from facegan.provenance import this_command
+    from facegan.runs.open_run import open_run
+    from facegan.runs.provenance import this_command
 
     with open_run(plan, name, this_command()) as opened:
         if not opened.alone:
@@ -217,8 +217,8 @@ def _train(plan: Plan, name: str | None) -> None:
 
 def _loop(opened: OpenRun, plan: Plan, on_event: Callable[[Event], None], stopped: Callable[[], int | None]) -> None:
     """A function of its own, so that its tensors go with it before smaller batches are tried."""
-    from facegan.estimate import disk_note
-    from facegan.loop import Loop
+    from facegan.runs.estimate import disk_note
+    from facegan.runs.loop import Loop
 
     trainer = plan.trainer()
     if note := disk_note(plan, trainer, opened.run.path):
@@ -227,9 +227,9 @@ def _loop(opened: OpenRun, plan: Plan, on_event: Callable[[Event], None], stoppe
 
 
 def _train_in(opened: OpenRun, plan: Plan) -> None:
-    from facegan.device import describe_device
-    from facegan.events import Wrote
-    from facegan.fit import memory_watched
+    from facegan.core.device import describe_device
+    from facegan.runs.events import Wrote
+    from facegan.runs.memory import memory_watched
 
     directory = opened.run
     console.note(f"device: {describe_device(plan.device)}, {plan.config.training.precision}")
@@ -242,7 +242,7 @@ def _train_in(opened: OpenRun, plan: Plan) -> None:
     with watched, signals(plan.world) as stopped, _Display(plan) as display, ExitStack() as logs:
         sinks: list[Callable[[Event], None]] = [display.show]
         if plan.config.output.tensorboard and plan.world.first:
-            from facegan.tensorboard import open_log
+            from facegan.runs.tensorboard import open_log
 
             begun_at = plan.checkpoint.images_seen if plan.checkpoint else 0
             sinks.append(logs.enter_context(open_log(directory.tensorboard, begun_at, console.note)))
@@ -265,7 +265,7 @@ class _Display:
     """What the networks do, how fast, and how long it will take, as the run's events tell it."""
 
     def __init__(self, plan: Plan) -> None:
-        from facegan.loop import total_images
+        from facegan.runs.loop import total_images
 
         self._total = total_images(plan.config)
         self._start = plan.checkpoint.images_seen if plan.checkpoint else 0
@@ -280,7 +280,7 @@ class _Display:
         self._bar.__exit__()
 
     def show(self, event: Event) -> None:
-        from facegan.events import Logged, Noted, Stepped
+        from facegan.runs.events import Logged, Noted, Stepped
 
         if isinstance(event, Stepped):
             self._bar.show(event.images_seen)

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from facegan.config import Config
+from facegan.core.streams import Stream, rng
 from facegan.networks import dcgan, keras
-from facegan.streams import Stream, rng
 
 FAMILIES: dict[str, ModuleType] = {"dcgan": dcgan, "keras": keras}
 """Name of a family -> its module, which has `Generator(config)` and `Critic(config)`, each with `initialise(rng)`.

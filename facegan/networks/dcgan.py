@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facegan.config import DcganNetworks
-from facegan.networks.init import he_normal, narrow_normal
+from facegan.networks.initial_weights import he_normal, narrow_normal
 
 _BASE = 4
 """Side of the smallest map."""

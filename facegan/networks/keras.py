@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facegan.config import KerasNetworks
-from facegan.networks.init import glorot_uniform
+from facegan.networks.initial_weights import glorot_uniform
 from facegan.networks.subpixel import transposed_convolution
 
 _BATCH_NORM_EPS = 1e-3

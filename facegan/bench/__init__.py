@@ -1,0 +1,1 @@
+"""How fast facegan is, and how much of that is its doing."""

@@ -1,0 +1,219 @@
+"""The training step as a reader of the paper writes it in PyTorch: what facegan's own step is compared with.
+
+Gulrajani et al. 2017 (arXiv:1704.00028), algorithm 1, line by line, over a preset's own networks with torch's own
+layers: default memory layout, one critic pass for each kind of images, `create_graph=True`, plain Adam. With the losses
+of Huang et al. 2024 (arXiv:2501.05441) where the preset has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from facegan.config import Adam, Config
+from facegan.networks import build_critic, build_generator
+from facegan.networks.keras import DoublingConv2d, HalvingConv2d
+from facegan.training.noise import Masks, StepNoise
+
+
+class SparingLeakyReLU(nn.Module):
+    """LeakyReLU as the product x·m, m = 1 where x > 0 and `slope` elsewhere, with m a constant for autograd.
+
+    Value, first and second derivative are LeakyReLU's wherever it has them. What differs is the graph: ATen's second
+    backward of `leaky_relu` returns a tensor of zeros for the input, which autograd then carries through every layer
+    below, data and weights. A product with a constant has no such edge.
+    """
+
+    def __init__(self, slope: float) -> None:
+        super().__init__()
+        self.slope = slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            multiplier = torch.full_like(x, self.slope).masked_fill_(x > 0, 1)
+        return x * multiplier
+
+
+class Textbook:
+    """Generator, critic and their optimisers, stepped by algorithm 1; the counterpart of `Trainer`.
+
+    Args:
+        config: what to build. Averaged weights and falling learning rates are left out: they are no part of the
+            algorithm.
+        sparing: the critic's LeakyReLU is replaced by `SparingLeakyReLU`.
+    """
+
+    def __init__(self, config: Config, device: torch.device, *, sparing: bool = False) -> None:
+        self.config, self.device = config, device
+        self.generator = build_generator(config).to(device).to(memory_format=torch.contiguous_format)
+        self.critic = build_critic(config).to(device).to(memory_format=torch.contiguous_format)
+        for network in (self.generator, self.critic):
+            _replace(network, {HalvingConv2d: _plain(nn.Conv2d), DoublingConv2d: _plain(nn.ConvTranspose2d)})
+        if sparing:
+            _replace(self.critic, {nn.LeakyReLU: lambda layer: SparingLeakyReLU(layer.negative_slope)})
+        self.generator_optimiser = _adam(self.generator, config.training.generator)
+        self.critic_optimiser = _adam(self.critic, config.training.critic)
+
+    def step(self, reals: Tensor, noise: StepNoise) -> None:
+        """One update of the critic, and one of the generator where `noise` has latents for it.
+
+        Args:
+            reals: (B, 3, size, size) in [-1, 1].
+            noise: from `torch_noise`; with dropout it has masks for a fourth pass, the generator's.
+        """
+        low, high = self.config.networks.pixel_range
+        reals = (reals + 1) * ((high - low) / 2) + low if low != -1 else reals
+        self.update_critic(reals, noise)
+        if noise.generator_latents is not None:
+            self.update_generator(noise.generator_latents, reals, noise.keep[3] if noise.keep else None)
+
+    def update_critic(self, reals: Tensor, noise: StepNoise) -> None:
+        """Lines 3 to 9 of algorithm 1; `reals` in the networks' unit."""
+        with torch.no_grad():
+            fakes = self.generator(noise.critic_latents)
+        self.critic_optimiser.zero_grad()
+        self.critic_loss(reals, fakes, noise).backward()
+        self.critic_optimiser.step()
+
+    def update_generator(self, latents: Tensor, reals: Tensor, keep: Masks | None = None) -> None:
+        """Lines 11 and 12. The critic is not frozen: its gradients are computed too, and thrown away."""
+        self.generator_optimiser.zero_grad()
+        scores = self._score(self.generator(latents), keep)
+        if self.config.training.objective == "wgan-gp":
+            loss = -scores.mean()
+        else:
+            loss = F.softplus(self._score(reals, keep) - scores).mean()
+        loss.backward()
+        self.generator_optimiser.step()
+
+    def critic_loss(self, reals: Tensor, fakes: Tensor, noise: StepNoise) -> Tensor:
+        """mean D(fake) - mean D(real) + weight·mean((||dD(mixed)/dmixed||_2 - 1)²), lines 6 and 7.
+
+        With R3GAN's objective mean softplus(D(fake) - D(real)) + weight/2·(mean ||dD/dreal||² + mean ||dD/dfake||²).
+        """
+        keep_real, keep_fake, keep_mixed = noise.keep[:3] or (None, None, None)
+        weight = self.config.training.penalty_weight
+        if self.config.training.objective == "wgan-gp":
+            real_scores, fake_scores = self._score(reals, keep_real), self._score(fakes, keep_fake)
+            _, slopes = self._slopes(noise.mix * reals + (1 - noise.mix) * fakes, keep_mixed)
+            return fake_scores.mean() - real_scores.mean() + weight * ((slopes - 1) ** 2).mean()
+        real_scores, real_slopes = self._slopes(reals, keep_real)
+        fake_scores, fake_slopes = self._slopes(fakes, keep_fake)
+        penalty = weight / 2 * ((real_slopes**2).mean() + (fake_slopes**2).mean())
+        return F.softplus(fake_scores - real_scores).mean() + penalty
+
+    def _slopes(self, images: Tensor, keep: Masks | None) -> tuple[Tensor, Tensor]:
+        """Scores, and the norm of each in its image's pixels."""
+        images = images.detach().requires_grad_(True)
+        scores = self._score(images, keep)
+        (slopes,) = torch.autograd.grad(scores, images, torch.ones_like(scores), create_graph=True)
+        return scores, slopes.flatten(1).norm(2, dim=1)
+
+    def _score(self, images: Tensor, keep: Masks | None) -> Tensor:
+        scores: Tensor = self.critic(images, keep) if keep else self.critic(images)
+        return scores
+
+
+def torch_noise(config: Config, critic: nn.Module, device: torch.device, *, generator: bool) -> StepNoise:
+    """A step's noise from torch's global generator, at the cost of `randn`, `rand` and `nn.Dropout`.
+
+    Args:
+        critic: whose dropout masks are drawn, if it has any.
+        generator: whether the step also updates the generator.
+    """
+    batch, latent_dim = config.training.batch_size, config.networks.latent_dim
+    mask_shapes: Sequence[tuple[int, ...]] = critic.mask_shapes  # type: ignore[assignment]
+    stays = 1 - getattr(config.networks, "critic_dropout", 0.0)
+
+    def masks() -> Masks:
+        return [torch.empty(batch, *s, dtype=torch.bool, device=device).bernoulli_(stays) for s in mask_shapes]
+
+    return StepNoise(
+        critic_latents=torch.randn(batch, latent_dim, device=device),
+        mix=torch.rand(batch, 1, 1, 1, device=device),
+        generator_latents=torch.randn(batch, latent_dim, device=device) if generator else None,
+        keep=tuple(masks() for _ in range(4 if generator else 3)) if mask_shapes else (),
+        augment=None,
+        updates_generator=generator,
+    )
+
+
+def needed_flops(config: Config) -> int:
+    """Floating-point operations that one cycle of the preset needs: n_critic critic updates and the generator's.
+
+    Convolutions and matrix products, two operations per multiply-add, in passes over a network for a batch: F forward
+    through the critic, G through the generator, f through the critic's first layer alone.
+
+    - A critic's update: 10F - 2f + G. Ten passes (docs/mathematics.md), of which the one back to the pixels is needed
+      for mixed images only, and the fakes.
+    - The generator's: 2F + 3G. Forward and back to the fakes, and forward, data and weights of its own.
+    - With R3GAN's objective: 8F + G, and 3F + 3G, as the generator's loss looks at real scores too.
+    - Both jointly: 10F - f + 3G, as the fakes are shared and the critic's pass back to their pixels serves both.
+
+    Work whose result is known or thrown away is not needed, even where a step does it.
+    """
+    device = torch.device("meta")
+    generator, critic = build_generator(config).to(device), build_critic(config).to(device)
+    batch, size, training = config.training.batch_size, config.networks.size, config.training
+    first = next(layer for layer in critic.modules() if isinstance(layer, nn.Conv2d))
+    images = torch.empty(batch, 3, size, size, device=device)
+    f = _flops_of(first, images)
+    forward = _flops_of(critic, images)
+    fakes = _flops_of(generator, torch.empty(batch, config.networks.latent_dim, device=device))
+    if training.update == "joint":
+        return 10 * forward - f + 3 * fakes
+    if training.objective == "r3gan":
+        return training.n_critic * (8 * forward + fakes) + 3 * forward + 3 * fakes
+    return training.n_critic * (10 * forward - 2 * f + fakes) + 2 * forward + 3 * fakes
+
+
+def _flops_of(network: nn.Module, x: Tensor) -> int:
+    _replace(network, {DoublingConv2d: _plain(nn.ConvTranspose2d)})
+    with FlopCounter() as counter:
+        network(x)
+    return counter.flops
+
+
+class FlopCounter(TorchDispatchMode):
+    """Adds up `flops` of what runs under it, by the formulas of torch's own flop counter.
+
+    `torch.utils.flop_counter.FlopCounterMode` has the same formulas, but follows modules too, and cannot do so while a
+    gradient with respect to a module's input is taken.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if formula := flop_registry.get(func._overloadpacket):
+            self.flops += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def _replace(network: nn.Module, replacements: Mapping[type[nn.Module], Callable[[Any], nn.Module]]) -> None:
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if make := replacements.get(type(child)):
+                setattr(parent, name, make(child))
+
+
+def _plain(kind: type[nn.Module]) -> Callable[[nn.Module], nn.Module]:
+    """facegan's convolutions are torch's with shortcuts in `forward`: without them, the same layer."""
+
+    def make(layer: nn.Module) -> nn.Module:
+        layer.__class__ = kind
+        return layer
+
+    return make
+
+
+def _adam(network: nn.Module, numbers: Adam) -> torch.optim.Adam:
+    return torch.optim.Adam(network.parameters(), lr=numbers.lr, betas=(numbers.beta1, numbers.beta2), eps=numbers.eps)

@@ -1,0 +1,108 @@
+"""Where pictures go: a new numbered name under outputs/, or the one that the user gave."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+from facegan.core.errors import FaceganError, UsageError
+from facegan.core.files import TakenError
+from facegan.pictures.sheets import LONGEST_SIDE, WRITABLE
+
+OUTPUTS = Path("outputs")
+
+
+class Output:
+    """The file that a command writes: the one that --out names, or the next free number under outputs/.
+
+    Attributes:
+        path: which file, as far as is known before it is written.
+    """
+
+    def __init__(self, given: Path | None, kind: str, suffixes: tuple[str, ...], overwrite: bool) -> None:
+        """Choose the file, which does not exist yet unless `overwrite`.
+
+        Args:
+            given: `--out`, or None for `outputs/<kind>-001<suffix>` with the next number.
+            kind: what the name begins with.
+            suffixes: legal endings, the default first.
+            overwrite: `--overwrite`.
+
+        Raises:
+            UsageError: another ending, or nothing that could be overwritten.
+            FaceganError: it exists already.
+        """
+        if given is None and overwrite:
+            hint = "Leave it out: the next free name is taken."
+            raise UsageError("--overwrite replaces the file that --out names, and --out is not given.", hint)
+        if given is not None and given.suffix.lower() not in suffixes:
+            raise UsageError(f"--out {given}: the name must end in {' or '.join(suffixes)}.")
+        self._numbered, self._new = (kind, suffixes[0]) if given is None else None, not overwrite
+        self.path = self._free(given or _next(kind, suffixes[0]))
+
+    def beside(self, ending: str) -> Path:
+        """A second file, named as the first with another ending, such as `-way.png`; it does not exist either.
+
+        Raises:
+            FaceganError: it exists already.
+        """
+        return self._free(self.path.with_name(self.path.stem + ending))
+
+    def write(self, save: Callable[..., Path]) -> Path:
+        """Write the file by `save(path, new=...)`.
+
+        Where its number was free and another command has written under it in the meantime, it takes the next one, so
+        `save` may be called more than once.
+        """
+        while True:
+            try:
+                return save(self.path, new=self._new)
+            except TakenError:
+                if self._numbered is None:
+                    raise
+                self.path = _next(*self._numbered)
+
+    def _free(self, path: Path) -> Path:
+        if path.is_dir():
+            raise FaceganError(f"{path} is a folder.", "Choose another name with --out.")
+        if path.exists() and self._new:
+            raise FaceganError(f"{path} exists already.", "Choose another name with --out, or add --overwrite.")
+        return path
+
+
+def output_folder(given: Path | None, kind: str) -> Path:
+    """The folder to write into, which is not there yet or empty.
+
+    Raises:
+        UsageError: its name ends like a picture's.
+        FaceganError: there is something in it.
+    """
+    folder = given or _next(kind, "")
+    if folder.suffix.lower() in {*WRITABLE, *LONGEST_SIDE}:
+        raise UsageError(
+            f"--out {folder} is the name of a file, and --separate writes one for each face, into a folder.",
+            f"Name a folder, such as {folder.with_suffix('')}, or leave out --separate for one sheet.",
+        )
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FaceganError(f"{folder} exists already.", "Choose a new folder with --out.")
+    return folder
+
+
+def make_folder(given: Path | None, kind: str) -> Path:
+    """Make the folder that `output_folder` names; of two commands at once each gets a number of its own."""
+    while True:
+        folder = output_folder(given, kind)
+        try:
+            folder.mkdir(parents=True, exist_ok=given is not None)
+            return folder
+        except FileExistsError:
+            continue
+
+
+def _next(kind: str, suffix: str) -> Path:
+    taken = [re.match(r"\d+", path.name.removeprefix(f"{kind}-")) for path in OUTPUTS.glob(f"{kind}-*")]
+    first = 1 + max((int(match[0]) for match in taken if match), default=0)
+    names = (OUTPUTS / f"{kind}-{number:03d}{suffix}" for number in count(first))
+    return next(name for name in names if not name.exists())  # one may be there in capital letters

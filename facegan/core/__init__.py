@@ -1,0 +1,1 @@
+"""What knows nothing of faces: errors, atomic files, random streams, devices, processes."""

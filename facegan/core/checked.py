@@ -1,0 +1,72 @@
+"""Dataclasses whose fields carry the legal range of their values, which one loop checks.
+
+So a number is judged by the same rule whether it comes from a preset, a flag or a file that a stranger wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, cast
+
+from facegan.core.errors import FaceganError
+
+
+def in_range(low: float, high: float, *, above: bool = False) -> Any:
+    """A field whose number is in [low, high], or in (low, high] with `above`."""
+    return field(metadata={"low": low, "high": high, "above": above})
+
+
+def one_of(*choices: object) -> Any:
+    """A field whose value is one of these."""
+    return field(metadata={"choices": choices})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A frozen dataclass whose values are checked when it is made.
+
+    Raises:
+        FaceganError: a value of another type than its field's, or outside its range.
+    """
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            _check(f.name, getattr(self, f.name), str(f.type), f.metadata)
+
+
+_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+
+
+def _check(name: str, value: object, kind: str, rule: Mapping[str, Any]) -> None:
+    if kind.endswith("| None"):
+        if value is None:
+            return
+        kind = kind.removesuffix("| None").strip()
+    if kind.startswith("tuple["):
+        items = value if isinstance(value, tuple) else ()
+        if not items or len(items) > 16:
+            raise FaceganError(f"{name} must be a short list of numbers, not {shown(value)}.")
+        for item in items:
+            _check(name, item, kind.removeprefix("tuple[").split(",")[0], rule)
+        return
+    if kind not in _TYPES:  # a nested configuration, which has checked itself
+        return
+    if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "bool"):
+        raise FaceganError(f"{name} must be of type {kind}, not {shown(value)}.")
+    if "choices" in rule and value not in rule["choices"]:
+        raise FaceganError(f"{name} must be one of {', '.join(map(str, rule['choices']))}, not {shown(value)}.")
+    if "low" in rule:
+        number, low, high = cast(float, value), rule["low"], rule["high"]
+        if not low <= number <= high or (rule["above"] and number == low):  # nor is NaN between any two numbers
+            bound = "above" if rule["above"] else "at least"
+            raise FaceganError(f"{name} must be {bound} {low:g} and at most {high:g}, not {shown(number)}.")
+
+
+def shown(value: object) -> str:
+    """A value as a sentence quotes it, cut short if it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write numbers of more than 4300 digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:80]}…"

@@ -1,0 +1,359 @@
+"""The processes that train one run together, and what they say to each other.
+
+`torchrun` starts them, and each learns its place from the environment. Large tensors travel over NCCL between CUDA
+devices and over gloo between CPUs; small words to each other always over gloo, so that no GPU has to be waited for.
+A process that is alone never imports `torch.distributed`, and pays nothing: torch itself is imported only when needed.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from threading import Thread
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from facegan.core.errors import FaceganError, first_line, is_out_of_memory
+
+if TYPE_CHECKING:
+    import torch
+
+_PATIENCE = timedelta(minutes=30)
+"""How long a process waits for the others: rank 0 may be writing files, or drawing a dataset."""
+_SAID_AFTER = 10.0
+"""Seconds of waiting for the others to start, after which it is said."""
+_TURN = 0.2
+"""Seconds in which a signal's handler is heard."""
+
+
+@dataclass(frozen=True)
+class World:
+    """A process's place among those that train one run.
+
+    Every method but `part` and those that say so must be called by all processes, in the same order.
+
+    Attributes:
+        rank: its number, 0 to size - 1. Process 0 alone writes and speaks.
+        size: how many there are.
+        local: its number among those of its machine, which is the number of its CUDA device.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local: int = 0
+    _store: Any = field(default=None, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"process {self.rank} of {self.size}"
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
+        return self.rank == 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether one process trains the run by itself."""
+        return self.size == 1
+
+    def command(self, words: str) -> str:
+        """What to type for a command in as many processes, started as these were."""
+        if self.alone:
+            return f"facegan {words}"
+        if "TORCHELASTIC_RUN_ID" not in os.environ:  # not by torchrun
+            return f"facegan {words}  (in {self.size} processes, as before)"
+        here = os.environ.get("LOCAL_WORLD_SIZE", "")
+        if here == str(self.size):
+            return f"torchrun --standalone --nproc-per-node {here} -m facegan {words}"
+        return f"torchrun ... --nproc-per-node {here} -m facegan {words}  (on each machine, as before)"
+
+    def part(self, count: int) -> slice:
+        """This process's rows of a global batch of `count`, a multiple of `size`.
+
+        Not a collective: any process may call it alone.
+        """
+        share = count // self.size
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def check_batch(self, batch_size: int) -> None:
+        """Raises: FaceganError: a global batch that cannot be dealt out evenly."""
+        if batch_size % self.size:
+            raise FaceganError(
+                f"A batch of {batch_size} cannot be shared evenly by {self.size} processes.",
+                "--batch-size is that of all processes together: choose a multiple of their number.",
+            )
+
+    def take_device(self, device: torch.device) -> torch.device:
+        """The device to compute on: itself, and process n of a machine makes `cuda` mean its n-th GPU.
+
+        Raises:
+            FaceganError: processes with devices of two kinds, a device that several cannot share, or more processes
+                than GPUs.
+        """
+        self.check_same({"kind of device": device.type.encode()})
+        if device.type == "cpu":
+            return device
+        import torch
+
+        if self.alone:
+            if device.type == "cuda" and device.index is not None:
+                torch.cuda.set_device(device)  # what torch makes without naming a device goes there too
+            return device
+        if device.type != "cuda":
+            raise FaceganError(f"Several processes cannot train on {device.type}.", "Use --device cpu.")
+        if device.index is not None:
+            raise FaceganError(
+                f"--device {device} is one GPU, and there are {self.size} processes.",
+                "Use --device cuda: each process takes the GPU of its own number.",
+            )
+        count = torch.cuda.device_count()
+        own = 0 if count == 1 else self.local  # a batch system may show each process its own GPU alone
+        enough = "Start at most as many processes on a machine as it has GPUs, or use --device cpu."
+        mine = torch.cuda.get_device_properties(own) if own < count else None
+        names = self._from_all(_digest(str(getattr(mine, "uuid", self.rank)).encode()) if mine else 0)
+        if 0 in names:
+            raise FaceganError(
+                f"Process {names.index(0)} has no GPU: its machine has fewer GPUs than processes.", enough
+            )
+        if len(set(names)) < self.size:
+            first = next(rank for rank, name in enumerate(names) if names.count(name) > 1)
+            second = names.index(names[first], first + 1)
+            raise FaceganError(f"Processes {first} and {second} have the same GPU.", enough)
+        torch.cuda.set_device(own)
+        return device
+
+    def sum_(self, tensor: torch.Tensor) -> None:
+        """Replace a contiguous tensor by its sum over all processes, the same bits in each."""
+        if not self.alone:
+            import torch.distributed as dist
+
+            with _others_alive():
+                dist.all_reduce(tensor)
+
+    def average_(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Replace tensors by their means over all processes: one message for all tensors of a type.
+
+        Each keeps its memory and its strides, as fused Adam misreads a gradient laid out unlike its parameter.
+        """
+        if self.alone:
+            return
+        import torch
+
+        by_type: dict[torch.dtype, list[torch.Tensor]] = {}
+        for tensor in tensors:
+            by_type.setdefault(tensor.dtype, []).append(tensor)
+        for group in by_type.values():
+            flat = torch.cat([tensor.reshape(-1) for tensor in group])
+            self.sum_(flat)
+            flat.div_(self.size)
+            for tensor, values in zip(group, flat.split([tensor.numel() for tensor in group]), strict=True):
+                tensor.copy_(values.view(tensor.shape))
+
+    def mean_of(self, values: dict[str, float]) -> dict[str, float]:
+        """Numbers by name, averaged over all processes; one that is not finite anywhere is so everywhere."""
+        if self.alone:
+            return values
+        import torch
+
+        total = torch.tensor(list(values.values()), dtype=torch.float64)
+        self.sum_(total)
+        return dict(zip(values, (total / self.size).tolist(), strict=True))
+
+    def agree(self, number: int) -> int:
+        """The largest of all processes' numbers: with a signal's number, or 0, whether any was told to stop."""
+        return self._largest([number])[0]
+
+    def barrier(self) -> None:
+        """Go on when all processes are here."""
+        self.agree(0)
+
+    def tell(self, text: str) -> str:
+        """What process 0 says, in all of them."""
+        if self.alone:
+            return text
+        import torch
+        import torch.distributed as dist
+
+        letters = list(text.encode()) if self.first else []
+        said = torch.tensor(letters + [0] * (self.agree(len(letters)) - len(letters)), dtype=torch.uint8)
+        with _others_alive():
+            dist.broadcast(said, src=0)
+        return bytes(said.tolist()).decode()
+
+    def check_same(self, facts: Mapping[str, bytes]) -> None:
+        """Raises: FaceganError: one of the facts, such as the configuration, is not the same in all processes."""
+        if self.alone:
+            return
+        digests = [_digest(content) for content in facts.values()]
+        found = self._largest([*digests, *(-digest for digest in digests)])
+        for name, high, low in zip(facts, found, found[len(facts) :], strict=False):
+            if high != -low:
+                raise FaceganError(
+                    f"The {self.size} processes do not have the same {name}.",
+                    "Start them all with the same command and the same facegan, in a folder that all machines share.",
+                )
+
+    def _largest(self, numbers: list[int]) -> list[int]:
+        if self.alone:
+            return numbers
+        import torch
+        import torch.distributed as dist
+
+        tensor = torch.tensor(numbers)
+        with _others_alive():
+            dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return [int(number) for number in tensor.tolist()]
+
+    def _from_all(self, number: int) -> list[int]:
+        """Each process's number, 0 or more, by rank."""
+        return self._largest([number if rank == self.rank else 0 for rank in range(self.size)])
+
+    def fails_first(self) -> bool:
+        """Whether no other process has asked this before: the one that fails first says why, and the rest are silent.
+
+        Called by a process that is about to end, before its connections close.
+        """
+        if self.alone:
+            return True
+        try:
+            return bool(self._store.add("failed", 1) == 1)
+        except RuntimeError:  # the store has gone with the process that kept it
+            return True
+
+
+ALONE = World()
+
+
+def _digest(content: bytes) -> int:
+    """A number that stands for the content."""
+    return int.from_bytes(sha256(content).digest()[:7], "big")
+
+
+_entangled = False
+"""Whether threads of torch's wait for other processes."""
+
+
+def leave(code: int) -> NoReturn:
+    """End this process, whose output is flushed.
+
+    Torch's threads abort a process whose interpreter ends while they still speak to other processes, or wait for them,
+    as they do after an error: then it ends without the interpreter.
+    """
+    if _entangled:
+        logging.shutdown()
+        os._exit(code)
+    sys.exit(code)
+
+
+@contextmanager
+def joined(note: Callable[[str], None] = lambda text: None) -> Iterator[World]:
+    """Find the other processes that torchrun has started, if any, and leave together when the work is done.
+
+    After an exception nobody waits: this process ends by `leave`, the system closes its connections, and that ends the
+    others.
+
+    Args:
+        note: told when the others are long in coming: WORLD_SIZE may be left over from something else.
+
+    Raises:
+        FaceganError: the environment is not torchrun's, or the others cannot be reached.
+    """
+    global _entangled
+    size = _from_environment("WORLD_SIZE", "1")
+    if size == 1:
+        yield ALONE
+        return
+    # Read when torch is first imported: its warnings about a connection that ends are pages long.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    import torch.distributed as dist
+
+    rank, local = _from_environment("RANK"), _from_environment("LOCAL_RANK")
+    if rank >= size:
+        raise FaceganError(f"The environment has RANK={rank} and WORLD_SIZE={size}, which cannot be.", _HOW_TO_START)
+    _entangled = True
+    try:
+        world = _when_all_are_here(World(rank, size, local), note)
+    except FaceganError:
+        _entangled = False
+        raise
+    yield world
+    world.barrier()  # process 0 may still be writing
+    gc.collect()  # NCCL waits for the end of captured graphs in which it takes part, and a cycle may hold one
+    dist.destroy_process_group()
+    _entangled = False
+
+
+def _from_environment(name: str, default: str = "") -> int:
+    text = os.environ.get(name, default)
+    if not text.isdecimal():
+        raise FaceganError(
+            f"The environment has {name}={text!r}, which is not a number.",
+            _HOW_TO_START,
+        )
+    return int(text)
+
+
+def _when_all_are_here(world: World, note: Callable[[str], None]) -> World:
+    """`_join` in a thread: it waits in C++, which hears no Ctrl-C."""
+    joining: Future[World] = Future()
+
+    def join() -> None:
+        try:
+            joining.set_result(_join(world))
+        except BaseException as error:
+            joining.set_exception(error)
+
+    Thread(target=join, daemon=True).start()
+    say_at = time.monotonic() + _SAID_AFTER
+    while not wait([joining], _TURN).done:
+        if time.monotonic() > say_at:
+            say_at = math.inf
+            others = "1 other process" if world.size == 2 else f"{world.size - 1} other processes"
+            note(f"{world} waits for {others}: WORLD_SIZE is {world.size} in the environment; for one process unset it")
+    return joining.result()
+
+
+def _join(world: World) -> World:
+    import torch
+    import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
+
+    nccl = torch.cuda.is_available() and dist.is_nccl_available()
+    try:
+        store, _, _ = next(rendezvous("env://", timeout=_PATIENCE))
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if nccl else "gloo",
+            store=dist.PrefixStore("facegan", store),
+            rank=world.rank,
+            world_size=world.size,
+            timeout=_PATIENCE,
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = first_line(error)
+        raise FaceganError(f"{str(world).capitalize()} cannot reach the others: {reason}.", _HOW_TO_START) from error
+    return World(world.rank, world.size, world.local, store)
+
+
+_HOW_TO_START = "Start several processes with torchrun; for one process remove WORLD_SIZE from the environment."
+
+
+@contextmanager
+def _others_alive() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        raise FaceganError(
+            "another process of this run has ended, and so this one stops.",
+            "Its own message, or torchrun's, says why. Then go on from the last checkpoint with --resume.",
+        ) from error

@@ -1,0 +1,1 @@
+"""Photos to batches: sources, crops, tables of attributes, the dataset folder."""

@@ -1,0 +1,125 @@
+"""A dataset directory as batches; their order is a function of (seed, images seen)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from facegan.core.errors import FaceganError, reading
+from facegan.core.streams import Stream, rng
+from facegan.data.folder import DatasetInfo, make_again, read_dataset_json
+
+Pixels = NDArray[np.uint8]
+
+
+class Batches(Protocol):
+    """What steps read: images in an order that is a function of how many were seen."""
+
+    images: Pixels
+
+    def __len__(self) -> int: ...
+
+    def batch(self, images_seen: int, size: int) -> Pixels:
+        """The `size` images that follow `images_seen`: uint8 (size, S, S, 3)."""
+
+    def order_of(self, epoch: int) -> NDArray[np.int64]:
+        """The indices of all images in the order of one epoch."""
+
+
+class NoiseImages:
+    """Random pixels in memory instead of a dataset: a step's speed does not depend on what its images show."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self.images: Pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def order_of(self, epoch: int) -> NDArray[np.int64]:
+        return np.arange(len(self))
+
+    def batch(self, images_seen: int, size: int) -> Pixels:
+        return self.images[np.arange(images_seen, images_seen + size) % len(self.images)]
+
+
+class Dataset:
+    """The memory-mapped images of a dataset directory.
+
+    Args:
+        path: a directory that `facegan preprocess` wrote.
+        seed: of the order. Every epoch has its own permutation, and batches run across the ends of epochs, so each
+            image is seen once per epoch and every batch is full.
+
+    Raises:
+        FaceganError: not a dataset, or a damaged one.
+    """
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self.info: DatasetInfo = read_dataset_json(path)
+        self.images: Pixels = _open(self.info)
+        self._seed = seed
+        self._order = -1, np.empty(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, images_seen: int, size: int) -> Pixels:
+        """The `size` images that follow `images_seen`: uint8 (size, S, S, 3)."""
+        wanted = []
+        while size:
+            epoch, start = divmod(images_seen, len(self))
+            indices = self.order_of(epoch)[start : start + size]
+            wanted.append(indices)
+            images_seen += len(indices)
+            size -= len(indices)
+        return np.asarray(self.images[np.concatenate(wanted)])
+
+    def order_of(self, epoch: int) -> NDArray[np.int64]:
+        """The indices of all images in the order of one epoch."""
+        known, order = self._order  # one value: two threads may ask for different epochs
+        if known != epoch:
+            order = rng(self._seed, Stream.ORDER, epoch).permutation(len(self))
+            self._order = epoch, order
+        return order
+
+
+def _open(info: DatasetInfo) -> Pixels:
+    """The pixels, mapped; their type and shape were checked with `info`."""
+    try:
+        with reading(info.images):
+            images: Pixels = np.load(info.images, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise FaceganError(f"{info.images} cannot be read: {error}.", make_again(info.path)) from None
+    return images
+
+
+def flip_mask(seed: int, step: int, batch_size: int, rollbacks: int = 0) -> NDArray[np.bool_]:
+    """Which images of a step are mirrored: (batch_size,), each with probability one half."""
+    return rng(seed, Stream.FLIP, step, rollbacks).random(batch_size) < 0.5
+
+
+def to_images(pixels: Pixels, device: torch.device, mirrored: NDArray[np.bool_] | None = None) -> Tensor:
+    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [-1, 1] on `device`, some mirrored left to right."""
+    images = scaled(torch.from_numpy(pixels).to(device)).contiguous()
+    if mirrored is None:
+        return images
+    from torchvision.transforms.v2.functional import horizontal_flip  # here only: it is slow to import
+
+    mask = torch.from_numpy(mirrored).to(device).view(-1, 1, 1, 1)
+    return torch.where(mask, horizontal_flip(images), images)
+
+
+def scaled(pixels: Tensor) -> Tensor:
+    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [-1, 1], channels innermost as they were."""
+    return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def to_pixels(images: Tensor) -> Pixels:
+    """float (B, 3, S, S) in [-1, 1] -> uint8 (B, S, S, 3) on the host, rounded to the nearest."""
+    scaled = images.detach().float().add(1).mul(127.5).round_().clamp_(0, 255)
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().contiguous().numpy()

@@ -1,0 +1,355 @@
+"""Photos in, a dataset directory out: list them, decode them in parallel, write them in order."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facegan.config import SIZES
+from facegan.core.errors import FaceganError, UsageError, is_there
+from facegan.core.files import free_room
+from facegan.core.newfolder import put_back
+from facegan.core.quantities import size as in_bytes
+from facegan.core.workers import in_order, processors
+from facegan.data.attributes import AttributeTable, from_names, read_attributes
+from facegan.data.chunks import Decoded, decode_chunk
+from facegan.data.crops import Crop, parse_crop
+from facegan.data.folder import KNOWN_FILES, DatasetInfo, DatasetWriter, read_dataset_json
+from facegan.data.photos import Photo
+from facegan.data.several import open_sources, tasks
+from facegan.data.sources import Source
+
+FILTER = "lanczos"
+
+
+@dataclass(frozen=True)
+class PreprocessResult:
+    """What became of a source.
+
+    Attributes:
+        path: the dataset directory.
+        info: what its dataset.json says.
+        count: photos in it.
+        skipped: photos left out, each with its reason in skipped.csv.
+        reasons: reason -> how many, the most frequent first; numbers within reasons are left out.
+        duplicates: photos with the same pixels as an earlier one: in it all the same, or with `dedupe` among `skipped`.
+        crop: how they were cut, as `--crop` takes it.
+        ignored: other files of the source: neither pictures by their names nor the table.
+        beside: pictures beside CelebA's aligned ones, which are left out.
+        enlarged: photos whose crop had fewer pixels than the images have.
+        animated: animated files of which the first frame was taken.
+        table: where the attributes came from, or None.
+        without_attributes: photos that the table has no row for.
+        remarks: sentences about the table: what in it could not be used, or was guessed.
+        reused: an existing dataset was kept, and nothing was written. All from `reasons` to `remarks` is then empty.
+    """
+
+    path: Path
+    info: DatasetInfo
+    count: int
+    skipped: int
+    duplicates: int
+    crop: str
+    reasons: tuple[tuple[str, int], ...] = ()
+    ignored: int = 0
+    beside: int = 0
+    enlarged: int = 0
+    animated: int = 0
+    table: str | None = None
+    without_attributes: int = 0
+    remarks: tuple[str, ...] = ()
+    reused: bool = False
+
+
+def preprocess(
+    source: Path | Sequence[Path],
+    *,
+    size: int,
+    crop: str = "square",
+    attributes: Path | None = None,
+    limit: int | None = None,
+    skip: int | None = None,
+    workers: int | None = None,
+    out: Path | None = None,
+    dedupe: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> PreprocessResult:
+    """Make a dataset of S x S images from a folder or zip of photos.
+
+    Images are in the order of the photos' names, whatever the number of workers, and the same bytes every time.
+    Memory does not grow with their number, but for their names and attributes. Every photo is either in the dataset
+    or in skipped.csv with a reason.
+
+    Args:
+        source: a folder, a .zip, or CelebA in any of its layouts; or several of them, see `open_sources`.
+        size: S, one of SIZES.
+        crop: square, none, PIXELS, a FRACTION or a protocol's name; see `crops.parse_crop`.
+        attributes: a table of text; see `attributes.read_attributes`. CelebA's own is found by itself, and UTKFace's
+            attributes are read from its names.
+        limit: take only the first so many photos by name.
+        skip: leave out so many photos before that.
+        workers: processes; the number of processors that this one may use by default.
+        out: where to; data/<name>-<size> by default.
+        dedupe: leave out photos with the same pixels as an earlier one.
+        overwrite: replace an existing dataset. Otherwise it is kept, if it was made with these settings.
+        progress: called with (photos done, photos in all).
+
+    Raises:
+        UsageError: a value that is not legal, whatever the source.
+        FaceganError: the source holds no usable photo, or the dataset cannot be written.
+    """
+    if size not in SIZES:
+        raise UsageError(
+            f"--size {size} is not a power of two from {SIZES[0]} to {SIZES[-1]}.",
+            f"Choose one of {', '.join(map(str, SIZES[:-1]))} and {SIZES[-1]}",
+        )
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit {limit} leaves no photos.", "Give a number of at least 1, or leave it out.")
+    if skip is not None and skip < 0:
+        raise UsageError(f"--skip {skip} is not a number of photos.", "Give a number, or leave it out.")
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers} is not a number of processes.", "Give at least 1, or leave it out.")
+    how = parse_crop(crop)
+    found = open_sources([source] if isinstance(source, Path) else source)
+    out = out or Path("data") / f"{found.title}-{size}"
+    settings = _settings(found, size, how, attributes, limit, skip, dedupe)
+    put_back(out, KNOWN_FILES)
+    if is_there(out / "dataset.json") and not overwrite:
+        return _keep(out, settings)
+    table, remarks = _table(found, attributes)
+    taken = slice(skip or 0, None if limit is None else (skip or 0) + limit)
+    photos = found.photos[taken]
+    if found.photos and not photos:
+        raise FaceganError(f"--skip {skip} leaves none of the {len(found.photos):,} photos.", "Skip fewer.")
+    tally = _Tally(dedupe, table)
+    with DatasetWriter(out, size, columns=table.columns if table else (), overwrite=overwrite) as writer:
+        _check_room(out, len(photos) * size * size * 3)
+        for name, reason in found.unusable:
+            tally.skip(writer, name, reason)
+        done = 0
+        with closing(in_order(decode_chunk, tasks(found, taken, size, how), workers or processors())) as results:
+            for result in results:
+                tally.take(writer, result, photos[done : done + result.photos])
+                done += result.photos
+                if progress:
+                    progress(done, len(photos))
+        if not writer.count:
+            raise _none_usable(found, tally)
+        info = writer.finish(source=settings["source"], crop=how.describe(), filter=FILTER, settings=settings)
+    return PreprocessResult(
+        path=out,
+        info=info,
+        count=info.count,
+        skipped=info.skipped,
+        duplicates=tally.duplicates,
+        crop=str(how),
+        reasons=tuple(sorted(tally.reasons.items(), key=lambda item: (-item[1], item[0]))),
+        ignored=found.ignored - _is_inside(attributes or found.table, found) if table else found.ignored,
+        beside=found.beside,
+        enlarged=tally.enlarged,
+        animated=tally.animated,
+        table=table.where if table else None,
+        without_attributes=tally.without_attributes,
+        remarks=remarks,
+    )
+
+
+class _Tally:
+    """Counts what happens to the photos while they are written."""
+
+    def __init__(self, dedupe: bool, table: AttributeTable | None) -> None:
+        self.dedupe, self.table = dedupe, table
+        self.duplicates = self.enlarged = self.animated = self.without_attributes = 0
+        self.reasons: dict[str, int] = {}
+        self._first: dict[bytes, str] = {}
+
+    def take(self, writer: DatasetWriter, result: Decoded, photos: Sequence[Photo]) -> None:
+        """Write a chunk: its faces to the dataset, its faults to skipped.csv."""
+        for index, reason in result.faults.items():
+            self.skip(writer, photos[index].name, reason)
+        names = [photo.name for index, photo in enumerate(photos) if index not in result.faults]
+        images = np.frombuffer(result.pixels, np.uint8).reshape(len(names), writer.size, writer.size, 3)
+        keep = []
+        for index, (name, digest) in enumerate(zip(names, result.digests, strict=True)):
+            first = self._first.setdefault(digest, name)
+            if first is not name:
+                self.duplicates += 1
+                if self.dedupe:
+                    self.skip(writer, name, f"same pixels as {first}")
+                    continue
+                writer.duplicate(name, first)
+            keep.append(index)
+        if len(keep) < len(names):
+            images, names = images[keep], [names[index] for index in keep]
+        if names:
+            writer.write(images, names, self._rows(names))
+        self.enlarged += result.enlarged
+        self.animated += result.animated
+
+    def skip(self, writer: DatasetWriter, name: str, reason: str) -> None:
+        writer.skip(name, reason)
+        kind = "same pixels as another photo" if reason.startswith("same pixels as ") else reason.partition(":")[0]
+        self.reasons[kind] = self.reasons.get(kind, 0) + 1
+
+    def _rows(self, names: Sequence[str]) -> list[list[str]] | None:
+        if self.table is None:
+            return None
+        rows = [self.table.row(name) for name in names]
+        self.without_attributes += rows.count(None)
+        return [[""] * len(self.table.columns) if row is None else row for row in rows]
+
+
+def _settings(
+    found: Source,
+    size: int,
+    crop: Crop,
+    attributes: Path | None,
+    limit: int | None,
+    skip: int | None,
+    dedupe: bool,
+) -> dict[str, Any]:
+    """What was asked for, as dataset.json keeps it. Of a path that is the last part: the source may move."""
+    return {
+        "source": {"name": found.name, "kind": found.kind, "celeba": found.celeba, "photos": len(found.photos)},
+        "photos": _fingerprint(found),
+        "size": size,
+        "crop": str(crop),
+        "attributes": attributes.name if attributes else None,
+        "table": _fingerprint_of_table(attributes or found.table, found),
+        "limit": limit,
+        "dedupe": dedupe,
+        "skip": skip or None,
+    }
+
+
+def _fingerprint(found: Source) -> str:
+    """SHA-256 over the names, sizes and times of all photos, or for a zip their checksums; none of them is opened."""
+    sha256 = hashlib.sha256()
+    for part in found.parts or (found,):
+        for photo in part.photos:
+            if part.kind == "zip":
+                facts = f"{photo.unpacked} {photo.crc}"
+            else:
+                facts = _fingerprint_of_file(f"{part.path}/{photo.name}") or ""
+            sha256.update(f"{photo.name}\0{facts}\n".encode("utf-8", "surrogatepass"))
+    return sha256.hexdigest()
+
+
+def _fingerprint_of_table(table: Path | str | None, found: Source) -> str | None:
+    """Size and time of the table, or its checksum if it is a member of the zip, whose name is then a text."""
+    if isinstance(table, str):
+        return f"{found.table_crc:08x}"
+    return None if table is None else _fingerprint_of_file(table)
+
+
+def _fingerprint_of_file(path: Path | str) -> str | None:
+    """Size and time of a file; None if it cannot be looked at."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a Path per photo takes longer
+    except OSError:
+        return None
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _keep(out: Path, settings: dict[str, Any]) -> PreprocessResult:
+    info = read_dataset_json(out)
+    for name, wanted in settings.items():
+        had = info.settings.get(name)
+        if had != wanted:
+            if said := _CHANGED.get(name):
+                raise FaceganError(f"{out} exists, and {said}.", _REPLACE)
+            if name == "source":
+                had, wanted = _source_in_words(had), _source_in_words(wanted)
+            raise FaceganError(
+                f"{out} exists, made with another {name}: {_option(had)}, not {_option(wanted)}.",
+                _REPLACE,
+            )
+    return PreprocessResult(out, info, info.count, info.skipped, info.duplicates, str(settings["crop"]), reused=True)
+
+
+_REPLACE = "Replace it with --overwrite, or keep both with --out FOLDER"
+_CHANGED = {
+    "photos": "was made from other photos: from another source of that name, or its photos have changed since",
+    "table": "was made with another table of attributes, or with none: the table's size, time or checksum differs",
+}
+"""Settings that are fingerprints, and what it means if they differ."""
+
+
+def _source_in_words(source: Any) -> str:
+    facts = source if isinstance(source, dict) else {}
+    photos = facts.get("photos")
+    return f"{facts.get('name')} of {photos:,} photos" if isinstance(photos, int) else str(facts.get("name"))
+
+
+def _option(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
+
+
+def _table(found: Source, attributes: Path | None) -> tuple[AttributeTable | None, tuple[str, ...]]:
+    """The attributes, and remarks on them. Only a table that was named is an error where it cannot be used."""
+    names = [photo.name for photo in found.photos]
+    try:
+        if attributes is not None:
+            table = read_attributes(attributes)
+        elif isinstance(found.table, str):
+            table = read_attributes(found.table, archive=found.path, strict=False)
+        elif found.table is not None:
+            table = read_attributes(found.table, strict=False)
+        else:
+            return from_names(names), ()
+    except FaceganError as error:
+        if attributes is not None:
+            raise
+        return None, (f"no attributes: {error.message}",)
+    table = table.for_source(names, found.path.resolve().name.removesuffix(".zip"))
+    if not names or any(table.row(name) for name in names):
+        return table, table.remarks
+    missing = f"{table.where} has no row for any photo in {found.path}, such as {names[0]}"
+    if attributes is None:
+        return None, (*table.remarks, f"no attributes: {missing}")
+    raise FaceganError(f"{missing}.", "A column of it must hold the photos' file names.")
+
+
+def _is_inside(table: Path | str | None, found: Source) -> bool:
+    """Whether the table is one of the files of the source. A table in a zip, whose name is a text, always is."""
+    if table is None or isinstance(table, str):
+        return table is not None
+    return any(part.path.resolve() in table.resolve().parents for part in found.parts or (found,))
+
+
+def _check_room(out: Path, needed: int) -> None:
+    """Raise before an hour's work, not after it, if the disk is too small."""
+    free = free_room(out.absolute().parent)
+    if free is not None and needed > free:
+        raise FaceganError(
+            f"The dataset needs {in_bytes(needed)}, and the disk of {out} has {in_bytes(free)} free.",
+            "Make room, choose another disk with --out, or take fewer photos with --limit",
+        )
+
+
+def _none_usable(found: Source, tally: _Tally) -> FaceganError:
+    total = sum(tally.reasons.values())
+    reason, times = max(tally.reasons.items(), key=lambda item: item[1])
+    hint = next((hint for part, hint in _HINTS.items() if part in reason), "See whether a picture viewer opens them.")
+    which = "all" if times == total else f"{times:,} of them"
+    return FaceganError(f"{found.path}: none of its photos ({total:,}) could be used; {which}: {reason}.", hint)
+
+
+_HINTS = {
+    "smaller than the crop": "Choose a smaller --crop, or --crop square",
+    "too small to show": "Choose a larger --crop, such as square, if the photos themselves are larger.",
+    "CelebA": "Named crops are for CelebA's aligned photos; for others use --crop square, PIXELS or a FRACTION",
+    "packed with": "Unpack the zip, and name the folder instead.",
+    "cannot be read": "Check that you may read them.",
+    "facegan": "Name the folder that the photos are in.",
+}

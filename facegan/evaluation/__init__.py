@@ -1,0 +1,1 @@
+"""How far generated faces are from photos."""

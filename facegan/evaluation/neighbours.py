@@ -1,0 +1,195 @@
+"""The photos nearest to generated faces, to see whether the faces are new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facegan.core.errors import FaceganError
+from facegan.data.dataset import Dataset, Pixels
+from facegan.evaluation import photo_features as features
+from facegan.evaluation.extractors import Extractor
+from facegan.evaluation.scores import check_match, facts
+from facegan.faces.compose import sample_latents
+from facegan.faces.latents import face_name
+from facegan.faces.synthesis import draw_faces
+from facegan.models.checkpoint import LoadedGenerator
+from facegan.pictures.sheets import check_size, labelled, layout
+
+SAMPLES = 10
+"""Where no number is asked for."""
+MOST_SAMPLES = 100
+SHOWN = 3
+"""Photos in the picture per face and kind of distance."""
+_COMPARED = 100
+"""Photos whose own nearest photo tells how near is near."""
+_CHUNK = 512
+
+Rows = NDArray[np.float32]
+
+
+class Nearest:
+    """The `k` points nearest to each of Q queries, found while points come in chunks.
+
+    A query is two points, a picture's and its mirror image's: the nearer one counts, as a face that was learnt by heart
+    may come out mirrored.
+
+    Args:
+        queries, mirrored: (Q, D).
+        own: (Q,) the index of a point that is the query itself and does not count; -1 for none.
+    """
+
+    def __init__(self, queries: Rows, mirrored: Rows, k: int, own: NDArray[np.int64]) -> None:
+        self._queries, self._own, self._k = (queries, mirrored), own, k
+        self.indices = np.empty((len(queries), 0), np.int64)
+        self.squared = np.empty((len(queries), 0), np.float32)
+
+    def look_at(self, indices: NDArray[np.int64], points: Rows) -> None:
+        """Points (n, D) with an index each."""
+        squares = (points**2).sum(1)
+        squared = np.minimum(*((q**2).sum(1)[:, None] + squares - 2 * q @ points.T for q in self._queries))
+        squared = np.where(indices == self._own[:, None], np.inf, squared.clip(0))
+        squared = np.concatenate([self.squared, squared], axis=1)
+        every = np.concatenate([self.indices, np.broadcast_to(indices, (len(squared), len(indices)))], axis=1)
+        best = squared.argsort(axis=1, kind="stable")[:, : self._k]
+        self.squared = np.take_along_axis(squared, best, axis=1)
+        self.indices = np.take_along_axis(every, best, axis=1)
+
+
+@dataclass(frozen=True)
+class Space:
+    """One kind of distance.
+
+    Attributes:
+        photos: (N, SHOWN) indices in images.npy, nearest first.
+        distances: (N, SHOWN), likewise.
+        between_photos: (M,) from photos to their nearest other photo.
+    """
+
+    photos: NDArray[np.int64]
+    distances: Rows
+    between_photos: Rows
+
+    @property
+    def nearer(self) -> int:
+        """How many samples are nearer to a photo than 95 % of photos are to another one."""
+        return int((self.distances[:, 0] < np.quantile(self.between_photos, 0.05)).sum())
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "photos": self.photos.tolist(),
+            "distances": self.distances.tolist(),
+            "between_photos": dict(zip(("5%", "50%", "95%"), self.quantiles(), strict=True)),
+            "samples_nearer_than_photos": self.nearer,
+        }
+
+    def quantiles(self) -> list[float]:
+        """Of `between_photos`: 5 %, the median, 95 %."""
+        return [float(value) for value in np.quantile(self.between_photos, (0.05, 0.5, 0.95))]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Nearest photos by pixels (root mean square of differences, in levels of 0 to 255) and by features (Euclidean)."""
+
+    faces: Pixels
+    pixels: Space
+    features: Space
+    looked_at: int
+    facts: dict[str, Any]
+    _photos: Pixels
+
+    def names(self) -> list[str]:
+        """How the samples are called: by what a SPEC names them."""
+        return [f"sample {face_name(self.facts['seed'], n)}" for n in range(len(self.faces))]
+
+    def picture(self) -> Pixels:
+        """A row for each sample: itself, the photos nearest by pixels, those nearest by features, and distances."""
+        pictures: list[Pixels] = []
+        labels: list[str] = []
+        for n, (face, name) in enumerate(zip(self.faces, self.names(), strict=True)):
+            pictures.append(face)
+            labels.append(name)
+            for space in (self.pixels, self.features):
+                pictures += [self._photos[i] for i in space.photos[n]]
+                labels += [f"{distance:.1f}" for distance in space.distances[n]]
+        shown = self.pixels.photos.shape[1]
+        marks = [label.startswith("sample") for label in labels]
+        title = f"sample · {shown} photos nearest in pixels · {shown} nearest in features"
+        return labelled(np.stack(pictures), labels, 1 + 2 * shown, marks=marks, title=title)
+
+    def to_dict(self) -> dict[str, Any]:
+        spaces = {"pixels": self.pixels.to_dict(), "features": self.features.to_dict()}
+        return {**spaces, "samples": len(self.faces), "photos": self.looked_at, **self.facts}
+
+
+def find_neighbours(
+    loaded: LoadedGenerator,
+    dataset: Dataset,
+    extractor: Extractor,
+    *,
+    count: int | None = None,
+    photos: int | None = None,
+    seed: int = 0,
+    truncation: float = 1.0,
+    on_progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    note: Callable[[str], None] = lambda text: None,
+    out: Path = Path("neighbours.png"),
+) -> Neighbours:
+    """Look for the photos nearest to the first `count` faces of a seed, among `photos` photos; None looks at all.
+
+    Args:
+        out: the file that the picture is for.
+
+    Raises:
+        FaceganError: photos of another size, or fewer than two; or `out` cannot be so large.
+    """
+    check_match(loaded, dataset)
+    columns, side = 1 + 2 * SHOWN, loaded.config.networks.size
+    size = layout((count or SAMPLES) * columns, side, side, ["sample"], columns, title="nearest").size
+    check_size(out, size, "Give a smaller --count, or end the name in .png.")
+    photos = min(photos or len(dataset), len(dataset))
+    if photos < 2:
+        raise FaceganError("One photo has no neighbours: two are the fewest.")
+    chosen = features.order(dataset)[:photos]
+    known = features.photo_features(dataset, extractor, photos, partial(on_progress, "photos"), note)
+    faces = draw_faces(
+        loaded.module, loaded.config.networks, sample_latents(loaded, seed, range(count or SAMPLES), truncation)
+    )
+    compared = chosen[:_COMPARED]
+    queries = np.concatenate([faces, dataset.images[compared]])
+    own = np.concatenate([np.full(len(faces), -1, np.int64), compared])
+    mirrored = queries[:, :, ::-1]
+    k = min(SHOWN, photos - 1)
+    by_pixels = Nearest(_flat(queries), _flat(mirrored), k, own)
+    by_features = Nearest(extractor(queries), extractor(mirrored), k, own)
+    for start in range(0, photos, _CHUNK):
+        part = chosen[start : start + _CHUNK]
+        on_progress("neighbours", start, photos)
+        by_pixels.look_at(part, _flat(dataset.images[part]))
+        by_features.look_at(part, known[start : start + _CHUNK])
+    on_progress("neighbours", photos, photos)
+    return Neighbours(
+        faces,
+        _space(by_pixels, len(faces), faces[0].size),
+        _space(by_features, len(faces), 1),
+        photos,
+        facts(loaded, dataset, extractor, seed, truncation),
+        dataset.images,
+    )
+
+
+def _flat(pixels: Pixels) -> Rows:
+    return pixels.reshape(len(pixels), -1).astype(np.float32) - 127.5  # around zero, squares lose fewer digits
+
+
+def _space(found: Nearest, samples: int, numbers: int) -> Space:
+    """Args: numbers: over which a distance is averaged; 1 leaves it as it is."""
+    distances = np.sqrt(found.squared / numbers)
+    return Space(found.indices[:samples], distances[:samples], distances[samples:, 0])

@@ -1,0 +1,111 @@
+"""The features of a dataset's photos, kept in a file in its folder so that they are computed once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from facegan.core.errors import FaceganError
+from facegan.core.files import write_atomic
+from facegan.core.streams import Stream, rng
+from facegan.data.dataset import Dataset
+from facegan.data.folder import FEATURES_NAME
+from facegan.evaluation.extractors import Extractor, Features
+from facegan.models.checkpoint import check_header
+from facegan.models.torchzip import DamagedError
+
+FORMAT, VERSION = "facegan-features", 1
+_CHUNK = 256
+
+Progress = Callable[[int, int], None]
+"""Told how much is done, of how much."""
+
+
+def order(dataset: Dataset) -> NDArray[np.int64]:
+    """All photos in one order that depends on their number alone: the first n are a fair choice, whatever n is."""
+    return rng(0, Stream.ORDER, 0).permutation(len(dataset))
+
+
+def cache_path(dataset: Dataset, extractor: Extractor) -> Path:
+    """Where the features are kept: `features-<extractor>.safetensors` in the dataset's folder."""
+    return dataset.info.path / FEATURES_NAME.format(extractor.name)
+
+
+def photo_features(
+    dataset: Dataset,
+    extractor: Extractor,
+    count: int,
+    on_progress: Progress = lambda done, total: None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Features:
+    """The features of the first `count` photos in `order`, (count, width).
+
+    Those in the cache are taken from there, if it belongs to these very pixels, this extractor and these versions; the
+    others are computed and added to it, also when the work is interrupted.
+
+    Args:
+        note: told when the cache cannot be written; the features are there all the same.
+    """
+    path, belongs = cache_path(dataset, extractor), _belongs(dataset, extractor)
+    known = _read(path, belongs, extractor.width, count) if path.is_file() else _none(extractor.width)
+    if len(known) == count:
+        return known
+    found, chosen, begun = [known], order(dataset)[:count], len(known)
+    done = begun
+    try:
+        while done < count:
+            on_progress(done, count)
+            found.append(extractor(dataset.images[chosen[done : done + _CHUNK]]))
+            done += len(found[-1])
+        on_progress(done, count)
+    finally:
+        if done > begun:
+            _write(path, np.concatenate(found), belongs, note)
+    return np.concatenate(found)
+
+
+def _belongs(dataset: Dataset, extractor: Extractor) -> dict[str, str]:
+    """What the features depend on."""
+    return {
+        "format": FORMAT,
+        "format_version": str(VERSION),
+        "pixels_sha256": dataset.info.pixels_sha256,
+        "crop": json.dumps(dict(dataset.info.crop), sort_keys=True),
+        "filter": dataset.info.filter,
+        "extractor": extractor.name,
+        "layer": extractor.layer,
+        "library": extractor.library,
+    }
+
+
+def _none(width: int) -> Features:
+    return np.empty((0, width), np.float32)
+
+
+def _read(path: Path, belongs: dict[str, str], width: int, count: int) -> Features:
+    """Up to `count` rows of the cache: none, if it is damaged or belongs to something else."""
+    try:
+        check_header(path)
+        with safe_open(path, framework="np") as file:
+            if file.metadata() != belongs:
+                return _none(width)
+            kept = file.get_slice("features")
+            if len(shape := kept.get_shape()) != 2 or shape[1] != width:
+                return _none(width)
+            features: Features = kept[: min(count, shape[0])]
+    except (SafetensorError, OSError, DamagedError, ValueError, KeyError, TypeError):
+        return _none(width)
+    return features if features.dtype == np.float32 and np.isfinite(features).all() else _none(width)
+
+
+def _write(path: Path, features: Features, belongs: dict[str, str], note: Callable[[str], None]) -> None:
+    try:
+        write_atomic(path, save({"features": features}, belongs))
+    except FaceganError as error:
+        note(f"the photos' features are computed anew each time: {error.message}")

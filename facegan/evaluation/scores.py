@@ -1,0 +1,216 @@
+"""How far a generator's faces are from photos: Fréchet and kernel distance, precision and recall (torch-fidelity)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from facegan.config import Networks
+from facegan.core.errors import FaceganError
+from facegan.data.dataset import Dataset
+from facegan.data.datasetinfo import DatasetInfo
+from facegan.data.folder import read_dataset_json
+from facegan.evaluation.extractors import STANDARD, Extractor, Features
+from facegan.evaluation.photo_features import Progress, photo_features
+from facegan.faces.compose import sample_latents
+from facegan.faces.latents import Latents
+from facegan.faces.synthesis import batches
+from facegan.models.checkpoint import LoadedGenerator
+
+MOST_SAMPLES = 10_000
+"""Samples, and photos, where no number is asked for: with fewer photos there are as many samples as those."""
+FEWEST = 5
+"""Precision and recall look at the third neighbour of each picture."""
+_KID_SUBSETS, _KID_SUBSET = 100, 1000
+_NEIGHBOURHOOD = 3
+_ROWS = 1000
+"""Of a matrix of distances, held at a time."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How far two sets of pictures are apart, in an extractor's features.
+
+    Attributes:
+        fd: Fréchet distance of two Gaussians, |m - m'|² + tr(C + C' - 2 (C C')^(1/2)) (Heusel et al. 2017,
+            arXiv:1706.08500): the FID if the extractor is STANDARD. Falls with the number of pictures.
+        kid: squared MMD with the kernel (x·y/width + 1)³, unbiased (Bińkowski et al. 2018, arXiv:1801.01401): a mean
+            over 100 draws of 1,000 pictures each, or of all where there are no more.
+        kid_std: over the draws; None where there is one.
+        precision: share of samples that lie within photos' reach, and `recall` of photos within samples' reach: nearer
+            to one of those than its own third neighbour is (Kynkäänniemi et al. 2019, arXiv:1904.06991).
+    """
+
+    fd: float
+    kid: float
+    kid_std: float | None
+    precision: float
+    recall: float
+
+
+def scores(samples: Features, photos: Features) -> Scores:
+    """The distances between features (N, width) of samples and (M, width) of photos, each at least FEWEST."""
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
+    from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
+
+    pair = torch.from_numpy(samples), torch.from_numpy(photos)
+    statistics = [fid_features_to_statistics(features.double()) for features in pair]
+    fewest = min(map(len, pair))
+    subsets = _KID_SUBSETS if max(map(len, pair)) > _KID_SUBSET else 1
+    found = {
+        **fid_statistics_to_metric(*statistics, verbose=False),
+        **kid_features_to_metric(*pair, kid_subsets=subsets, kid_subset_size=min(fewest, _KID_SUBSET), verbose=False),
+        **prc_features_to_metric(
+            *pair, prc_neighborhood=_NEIGHBOURHOOD, prc_batch_size=_ROWS, save_cpu_ram=True, verbose=False
+        ),
+    }
+    return Scores(
+        fd=found[KEY_METRIC_FID],
+        kid=found[KEY_METRIC_KID_MEAN],
+        kid_std=found[KEY_METRIC_KID_STD] if subsets > 1 else None,
+        precision=found[KEY_METRIC_PRECISION],
+        recall=found[KEY_METRIC_RECALL],
+    )
+
+
+def sample_features(
+    generator: nn.Module,
+    networks: Networks,
+    latents: Latents,
+    extractor: Extractor,
+    on_progress: Progress = lambda done, total: None,
+) -> Features:
+    """The features (N, width) of the faces of N latents; a few faces are in memory at a time."""
+    found = np.empty((len(latents), extractor.width), np.float32)
+    done = 0
+    on_progress(done, len(latents))
+    for faces in batches(generator, networks, latents):
+        found[done : done + len(faces)] = extractor(faces)
+        done += len(faces)
+        on_progress(done, len(latents))
+    return found
+
+
+@dataclass(frozen=True)
+class Report:
+    """The scores, and all that they depend on."""
+
+    scores: Scores
+    samples: int
+    photos: int
+    facts: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self.scores), "samples": self.samples, "photos": self.photos, **self.facts}
+
+
+def evaluate(
+    loaded: LoadedGenerator,
+    dataset: Dataset,
+    extractor: Extractor,
+    *,
+    count: int | None = None,
+    photos: int | None = None,
+    seed: int = 0,
+    truncation: float = 1.0,
+    on_progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Report:
+    """Compare a generator's faces with a dataset's photos.
+
+    Args:
+        count: samples; None for as many as there are photos, at most MOST_SAMPLES.
+        photos: photos, chosen by `features.order`; None for as many as samples, or all if there are fewer.
+        on_progress: told what is being looked at, and how much of it.
+
+    Raises:
+        FaceganError: photos of another size, or too few.
+    """
+    check_match(loaded, dataset)
+    count = count or min(len(dataset), MOST_SAMPLES)
+    photos = min(photos or count, len(dataset))
+    if min(count, photos) < FEWEST:
+        raise FaceganError(
+            f"Too few pictures to compare: {min(count, photos)}; {FEWEST} are the fewest, thousands are usual.",
+            "Give a larger --count, and --photos as large, of a larger dataset.",
+        )
+    crop = dict(dataset.info.crop)
+    if _origin(loaded).get("crop", crop) != crop:
+        note("the generator learnt from photos that were cropped otherwise than these, which is in the figures too")
+    reals = photo_features(dataset, extractor, photos, partial(on_progress, "photos"), note)
+    fakes = sample_features(
+        loaded.module,
+        loaded.config.networks,
+        sample_latents(loaded, seed, range(count), truncation),
+        extractor,
+        partial(on_progress, "samples"),
+    )
+    return Report(scores(fakes, reals), count, photos, facts(loaded, dataset, extractor, seed, truncation))
+
+
+def facts(
+    loaded: LoadedGenerator, dataset: Dataset, extractor: Extractor, seed: int, truncation: float
+) -> dict[str, Any]:
+    """What figures depend on, beside the number of pictures."""
+    info = dataset.info
+    return {
+        "seed": seed,
+        "truncation": truncation,
+        "generator": str(loaded.source),
+        "weights": loaded.weights,
+        "images_seen": loaded.images_seen,
+        "dataset": str(info.path),
+        "pixels_sha256": info.pixels_sha256,
+        "trained_on": trained_on(loaded, info),
+        "crop": dict(info.crop),
+        "filter": info.filter,
+        "size": info.size,
+        "extractor": extractor.name,
+        "layer": extractor.layer,
+        "library": extractor.library,
+    }
+
+
+def check_match(loaded: LoadedGenerator, dataset: Dataset) -> None:
+    """Raises: FaceganError: faces and photos differ in size, so they could not be compared."""
+    size, info = loaded.config.networks.size, dataset.info
+    if info.size != size:
+        raise FaceganError(
+            f"{loaded.source} draws {size} px, and the photos in {info.path} have {info.size} px.",
+            f"Make a dataset of that size: facegan preprocess SOURCE --size {size}",
+        )
+
+
+def _origin(loaded: LoadedGenerator) -> dict[str, Any]:
+    """What the generator's file says of the photos that it learnt from; empty where it says nothing."""
+    found = loaded.provenance.get("dataset")
+    return found if isinstance(found, dict) else {}
+
+
+def trained_on(loaded: LoadedGenerator, dataset: DatasetInfo) -> bool:
+    """Whether these are the photos that the generator learnt from, as far as its file says."""
+    return bool(_origin(loaded).get("sha256") == dataset.pixels_sha256)
+
+
+def own_photos(loaded: LoadedGenerator) -> Path | None:
+    """The dataset that the generator was trained on, where it still is as it was and may be read; else None."""
+    folder = Path(str(_origin(loaded).get("path")))  # perhaps of another machine, or of somebody who keeps it private
+    try:
+        with (folder / "dataset.json").open("rb"):
+            pass
+    except (OSError, ValueError):
+        return None
+    return folder if trained_on(loaded, read_dataset_json(folder)) else None
+
+
+def name_of_distance(extractor: str) -> str:
+    """FID is the Fréchet distance of one extractor alone."""
+    return "FID" if extractor == STANDARD else "FD"

@@ -1,0 +1,308 @@
+"""The pictures that people make with a generator: sheets, morphs, equations and walks. Each function is one command.
+
+`out` is the file that the picture will be written to. A picture too large for that file's format or for the memory is
+refused before a face is drawn. `scale` is how many times faces are enlarged; left out, small ones are brought near 128
+pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from facegan.core.errors import FaceganError, UsageError
+from facegan.data.dataset import Pixels
+from facegan.faces import latents
+from facegan.faces.latents import Latents
+from facegan.faces.synthesis import batches, critic_scores, draw_faces
+from facegan.models.checkpoint import LoadedGenerator
+from facegan.networks import build_critic
+from facegan.pictures.sheets import (
+    EquationTerm,
+    check_size,
+    columns_for,
+    enlarge,
+    equation,
+    equation_size,
+    grid,
+    save_png,
+    sheet,
+    sheet_size,
+    strip,
+    strip_size,
+)
+
+MAX_SHEET = 2500
+"""Most faces on one picture; more are drawn with `sample --separate`."""
+MAX_WALK = 200_000
+"""Most faces of a walk, over all its frames."""
+FRAME_PIXELS = 384
+"""Animations of small faces are enlarged by a whole factor to at most about this many pixels on a side."""
+
+
+Progress = Callable[[int, int], None]
+"""Told how many faces are drawn, of how many."""
+
+
+def _unseen(done: int, total: int) -> None:
+    pass
+
+
+def _faces(loaded: LoadedGenerator, z: Latents, on_progress: Progress = _unseen) -> Pixels:
+    return draw_faces(loaded.module, loaded.config.networks, z, on_progress)
+
+
+def sample_latents(loaded: LoadedGenerator, seed: int, indices: range, truncation: float) -> Latents:
+    """Latents number `indices` of `seed`, multiplied by `truncation`: nearer the average face, alike but cleaner.
+
+    The truncation of Karras et al. 2019 (arXiv:1812.04948, appendix B), mean + psi·(z - mean), about the prior's mean,
+    which is zero.
+    """
+    z = latents.draw(seed, indices, loaded.config.networks.latent_dim)
+    return z if truncation == 1 else z * np.float32(truncation)
+
+
+def sample_sheet(
+    loaded: LoadedGenerator,
+    *,
+    count: int,
+    seed: int,
+    numbers: bool = False,
+    truncation: float = 1.0,
+    by_score: bool = False,
+    scale: int | None = None,
+    out: Path = Path("sheet.png"),
+    on_progress: Progress = _unseen,
+) -> Pixels:
+    """The contact sheet of a seed, one picture of `count` faces.
+
+    Args:
+        numbers: write under each face how a SPEC names it.
+        by_score: those first that the generator's critic takes for the most real. Numbers stay the indices of latents.
+
+    Raises:
+        UsageError: more faces than one picture should hold.
+        FaceganError: `by_score`, and the file has no critic; or `out` cannot be so large.
+    """
+    if count > MAX_SHEET:
+        raise UsageError(
+            f"A sheet holds at most {MAX_SHEET:,} faces, not {count:,}.", "Add --separate for single files."
+        )
+    names = [latents.face_name(seed, n) for n in range(count)] if numbers else None
+    check_size(out, sheet_size(count, loaded.config.networks.size, names, scale))
+    critic = _critic(loaded) if by_score else None
+    z, order = sample_latents(loaded, seed, range(count), truncation), list(range(count))
+    faces = _faces(loaded, z, on_progress)
+    if critic is not None:
+        order = (-critic_scores(critic, loaded.config.networks, faces)).argsort(kind="stable").tolist()
+    return sheet(faces[order], [names[n] for n in order] if names else None, scale=scale)
+
+
+def _critic(loaded: LoadedGenerator) -> nn.Module:
+    """The critic that came with a generator, beside it on its device."""
+    if loaded.critic is None:
+        raise FaceganError(
+            f"{loaded.source} has no critic, so there are no scores to sort by.",
+            "Name a checkpoint: the .pt files under runs/ have one.",
+        )
+    critic = build_critic(loaded.config)
+    critic.load_state_dict(loaded.critic)
+    return critic.to(next(loaded.module.parameters()).device)
+
+
+def sample_separately(
+    loaded: LoadedGenerator, folder: Path, *, count: int, seed: int, truncation: float = 1.0, scale: int | None = None
+) -> Iterator[Path]:
+    """Write each face as `folder/seed0-00044.png`, in bounded memory; yields the paths as they are written.
+
+    Faces keep their size unless there is a `scale`.
+    """
+    chunk = 1024
+    for start in range(0, count, chunk):
+        z = sample_latents(loaded, seed, range(start, min(start + chunk, count)), truncation)
+        number = start
+        for faces in batches(loaded.module, loaded.config.networks, z):
+            for face in faces:
+                yield save_png(enlarge(face, scale or 1), folder / f"seed{seed}-{number:05d}.png", new=True)
+                number += 1
+
+
+@dataclass(frozen=True)
+class Morph:
+    """A walk between faces.
+
+    Attributes:
+        faces: (N, H, W, 3).
+        shares: N numbers, how far each face is on its stretch: 0 or 1 for key faces.
+        names: one for each key face. A loop ends at its first face, so its last name is the first again.
+        loop: after the last face comes the first.
+        scale: how many times faces are enlarged, or None where the user did not say.
+    """
+
+    faces: Pixels
+    shares: list[float]
+    names: list[str]
+    loop: bool = False
+    scale: int | None = None
+
+    def strip(self) -> Pixels:
+        """All faces in one picture, with names under key faces and mixing factors under the others. A loop ends with
+        its first face again."""
+        if not self.loop:
+            return strip(self.faces, self.shares, self.names, scale=self.scale)
+        faces = np.concatenate([self.faces, self.faces[:1]])
+        return strip(faces, [*self.shares, 1.0], self.names, scale=self.scale)
+
+    def order(self) -> list[int]:
+        """Indices of the faces that an animation shows: there and, unless the walk is a loop, back again."""
+        there = list(range(len(self.faces)))
+        return there if self.loop else there + there[-2:0:-1]
+
+    def frames(self) -> Iterator[Pixels]:
+        """The faces of an animation, enlarged one by one."""
+        factor = self.scale or frame_factor(self.faces.shape[2], columns=1)
+        for n in self.order():
+            yield enlarge(self.faces[n], factor)
+
+
+def interpolate(
+    loaded: LoadedGenerator,
+    through: Sequence[str],
+    *,
+    steps: int,
+    seed: int,
+    method: str,
+    loop: bool,
+    scale: int | None = None,
+    out: Path = Path("strip.png"),
+    on_progress: Progress = _unseen,
+) -> Morph:
+    """Morph through the faces that the SPECs name.
+
+    Raises:
+        UsageError: fewer than two SPECs, one that is not a SPEC, or more faces than one picture should hold.
+        FaceganError: a latent file that cannot be used; or `out` cannot be so large. If the strip is small enough, so
+            is the animation.
+    """
+    if len(through) < 2:
+        raise UsageError("A morph needs two faces or more.", "Give --through twice, such as --through 3 --through 17.")
+    stretches = len(through) if loop else len(through) - 1
+    shown = stretches * (steps - 1) + 1  # of a loop the first face twice
+    if shown > MAX_SHEET:
+        most = (MAX_SHEET - 1) // stretches + 1
+        fewer = f"Give --steps {most} or less." if most > 1 else "Give --through less often."
+        raise UsageError(f"A strip holds at most {MAX_SHEET:,} faces, not {shown:,}.", fewer)
+    check_size(out, strip_size(shown, loaded.config.networks.size, scale))
+    width = loaded.config.networks.latent_dim
+    operands = [latents.parse_spec(spec, seed, width) for spec in through]
+    walk, shares = latents.path(np.stack([_point(operand) for operand in operands]), steps, method, loop)
+    names = [operand.name for operand in (*operands, *operands[:loop])]
+    return Morph(_faces(loaded, walk, on_progress), shares, names, loop, scale)
+
+
+def _point(operand: latents.Operand) -> Latents:
+    """One latent for a SPEC: itself, or for several their mean at the prior's norm."""
+    return operand.mean if len(operand.labels) == 1 else latents.normalise(operand.mean)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The outcome of an arithmetic: the whole equation as one picture, and the result's latent and face."""
+
+    picture: Pixels
+    latent: Latents
+    face: Pixels
+
+
+def arithmetic(
+    loaded: LoadedGenerator,
+    terms: Sequence[tuple[int, str]],
+    *,
+    seed: int,
+    raw: bool,
+    steps: int = 0,
+    scale: int | None = None,
+    out: Path = Path("equation.png"),
+    on_progress: Progress = _unseen,
+) -> tuple[Sum, Morph | None]:
+    """The signed sum of SPECs, and the way to it.
+
+    Args:
+        terms: (+1 or -1, SPEC), in the order typed.
+        raw: do not bring the sum, and the means that are drawn, to the prior's norm.
+        steps: when positive, also morph in so many faces to the result, from the first operand that is added.
+
+    Raises:
+        UsageError: no term, not a SPEC, or more faces than one picture should hold.
+        FaceganError: a latent file that cannot be used; or `out` cannot be so large.
+    """
+    if not terms:
+        raise UsageError("There is nothing to add.", "Give --plus and --minus, such as --plus 3,8 --minus 5.")
+    if steps > MAX_SHEET:
+        raise UsageError(f"A strip holds at most {MAX_SHEET:,} faces, not {steps:,}.", "Give a smaller --steps.")
+    width, side = loaded.config.networks.latent_dim, loaded.config.networks.size
+    operands = [latents.parse_spec(spec, seed, width) for _, spec in terms]
+    signs = [sign for sign, _ in terms]
+    counts = [len(operand.labels) for operand in operands]
+    if sum(counts) > MAX_SHEET:
+        raise UsageError(f"An equation holds at most {MAX_SHEET:,} faces, not {sum(counts):,}.", "Average fewer.")
+    drawn_signs = ["+" if sign > 0 else "-" for sign in signs]
+    check_size(out, equation_size(list(zip(drawn_signs, counts, strict=True)), side, scale))
+    if steps:
+        check_size(out, strip_size(steps, side, scale))
+    result = latents.signed_sum(signs, [operand.mean for operand in operands], raw=raw)
+    drawn = [operand.mean if raw else _point(operand) for operand in operands]
+    given = [operand.latents for operand in operands]
+    faces = _faces(loaded, np.concatenate([*given, np.stack([*drawn, result])]), on_progress)
+    ends = np.cumsum(counts)
+    columns = np.split(faces[: ends[-1]], ends[:-1])
+    means = faces[ends[-1] :]
+    pictures = [
+        EquationTerm(sign, column, operand.labels, mean if len(column) > 1 else None)
+        for sign, column, operand, mean in zip(drawn_signs, columns, operands, means, strict=False)
+    ]
+    outcome = Sum(equation(pictures, means[-1], scale=scale), result, means[-1])
+    if not steps:
+        return outcome, None
+    start = signs.index(1) if 1 in signs else 0
+    walk, shares = latents.path(np.stack([drawn[start], result]), steps, "slerp")
+    return outcome, Morph(_faces(loaded, walk, on_progress), shares, [operands[start].name, "result"], scale=scale)
+
+
+def walk(loaded: LoadedGenerator, *, faces: int, stops: int, steps: int, seed: int) -> Iterator[Pixels]:
+    """A looped walk through latent space: `faces` faces side by side, each through `stops` latents of its own.
+
+    Args:
+        steps: frames from one stop to the next. There are stops*steps frames in all; one more step after the last would
+            be the first again.
+
+    Raises:
+        UsageError: more faces than anyone would wait for.
+    """
+    if faces * stops * steps > MAX_WALK:
+        raise UsageError(
+            f"{stops * steps:,} frames of {faces} faces are more than a walk should have.",
+            f"Keep --faces times --stops times --steps below {MAX_WALK:,}.",
+        )
+    return _walk(loaded, faces, stops, steps, seed)
+
+
+def _walk(loaded: LoadedGenerator, faces: int, stops: int, steps: int, seed: int) -> Iterator[Pixels]:
+    def point(face: int, stop: int) -> Latents:
+        return latents.draw(seed, [face * stops + stop % stops], loaded.config.networks.latent_dim)[0]
+
+    for stop in range(stops):  # one stretch at a time, and its frames one by one: a walk may have thousands
+        ends = [np.stack([point(n, stop), point(n, stop + 1)]) for n in range(faces)]
+        stretch = np.stack([latents.path(pair, steps + 1, "slerp")[0][:steps] for pair in ends], axis=1)
+        for z in stretch:
+            pictures = _faces(loaded, z)
+            yield grid(enlarge(pictures, frame_factor(pictures.shape[2], columns_for(faces))), gap=4)
+
+
+def frame_factor(across: int, columns: int) -> int:
+    """The factor that makes `columns` faces side by side about FRAME_PIXELS wide, or 1 where they are wider."""
+    return max(1, FRAME_PIXELS // (columns * across))

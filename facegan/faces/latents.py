@@ -1,0 +1,263 @@
+"""Latents: how they are drawn, walked between, averaged and added; knows no network and needs no torch.
+
+Latents are float32 arrays (N, latent_dim). The prior is N(0, I), so almost all of its mass lies near the sphere of
+radius sqrt(latent_dim): a point well inside it, such as an average, is one that the generator has hardly ever seen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facegan.core.errors import FaceganError, UsageError, one_line
+from facegan.core.files import atomic_path
+from facegan.core.streams import Stream, rng
+
+Latents = NDArray[np.float32]
+
+MAX_INDEX, MAX_SEED = 2**31 - 1, 2**63 - 1
+MAX_LATENTS = 2500
+"""Most latents in one file or SPEC: each is drawn as a face of its own."""
+MAX_VALUE = 1e6
+"""Largest number of a latent; those of the prior stay below ten."""
+
+_MAKE = "`facegan arithmetic --save` writes such a file."
+
+
+def draw(seed: int, indices: Sequence[int] | range, latent_dim: int) -> Latents:
+    """Latents number `indices` of a seed, (len(indices), latent_dim), ~ N(0, I).
+
+    Each index has its own stream, so latent 44 is the same bits alone, in a sheet of 100, and on any device.
+    """
+    out = np.empty((len(indices), latent_dim), np.float32)
+    for row, index in enumerate(indices):
+        out[row] = rng(seed, Stream.LATENT, index).standard_normal(latent_dim, np.float32)
+    return out
+
+
+def prior_norm(latent_dim: int) -> float:
+    """The radius at which N(0, I) has its mass: sqrt(latent_dim)."""
+    return float(np.sqrt(latent_dim))
+
+
+def normalise(z: Latents) -> Latents:
+    """z scaled to the prior's norm, row by row; a zero stays zero, since it has no direction to keep."""
+    norms = np.linalg.norm(z.astype(np.float64), axis=-1, keepdims=True)
+    scale = np.divide(prior_norm(z.shape[-1]), norms, out=np.zeros_like(norms), where=norms > 0)
+    return (z * scale).astype(np.float32)
+
+
+def lerp(a: Latents, b: Latents, t: float) -> Latents:
+    """The straight line: (1 - t)*a + t*b. Exactly a at 0 and b at 1; shorter than both ends in between."""
+    return ((1 - t) * a.astype(np.float64) + t * b.astype(np.float64)).astype(np.float32)
+
+
+def slerp(a: Latents, b: Latents, t: float) -> Latents:
+    """Along the great circle between the directions of a and b, the norm going linearly from |a| to |b|.
+
+    direction = (sin((1-t)w)*a/|a| + sin(t w)*b/|b|) / sin w, with w the angle between them (Shoemake 1985, section
+    3.3; for latents White 2016, arXiv:1609.04468). Exactly a at 0 and b at 1. Equal directions give the straight line;
+    for opposite ones, whose great circle is not unique, the way leads over a fixed perpendicular.
+
+    Args:
+        a, b: (latent_dim,), finite.
+        t: share of the way, in [0, 1].
+    """
+    if t in (0, 1):
+        return (b if t else a).copy()
+    p, q = a.astype(np.float64), b.astype(np.float64)
+    norm_p, norm_q = np.linalg.norm(p), np.linalg.norm(q)
+    if norm_p == 0 or norm_q == 0:
+        return lerp(a, b, t)
+    p, q = p / norm_p, q / norm_q
+    # The part of q across p; its length and the cosine give the angle without arccos' loss of digits near 0 and pi.
+    cosine = float(p @ q)
+    across = q - cosine * p
+    sine = float(np.linalg.norm(across))
+    if sine < 1e-7:
+        if cosine > 0 or p.size == 1:
+            return lerp(a, b, t)
+        axis = np.zeros_like(p)
+        axis[np.argmin(np.abs(p))] = 1
+        across = axis - (axis @ p) * p
+    across /= np.linalg.norm(across)
+    angle = t * np.arctan2(sine, cosine)
+    direction = np.cos(angle) * p + np.sin(angle) * across
+    return (direction * ((1 - t) * norm_p + t * norm_q)).astype(np.float32)
+
+
+METHODS = {"slerp": slerp, "lerp": lerp}
+
+
+def path(points: Latents, steps: int, method: str = "slerp", loop: bool = False) -> tuple[Latents, list[float]]:
+    """A walk through `points`, `steps` latents from each to the next with both ends counted.
+
+    Args:
+        points: (K, latent_dim), K >= 2.
+        steps: latents per stretch, >= 2; the end of one stretch is the start of the next and appears once.
+        method: a name in METHODS.
+        loop: also walk back from the last point to the first, and leave out the repeated first: played again and
+            again, the walk does not stand still at its seam.
+
+    Returns:
+        The latents, and for each the share of its stretch: 0 at a point, 0.5 half-way to the next; the last point of
+        a walk that does not loop has 1.
+    """
+    between = METHODS[method]
+    ends = [*points, points[0]] if loop else list(points)
+    walk: list[Latents] = []
+    shares: list[float] = []
+    for a, b in pairwise(ends):
+        for i in range(steps - 1):
+            walk.append(between(a, b, i / (steps - 1)))
+            shares.append(i / (steps - 1))
+    if not loop:
+        walk.append(ends[-1])
+        shares.append(1.0)
+    return np.stack(walk), shares
+
+
+def signed_sum(signs: Sequence[int], operands: Sequence[Latents], *, raw: bool = False) -> Latents:
+    """sum of sign*operand, then brought once to the prior's norm unless `raw`.
+
+    Vector arithmetic after Radford et al. 2016 (arXiv:1511.06434, section 6.3.2). Without the rescale the result of
+    few operands lies inside or outside the sphere that the generator knows.
+
+    Args:
+        signs: +1 or -1 each.
+        operands: (latent_dim,) each: the averages of what was typed.
+    """
+    total = np.sum([s * z.astype(np.float64) for s, z in zip(signs, operands, strict=True)], axis=0).astype(np.float32)
+    return total if raw else normalise(total)
+
+
+@dataclass(frozen=True)
+class Operand:
+    """What a SPEC stands for: its latents (K, latent_dim), a label for each, and their arithmetic mean.
+
+    Labels are what can be typed without --seed: `44`, or `7:44`; of a file they are its stem.
+
+    Attributes:
+        name: the whole SPEC in such words, ranges as they are.
+    """
+
+    latents: Latents
+    labels: tuple[str, ...]
+    name: str
+
+    @property
+    def mean(self) -> Latents:
+        """(latent_dim,): the plain average; its norm shrinks as sqrt(1/K) for independent latents."""
+        return self.latents.mean(0, dtype=np.float64).astype(np.float32)
+
+
+def face_name(seed: int, index: int) -> str:
+    """How a SPEC names this face, whatever --seed is beside it but 0: `44` for seed 0, else `7:44`."""
+    return f"{seed}:{index}" if seed else str(index)
+
+
+_INDEX = re.compile(r"(?:(\d+):)?(\d+)(?:-(\d+))?")
+
+
+def parse_spec(spec: str, seed: int, latent_dim: int) -> Operand:
+    """A SPEC such as `44,7:51,60-69,smile.npy` -> its latents.
+
+    Items: an index on the contact sheet of `seed`; SEED:INDEX; a range of either, FIRST-LAST, both counted; or a .npy
+    file with (latent_dim,) or (K, latent_dim).
+
+    Raises:
+        UsageError: not a SPEC.
+        FaceganError: a file that is missing or holds no such latents.
+    """
+    parts: list[Latents] = []
+    labels: list[str] = []
+    names: list[str] = []
+    for item in spec.split(","):
+        item = item.strip()
+        if not item:
+            raise UsageError(f"There is an empty item in {spec!r}.", "Write it as 44 or 44,7:51,smile.npy.")
+        if match := _INDEX.fullmatch(item):
+            item_seed = _number(match[1], MAX_SEED, "Seed") if match[1] else seed
+            first = _number(match[2], MAX_INDEX, "Index")
+            last = _number(match[3], MAX_INDEX, "Index") if match[3] else first
+            if last < first:
+                raise UsageError(f"The range {item} ends before it begins.", f"Write it as {last}-{first}.")
+            if last - first >= MAX_LATENTS:
+                raise UsageError(f"{item} are {last - first + 1:,} faces; a SPEC has at most {MAX_LATENTS:,}.")
+            indices = range(first, last + 1)
+            parts.append(draw(item_seed, indices, latent_dim))
+            labels += [face_name(item_seed, index) for index in indices]
+            names.append(face_name(item_seed, first) + (f"-{last}" if match[3] else ""))
+        elif item.endswith(".npy"):
+            found = load_latents(Path(item), latent_dim)
+            parts.append(found)
+            labels += [Path(item).stem] * len(found)
+            names.append(Path(item).stem)
+        else:
+            where = "" if item == spec else f" in {spec!r}"
+            raise UsageError(
+                f"{item[:80]!r}{where} is not an index such as 44, a range such as 1-10, SEED:INDEX such as 7:44, or a "
+                ".npy file.",
+                "`facegan sample --count 100 --number` draws a sheet of faces with their indices.",
+            )
+    if len(labels) > MAX_LATENTS:
+        raise UsageError(f"{spec[:80]!r} are {len(labels):,} faces; a SPEC has at most {MAX_LATENTS:,}.")
+    return Operand(np.concatenate(parts), tuple(labels), ",".join(names))
+
+
+def _number(digits: str, most: int, what: str) -> int:
+    if len(digits) > 19 or int(digits) > most:  # Python refuses to convert thousands of digits
+        raise UsageError(f"{what} {digits[:40]} is too large.", f"The largest is {most}.")
+    return int(digits)
+
+
+def load_latents(path: Path, latent_dim: int) -> Latents:
+    """A .npy file of (latent_dim,) or (K, latent_dim) finite numbers as (K, latent_dim); never unpickles anything."""
+    if not path.is_file():  # a device or a pipe could be read for ever
+        raise FaceganError(f"{path} is not a file." if path.exists() else f"{path} does not exist.", _MAKE)
+    try:
+        # Mapped, a header that promises more than the file holds is an error before it is memory.
+        with np.errstate(over="ignore"):
+            z = np.lib.format.open_memmap(path, mode="r")
+    except OSError as error:
+        raise FaceganError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except Exception as error:  # a damaged header ends in nearly every exception there is
+        raise FaceganError(f"{path} is not a .npy file of plain numbers: {one_line(error)[:200]}.", _MAKE) from None
+    try:
+        return _checked(z, latent_dim, path)
+    finally:
+        z._mmap.close()  # type: ignore[attr-defined]  # Windows replaces no mapped file
+
+
+def _checked(z: NDArray[np.generic], latent_dim: int, path: Path) -> Latents:
+    """A copy as float32 (K, latent_dim), or the reason why there is none."""
+    if z.dtype.kind not in "fiu" or z.ndim not in (1, 2):
+        raise FaceganError(f"{path} does not hold one latent or a list of them.", _MAKE)
+    if z.size == 0:
+        raise FaceganError(f"{path} is empty.")
+    if z.shape[-1] != latent_dim:
+        raise FaceganError(
+            f"{path} holds latents of width {z.shape[-1]}; this generator takes {latent_dim}.",
+            "Name the generator that it was made with.",
+        )
+    if len(z) > MAX_LATENTS and z.ndim == 2:
+        raise FaceganError(f"{path} holds {len(z):,} latents; {MAX_LATENTS:,} are the most.")
+    wide = np.atleast_2d(z).astype(np.float64)
+    if not np.isfinite(wide).all():
+        raise FaceganError(f"{path} holds values that are not finite.")
+    if np.abs(wide).max() > MAX_VALUE:
+        raise FaceganError(f"{path} holds values beyond {MAX_VALUE:,.0f}, which no latent has.")
+    return wide.astype(np.float32)
+
+
+def save_latent(z: Latents, path: Path, *, new: bool = False) -> Path:
+    """Write a latent as .npy, whole or not at all, `new` only where nothing is; it can be named in a SPEC."""
+    with atomic_path(path, new=new) as temporary:
+        np.save(temporary, z, allow_pickle=False)
+    return path

@@ -1,0 +1,98 @@
+"""Generator and latents in, uint8 pictures out, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from facegan.config import Networks
+from facegan.core.device import exact_float32, release_memory
+from facegan.core.errors import FaceganError, is_out_of_memory
+from facegan.data.dataset import Pixels, scaled, to_pixels
+from facegan.faces.latents import Latents
+
+_PIXELS_PER_BATCH = 64 * 64 * 64
+"""64 faces of 64 px at a time: enough to keep the hardware busy, little enough for any machine."""
+
+
+@torch.no_grad()
+def batches(generator: nn.Module, networks: Networks, latents: Latents) -> Iterator[Pixels]:
+    """Faces of `latents` (N, latent_dim), a few at a time: uint8 (n, size, size, 3).
+
+    Computed in float32 with the generator in eval mode, which is restored afterwards. A face depends on its latent
+    alone; another batch size or device changes it by at most the last bit or two of a pixel. Where memory runs out they
+    are drawn fewer at a time, down to one.
+
+    Raises:
+        FaceganError: there is no memory for a single face.
+    """
+    device = next(generator.parameters()).device
+    was_training = generator.training
+    generator.eval()
+    step = min(len(latents), max(1, _PIXELS_PER_BATCH // networks.size**2))
+    start = 0
+    try:
+        while start < len(latents):
+            faces = _drawn(generator, networks, latents[start : start + step])
+            if faces is not None:
+                yield faces
+                start += len(faces)
+            elif step > 1:
+                release_memory(device)
+                step //= 2
+            else:
+                raise FaceganError(
+                    f"There is not enough memory to draw a single face of {networks.size} px.",
+                    "End other programs that use it" + (", or use --device cpu." if device.type != "cpu" else "."),
+                )
+    finally:
+        generator.train(was_training)
+
+
+def _drawn(generator: nn.Module, networks: Networks, latents: Latents) -> Pixels | None:
+    """Faces of all `latents` in one batch; None where memory runs out."""
+    low, high = networks.pixel_range
+    try:
+        z = torch.from_numpy(np.ascontiguousarray(latents)).to(next(generator.parameters()).device)
+        with exact_float32():
+            return to_pixels((generator(z) - low) * (2 / (high - low)) - 1)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+
+
+def draw_faces(
+    generator: nn.Module,
+    networks: Networks,
+    latents: Latents,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Pixels:
+    """All faces of `latents` at once: uint8 (N, size, size, 3)."""
+    found, done = [], 0
+    for faces in batches(generator, networks, latents):
+        found.append(faces)
+        done += len(faces)
+        on_progress(done, len(latents))
+    return np.concatenate(found)
+
+
+@torch.no_grad()
+def critic_scores(critic: nn.Module, networks: Networks, faces: Pixels) -> NDArray[np.float32]:
+    """How real a critic finds faces (N, size, size, 3): (N,), higher is better. Each face is scored alone.
+
+    The critic is in eval mode: dropout drops nothing, and batch norm takes its running statistics.
+    """
+    low, high = networks.pixel_range
+    device = next(critic.parameters()).device
+    critic.eval()
+    found = []
+    for start in range(0, len(faces), step := max(1, _PIXELS_PER_BATCH // networks.size**2)):
+        images = scaled(torch.from_numpy(faces[start : start + step]).to(device))
+        with exact_float32():
+            found.append(critic((images + 1) * ((high - low) / 2) + low).float().cpu().numpy())
+    return np.concatenate(found)

@@ -1,0 +1,1 @@
+"""A generator or a checkpoint as a file."""

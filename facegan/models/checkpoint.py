@@ -1,0 +1,304 @@
+"""Checkpoints (.pt) to go on training from, and generators (.safetensors) to keep and to share.
+
+A checkpoint holds tensors and primitives only; opening one runs no code, and whatever a file claims is checked against
+its own configuration before memory is taken for it. `docs/file-formats.md` lists every entry.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from facegan.config import Config
+from facegan.core.errors import FaceganError, first_line, is_there, reading
+from facegan.core.files import atomic_path, write_atomic
+from facegan.core.strictjson import parse_json
+from facegan.models.torchzip import DamagedError, ForeignError, read_torch_zip
+from facegan.models.validate import MOST_IMAGES, MisfitError, blueprint, check_state, check_weights
+from facegan.networks import build_generator
+from facegan.runs.folder import RunDir, instead_of, is_run, run_in
+
+FORMAT_VERSION = 1
+"""Of checkpoints."""
+GENERATOR_FORMAT, GENERATOR_VERSION = "facegan-generator", 1
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""Format version -> a function that turns a checkpoint of that version into one of the next. Version 1 is the first."""
+
+_ENTRIES = {
+    "format_version",
+    "config",
+    "provenance",
+    "images_seen",
+    "rollbacks",
+    "generator",
+    "critic",
+    "averaged_generator",
+    "generator_optimiser",
+    "critic_optimiser",
+}
+_METADATA = {"format", "format_version", "config", "images_seen", "weights", "provenance"}
+
+_MAX_HEADER = 4 << 20
+"""Bytes of a .safetensors file's header; ours have some ten thousand."""
+
+_UPGRADE = "Upgrade: pip install --upgrade facegan"
+_WHAT_OPENS = "Name a .pt, a .safetensors, a run directory or 'pretrained'."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as read: `state` is what `Trainer.load_state` takes."""
+
+    path: Path
+    config: Config
+    provenance: dict[str, Any]
+    state: dict[str, Any]
+
+    @property
+    def images_seen(self) -> int:
+        return int(self.state["images_seen"])
+
+
+@dataclass(frozen=True)
+class LoadedGenerator:
+    """A generator ready to draw with.
+
+    Attributes:
+        module: in eval mode, float32.
+        weights: "averaged" or "raw".
+        source: the file it came from.
+        critic: the weights of its critic, where the file has them.
+        notes: what else its metadata say, such as a licence.
+    """
+
+    module: nn.Module
+    config: Config
+    images_seen: int
+    weights: str
+    provenance: dict[str, Any]
+    source: Path
+    critic: Mapping[str, Tensor] | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def save_checkpoint(path: Path, config: Config, provenance: Mapping[str, Any], state: Mapping[str, Any]) -> Path:
+    """Write a checkpoint whole or not at all.
+
+    Args:
+        state: from `Trainer.state`.
+
+    Raises:
+        FaceganError: the disk refuses.
+    """
+    content = {
+        "format_version": FORMAT_VERSION,
+        "config": config.to_json(),
+        "provenance": json.dumps(provenance),
+        **state,
+    }
+    assert content.keys() == _ENTRIES
+    with atomic_path(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # torch's writer hides the system's reason behind its own exception
+            reason = "the system cut it short" if "enforce fail" in str(error) else first_line(error)
+            raise FaceganError(
+                f"{path} could not be written: {reason}.", "Is the disk full, or the folder gone?"
+            ) from None
+    return path
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint onto the CPU; nothing in it is run, and it fits its own configuration.
+
+    Memory and time grow with the file's size and no faster, whatever is in it.
+
+    Raises:
+        FaceganError: missing, not to be read, damaged, not a facegan checkpoint, written by a newer version, of other
+            shapes than its configuration's, or with numbers that are not finite.
+    """
+    _check_file(path)
+    if not zipfile.is_zipfile(path):
+        raise FaceganError(f"{path} is not a facegan checkpoint, or is damaged.", instead_of(path))
+    try:
+        with reading(path):
+            content = _migrate(read_torch_zip(path), path)
+    except ForeignError as error:
+        raise FaceganError(
+            f"{path} holds something other than tensors and plain values, and was not opened: {error}.",
+            "facegan never runs code from a file.",
+        ) from None
+    except (DamagedError, OSError) as error:
+        raise FaceganError(
+            f"{path} is not a facegan checkpoint, or is damaged: {first_line(error)}.", instead_of(path)
+        ) from None
+    if unknown := content.keys() - _ENTRIES:
+        name = str(min(map(str, unknown)))[:80]
+        raise FaceganError(f"{path} has an unknown entry {name!r}, perhaps of a newer facegan.", _UPGRADE)
+    if missing := _ENTRIES - content.keys():
+        raise FaceganError(f"{path} is not a facegan checkpoint: {min(missing)!r} is missing.", _WHAT_OPENS)
+    config = Config.from_json(content.pop("config"), str(path))
+    provenance = parse_json(content.pop("provenance"), f"{path}: its provenance")
+    del content["format_version"]
+    try:
+        check_state(content, config)
+    except MisfitError as error:
+        raise FaceganError(f"{path} does not fit its own configuration: {error}.", instead_of(path)) from None
+    return Checkpoint(path, config, provenance, content)
+
+
+def _check_file(path: Path) -> None:
+    """Raises: FaceganError: there is no file, or it may not be read."""
+    if not is_there(path) or not path.is_file():
+        raise FaceganError(f"{path} does not exist or is not a file.", _WHAT_OPENS)
+    with reading(path), path.open("rb"):
+        pass
+
+
+def _migrate(content: object, path: Path) -> dict[str, Any]:
+    if not isinstance(content, dict) or type(content.get("format_version")) is not int:
+        raise FaceganError(f"{path} is not a facegan checkpoint: it has no format version.", _WHAT_OPENS)
+    while (version := content["format_version"]) != FORMAT_VERSION:
+        _refuse_newer(version, FORMAT_VERSION, path)
+        if version not in MIGRATIONS:
+            raise FaceganError(f"{path} has the unknown format version {version}.")
+        content = MIGRATIONS[version](content)
+    return content
+
+
+def _refuse_newer(version: int, known: int, path: Path) -> None:
+    if version > known:
+        raise FaceganError(
+            f"{path} was written by a newer facegan (format version {version}; this one reads up to {known}).",
+            _UPGRADE,
+        )
+
+
+def save_generator(
+    path: Path,
+    module: nn.Module,
+    config: Config,
+    *,
+    images_seen: int,
+    weights: str,
+    provenance: Mapping[str, Any],
+    half: bool = False,
+    notes: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a generator as .safetensors; its metadata hold all that is needed to draw with it.
+
+    Args:
+        weights: "averaged" or "raw", which of the run's weights these are.
+        half: store float16, half the size; drawing is in float32 all the same.
+        notes: further metadata, such as a licence.
+    """
+    tensors = {name: _stored(tensor, half) for name, tensor in module.state_dict().items()}
+    metadata = {
+        "format": GENERATOR_FORMAT,
+        "format_version": str(GENERATOR_VERSION),
+        "config": config.to_json(),
+        "images_seen": str(images_seen),
+        "weights": weights,
+        "provenance": json.dumps(provenance),
+        **(notes or {}),
+    }
+    return write_atomic(path, save(tensors, metadata))
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.half() if half and tensor.is_floating_point() else tensor
+
+
+def load_generator(path: Path, device: torch.device | str = "cpu") -> LoadedGenerator:
+    """A generator from a checkpoint (.pt), a .safetensors file or a run directory (its newest checkpoint, or
+    where none is left its generator).
+
+    Raises:
+        FaceganError: none of these, or damaged.
+    """
+    if is_there(path) and path.is_dir():
+        run = RunDir(path)
+        if not (is_run(path) or run.weights()):
+            hint = run_in(path) or "Name a .pt, a .safetensors or a run directory."
+            raise FaceganError(f"{path} is a folder, but not a run.", hint)
+        path = run.weights() or run.newest_checkpoint()
+    loaded = _from_safetensors(path) if path.suffix == ".safetensors" else _from_checkpoint(path)
+    loaded.module.to(device).eval().requires_grad_(False)
+    return loaded
+
+
+def _from_checkpoint(path: Path) -> LoadedGenerator:
+    checkpoint = load_checkpoint(path)
+    averaged = checkpoint.state["averaged_generator"]
+    weights = "raw" if averaged is None else "averaged"
+    config, critic = checkpoint.config, checkpoint.state["critic"]
+    module = _filled(config, averaged or checkpoint.state["generator"])
+    return LoadedGenerator(module, config, checkpoint.images_seen, weights, checkpoint.provenance, path, critic)
+
+
+def _from_safetensors(path: Path) -> LoadedGenerator:
+    _check_file(path)
+    try:
+        check_header(path)
+        with reading(path), safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != GENERATOR_FORMAT:
+                raise FaceganError(f"{path} is a .safetensors file, but not a facegan generator.", _WHAT_OPENS)
+            _check_version(metadata.get("format_version", ""), path)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is not a dict
+    except (SafetensorError, OSError, DamagedError) as error:
+        raise FaceganError(f"{path} is not a generator, or is damaged: {first_line(error)}.", _WHAT_OPENS) from None
+    try:
+        config = Config.from_json(metadata["config"], str(path))
+        images_seen, weights = int(metadata["images_seen"]), metadata["weights"]
+        origin = parse_json(metadata["provenance"], f"{path}: its provenance")
+        if not 0 <= images_seen <= MOST_IMAGES or weights not in ("averaged", "raw"):
+            raise ValueError("images_seen or weights")
+        check_weights(tensors, blueprint(config, "Generator"), "generator")
+    except MisfitError as error:
+        raise FaceganError(f"{path} does not fit its own configuration: {error}.", _WHAT_OPENS) from None
+    except (KeyError, ValueError) as error:
+        raise FaceganError(f"{path}: the metadata are damaged: {first_line(error)}.") from None
+    notes = {name: metadata[name] for name in sorted(metadata) if name not in _METADATA}  # a file's have no order
+    return LoadedGenerator(_filled(config, tensors), config, images_seen, weights, origin, path, notes=notes)
+
+
+def check_header(path: Path) -> None:
+    """Refuse a .safetensors file whose header would fill the memory: the library takes one of up to 100 MB.
+
+    Raises:
+        DamagedError: the header is larger than any of ours.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > _MAX_HEADER:
+        raise DamagedError(f"its header claims {length:,} bytes")
+
+
+def _check_version(text: str, path: Path) -> None:
+    version = int(text) if text.isdecimal() and len(text) < 10 else 0
+    _refuse_newer(version, GENERATOR_VERSION, path)
+    if version != GENERATOR_VERSION:
+        raise FaceganError(f"{path} has the unknown format version {text[:80]!r}.")
+
+
+def _filled(config: Config, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The network of `config` with these tensors, which fit it."""
+    module = build_generator(config)
+    module.load_state_dict({name: _full(tensor) for name, tensor in tensors.items()}, strict=True)
+    return module
+
+
+def _full(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor

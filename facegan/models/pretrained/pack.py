@@ -1,0 +1,65 @@
+"""Turn a run into the generator that ships: `python -m facegan.models.pretrained.pack RUN_OR_CHECKPOINT`.
+
+Writes the averaged weights in half precision over the packaged file and prints its size and origin.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from facegan.core.errors import FaceganError
+from facegan.core.quantities import size
+from facegan.models.checkpoint import load_generator, save_generator
+from facegan.models.pretrained import PATH
+
+MAX_BYTES = 8_000_000
+
+NOTES = {
+    "licence": "Weights trained on CelebA: non-commercial research only. See facegan/models/pretrained/LICENSE.",
+    "training_data": "CelebA (Liu et al. 2015), aligned images, centred square crop",
+}
+
+_PRIVATE = ("system", "device_name", "command")
+"""Facts of the machine it was trained on, which do not belong in a public file, nor does the way to its dataset; the
+model card has the command."""
+
+
+def pack(source: Path, path: Path = PATH) -> Path:
+    """Write the generator of `source` as the packaged one.
+
+    Args:
+        source: a run directory, a checkpoint or a generator.
+
+    Raises:
+        FaceganError: it cannot be read, or is too large to ship.
+    """
+    loaded = load_generator(source)
+    provenance = {key: value for key, value in loaded.provenance.items() if key not in (*_PRIVATE, "resumed")}
+    if dataset := provenance.get("dataset"):
+        provenance["dataset"] = {**dataset, "path": Path(dataset["path"]).name}
+    count = sum(tensor.numel() for tensor in loaded.module.state_dict().values())
+    if 2 * count > MAX_BYTES:
+        raise FaceganError(f"{source} has {count:,} numbers: too many for a file of {size(MAX_BYTES)} at 2 bytes each.")
+    return save_generator(
+        path,
+        loaded.module,
+        loaded.config,
+        images_seen=loaded.images_seen,
+        weights=loaded.weights,
+        provenance=provenance,
+        half=True,
+        notes=NOTES,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path)
+    written = pack(parser.parse_args().source)
+    loaded = load_generator(written)
+    print(f"{written}: {size(written.stat().st_size)}, {loaded.weights} weights, {loaded.images_seen:,} images seen")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Arrays in, picture files out: sheets, equations, curves, animations."""

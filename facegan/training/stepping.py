@@ -1,0 +1,247 @@
+"""How a step gets its images and noise: from the host, or on a CUDA device as a captured graph.
+
+Both are functions of (seed, step) alone, so a run stopped anywhere goes on with the same numbers.
+"""
+
+from __future__ import annotations
+
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facegan.core.errors import FaceganError, first_line
+from facegan.core.streams import Stream, rng
+from facegan.data.dataset import Batches, flip_mask, scaled, to_images
+from facegan.training.noise import StepNoise, draw_noise, draw_noise_on_device, ends_cycle
+from facegan.training.trainer import Metrics, Trainer
+
+_WARM_UP = 3
+"""Steps before a capture, as torch asks: libraries choose their algorithms and take their workspaces in them."""
+_CHUNK = 4096
+"""Images that go to the device at once."""
+_SHARE = 0.5
+"""Most of the device's free memory that a dataset may take; a larger one stays on the host."""
+
+
+class Steps(Protocol):
+    """A run's steps, one after the other.
+
+    Attributes:
+        uncaptured: why steps that should be captured are not, in words; else None.
+    """
+
+    uncaptured: str | None
+
+    def step(self) -> Metrics:
+        """The trainer's next step. Its numbers may change with the one after: read them before."""
+
+
+def steps_of(trainer: Trainer, dataset: Batches) -> Steps:
+    """The fastest way to take a trainer's steps over a dataset on the trainer's device."""
+    return DeviceSteps(trainer, dataset) if trainer.device.type == "cuda" else HostSteps(trainer, dataset)
+
+
+def step_inputs(trainer: Trainer, dataset: Batches) -> tuple[Tensor, StepNoise]:
+    """Images and noise of the trainer's next step, drawn on the host: this process's part of the global batch."""
+    config, step, batch = trainer.config, trainer.step_number, trainer.config.training.batch_size
+    mine = trainer.world.part(batch)
+    pixels = dataset.batch(trainer.images_seen + mine.start, mine.stop - mine.start)
+    mirrored = flip_mask(config.seed, step, batch, trainer.rollbacks)[mine] if config.training.flip else None
+    shapes: list[tuple[int, ...]] = trainer.critic.mask_shapes  # type: ignore[assignment]
+    noise = draw_noise(config, step, shapes, trainer.device, trainer.world, trainer.rollbacks)
+    return to_images(pixels, trainer.device, mirrored), noise
+
+
+class HostSteps:
+    """Steps whose images and noise come from the host."""
+
+    uncaptured: str | None = None
+
+    def __init__(self, trainer: Trainer, dataset: Batches) -> None:
+        self.trainer, self.dataset = trainer, dataset
+
+    def step(self) -> Metrics:
+        return self.trainer.step(*step_inputs(self.trainer, self.dataset))
+
+
+class DeviceSteps:
+    """Steps that live on the device: pixels, noise, both updates and the average, replayed as CUDA graphs.
+
+    A graph is a recording of kernels, each with the addresses that it works on; replayed, hundreds of kernels cost the
+    host one call. So a step's inputs stand at fixed places: indices of its images, the generator's seed, learning rates
+    and the average's weight are written there before each replay. There is one graph for steps that update the critic
+    and one for those that update both.
+
+    Args:
+        trainer: its state as it is when training goes on.
+        dataset: on the device as a whole if there is room, else gathered on the host, one batch ahead.
+        capture: without it the same functions run one by one, on any device.
+    """
+
+    def __init__(self, trainer: Trainer, dataset: Batches, *, capture: bool = True) -> None:
+        self.trainer = trainer
+        self.uncaptured = None if capture else "nobody asked for it"
+        self._pixels = _Resident(trainer, dataset) if _fits(dataset, trainer.device) else _Fetched(trainer, dataset)
+        self._random = torch.Generator(trainer.device)
+        self._graphs: dict[bool, tuple[torch.cuda.CUDAGraph, Metrics]] = {}
+
+    def step(self) -> Metrics:
+        trainer = self.trainer
+        both = ends_cycle(trainer.config, trainer.step_number)
+        if self.uncaptured is None and both not in self._graphs:
+            self._capture(both)
+        self._aim(both)
+        if self.uncaptured is None:
+            graph, metrics = self._graphs[both]
+            graph.replay()
+        else:
+            metrics = self._compute(both)
+        trainer.images_seen += trainer.config.training.batch_size
+        return metrics
+
+    def _aim(self, both: bool) -> None:
+        """Write what this step needs to the places where `_compute` reads it."""
+        trainer = self.trainer
+        seed = rng(trainer.config.seed, Stream.DEVICE, trainer.step_number, trainer.rollbacks).integers(2**63)
+        self._random.manual_seed(int(seed))
+        self._pixels.aim()
+        trainer.aim(both)
+
+    def _compute(self, both: bool) -> Metrics:
+        trainer = self.trainer
+        shapes: list[tuple[int, ...]] = trainer.critic.mask_shapes  # type: ignore[assignment]
+        noise, mirrored = draw_noise_on_device(trainer.config, both, shapes, self._random, trainer.world)
+        images = scaled(self._pixels.gather())
+        if mirrored is not None:
+            images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
+        return trainer.compute(images, noise)
+
+    def _capture(self, both: bool) -> None:
+        """Record one kind of step. The steps that warm it up are undone; recording itself computes nothing."""
+        trainer = self.trainer
+        _allocate(trainer.generator_optimiser)
+        _allocate(trainer.critic_optimiser)
+        before = [tensor.clone() for tensor in _tensors(trainer)]
+        stream = torch.cuda.Stream(trainer.device)
+        stream.wait_stream(torch.cuda.current_stream(trainer.device))
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UP):
+                self._aim(both)
+                self._compute(both)
+        torch.cuda.current_stream(trainer.device).wait_stream(stream)
+        with torch.no_grad():
+            for tensor, value in zip(_tensors(trainer), before, strict=True):
+                tensor.copy_(value)
+        graph, failure = torch.cuda.CUDAGraph(), ""
+        # Never replayed at once, and what one hands on, its metrics, is held: so the second may use the first's memory.
+        pool = next((recorded.pool() for recorded, _ in self._graphs.values()), None)
+        try:
+            _register(graph, self._random)
+            # The outer one restores the current stream where the inner one fails to.
+            with (
+                torch.cuda.stream(stream),
+                torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"),
+            ):
+                self._graphs[both] = graph, self._compute(both)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, FaceganError) as error:
+            failure = first_line(error.__cause__ or error)  # the cause of what is in words of several processes
+        if trainer.world.agree(int(bool(failure))):  # all or none: NCCL knows no half-captured message
+            self.uncaptured = failure or "another process could not record them"
+            self._graphs.clear()
+            self._random = torch.Generator(trainer.device)  # the old one may still believe that it is being captured
+
+
+def _register(graph: torch.cuda.CUDAGraph, random: torch.Generator) -> None:
+    """Tell a graph of a generator that it uses; newer versions of torch find out, and do without."""
+    if register := getattr(graph, "register_generator_state", None):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            register(random)
+
+
+def _tensors(trainer: Trainer) -> list[Tensor]:
+    """All that a step changes, each where it is."""
+    networks = [trainer.generator, trainer.critic, *([trainer.average.module] if trainer.average else [])]
+    found = [t for network in networks for t in (*network.parameters(), *network.buffers())]
+    for optimiser in (trainer.generator_optimiser, trainer.critic_optimiser):
+        found += [t for state in optimiser.state.values() for t in state.values() if isinstance(t, Tensor)]
+    return [tensor.detach() for tensor in found]
+
+
+def _allocate(optimiser: torch.optim.Optimizer) -> None:
+    """Adam's moments before its first step: made during a capture, they would be set to zero by every replay."""
+    for parameter in optimiser.param_groups[0]["params"]:
+        if not optimiser.state[parameter]:
+            optimiser.state[parameter] = {
+                "step": torch.zeros((), device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+
+
+def _fits(dataset: Batches, device: torch.device) -> bool:
+    return device.type != "cuda" or dataset.images.nbytes <= _SHARE * torch.cuda.mem_get_info(device)[0]
+
+
+class _Resident:
+    """All pixels on the device; a step's images are gathered there, from indices that `aim` puts in place."""
+
+    def __init__(self, trainer: Trainer, dataset: Batches) -> None:
+        self._trainer, self._dataset = trainer, dataset
+        self._all = torch.empty(dataset.images.shape, dtype=torch.uint8, device=trainer.device)
+        for start in range(0, len(dataset), _CHUNK):
+            self._all[start : start + _CHUNK].copy_(torch.from_numpy(np.array(dataset.images[start : start + _CHUNK])))
+        self._mine = trainer.world.part(trainer.config.training.batch_size)
+        count = self._mine.stop - self._mine.start
+        self._indices = torch.zeros(count, dtype=torch.int64, device=trainer.device)
+        self._orders: dict[int, Tensor] = {}
+
+    def aim(self) -> None:
+        position, filled = self._trainer.images_seen + self._mine.start, 0
+        while filled < len(self._indices):
+            epoch, start = divmod(position + filled, len(self._dataset))
+            piece = self._order(epoch)[start : start + len(self._indices) - filled]
+            self._indices[filled : filled + len(piece)].copy_(piece)
+            filled += len(piece)
+
+    def gather(self) -> Tensor:
+        return self._all[self._indices]
+
+    def _order(self, epoch: int) -> Tensor:
+        if epoch not in self._orders:
+            self._orders = {number: order for number, order in self._orders.items() if number == epoch - 1}
+            self._orders[epoch] = torch.from_numpy(self._dataset.order_of(epoch)).to(self._trainer.device)
+        return self._orders[epoch]
+
+
+class _Fetched:
+    """Pixels on the host: each step's are read by a second thread while the step before runs, into pinned memory."""
+
+    def __init__(self, trainer: Trainer, dataset: Batches) -> None:
+        self._trainer, self._dataset = trainer, dataset
+        self._mine = trainer.world.part(trainer.config.training.batch_size)
+        self._place = self._read(trainer.images_seen).to(trainer.device)
+        self._reader = ThreadPoolExecutor(1)
+        self._next: tuple[int, Future[Tensor]] | None = None
+
+    def aim(self) -> None:
+        seen = self._trainer.images_seen
+        if self._next is None or self._next[0] != seen:
+            self._next = seen, self._reader.submit(self._read, seen)
+        self._place.copy_(self._next[1].result(), non_blocking=True)
+        after = seen + self._trainer.config.training.batch_size
+        self._next = after, self._reader.submit(self._read, after)
+
+    def gather(self) -> Tensor:
+        return self._place
+
+    def _read(self, images_seen: int) -> Tensor:
+        pixels = self._dataset.batch(images_seen + self._mine.start, self._mine.stop - self._mine.start)
+        host = torch.from_numpy(pixels)
+        return host.pin_memory() if self._trainer.device.type == "cuda" else host
