@@ -1,3 +1,3 @@
 """facegan: photos of faces in, a face generator out."""
 
-__version__ = "0.1.0"
+from facegan.core.version import __version__ as __version__

@@ -82,10 +82,10 @@ def _run(run: RunDir) -> Facts:
 
 
 def _checkpoint(path: Path) -> Facts:
-    from facegan.models.checkpoint import load_checkpoint
     from facegan.networks import build_critic, build_generator, count_parameters
+    from facegan.runs.find import open_checkpoint
 
-    found = load_checkpoint(path)
+    found = open_checkpoint(path)
     averaged = found.state["averaged_generator"] is not None
     return [
         *_configuration(found.config),
@@ -106,10 +106,10 @@ def _seen(images: int, config: Config) -> str:
 
 def _measured(path: Path) -> str:
     """How good a best checkpoint was found, and when."""
-    from facegan.models.checkpoint import load_checkpoint
+    from facegan.runs.find import open_checkpoint
 
     try:
-        found = load_checkpoint(path)
+        found = open_checkpoint(path)
     except FaceganError as error:
         return error.message
     return f"{_evaluated(found.provenance) or 'not measured'} at {found.images_seen:,} images"
@@ -128,10 +128,10 @@ def _evaluated(provenance: dict[str, Any]) -> str:
 
 
 def _generator(path: Path) -> Facts:
-    from facegan.models.checkpoint import load_generator
     from facegan.networks import count_parameters
+    from facegan.runs.find import open_generator
 
-    found = load_generator(path)
+    found = open_generator(path)
     return [
         *_configuration(found.config),
         ("images seen", f"{found.images_seen:,}"),

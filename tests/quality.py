@@ -39,9 +39,9 @@ from facegan.evaluation.scores import evaluate
 from facegan.faces.compose import sample_latents
 from facegan.faces.synthesis import draw_faces
 from facegan.models.checkpoint import LoadedGenerator, load_generator, save_generator
-from facegan.models.pretrained import find_generator
 from facegan.pictures.sheets import grid, save_png
 from facegan.presets import PRESETS
+from facegan.runs.find import find_generator, open_generator
 from facegan.runs.open_run import describe
 from facegan.runs.plan import Plan, plan_new
 from facegan.runs.provenance import machine
@@ -248,7 +248,7 @@ def face_detector(cascade: Path) -> Callable[[Pixels], float]:
 
 def run_generator(given: argparse.Namespace) -> None:
     detect = face_detector(given.detector) if given.detector else None
-    unseen, loaded = Dataset(given.unseen, seed=0), load_generator(find_generator(given.source)[0])
+    unseen, loaded = Dataset(given.unseen, seed=0), open_generator(find_generator(given.source)[0])
     keep_memory()
     rows = list[list[float]]()
     print("| seed | FD | KID x1000 | precision | recall |" + (" faces found |" if detect else ""))

@@ -26,7 +26,6 @@ from facegan.core.errors import FaceganError, UsageError
 from facegan.faces import compose as draw
 from facegan.faces import latents
 from facegan.faces.compose import sample_sheet
-from facegan.models import pretrained
 from facegan.models.checkpoint import load_generator, save_generator
 from facegan.networks import build_generator
 from facegan.pictures.sheets import save_png
@@ -269,7 +268,7 @@ def taken_once(choose):
 def test_a_checkpoint_that_has_just_been_thinned_is_not_missed(ckpt, monkeypatch):
     """A run that trains deletes what was its newest checkpoint a moment ago."""
     answers = [(Path("gone.pt"), "the newest"), (Path(ckpt), "the newest now")]
-    monkeypatch.setattr(pretrained, "find_generator", lambda given: answers.pop(0))
+    monkeypatch.setattr("facegan.runs.find.find_generator", lambda given: answers.pop(0))
     code, _, err = cli("sample", "--count", "1")
     assert code == 0 and "the newest now" in err, err
 

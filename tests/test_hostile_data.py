@@ -31,11 +31,11 @@ from facegan.data.crops import Crop
 from facegan.data.dataset import Dataset
 from facegan.data.decode import decode_face
 from facegan.data.folder import read_dataset_json, verify_pixels
-from facegan.data.photos import Reader
 from facegan.data.preprocess import preprocess
 from facegan.data.sources import open_source
 from facegan.pictures import opening
 from facegan.pictures.opening import MAX_PIXELS, MAX_SCANS, MAX_WIDE_PIXELS, PhotoError
+from facegan.pictures.photos import Reader
 
 Edit = Callable[[Path], object]
 register_heif_opener()

@@ -19,7 +19,8 @@ from facegan.describe import describe
 from facegan.models.checkpoint import load_checkpoint, load_generator
 from facegan.presets import PRESETS
 from facegan.runs.events import SAVE, Logged, Noted, Wrote
-from facegan.runs.folder import RunDir, create_run, newest_weights
+from facegan.runs.find import newest_weights
+from facegan.runs.folder import RunDir, create_run
 from facegan.runs.loop import Loop
 from facegan.runs.open_run import name_of, open_run
 from facegan.runs.plan import plan_new, plan_resume

@@ -19,7 +19,8 @@ from facegan.data.preprocess import preprocess
 from facegan.describe import describe
 from facegan.evaluation.scores import own_photos
 from facegan.models.checkpoint import load_checkpoint, load_generator
-from facegan.models.pretrained import PATH, find_generator
+from facegan.models.pretrained import PATH
+from facegan.runs.find import find_generator, open_generator
 from facegan.runs.folder import RunDir, create_run, newest_run
 from facegan.runs.plan import plan_resume
 from facegan.runs.provenance import read_provenance
@@ -73,7 +74,7 @@ READERS: dict[str, tuple[Path, Callable[[], Any]]] = {
     "all datasets": (DATA.parent, find_dataset),
     "a checkpoint": (CHECKPOINT, lambda: load_checkpoint(CHECKPOINT)),
     "a checkpoint, of info": (CHECKPOINT, lambda: describe(CHECKPOINT)),
-    "a checkpoint, of a run": (CHECKPOINT, lambda: load_generator(RUN)),
+    "a checkpoint, of a run": (CHECKPOINT, lambda: open_generator(RUN)),
     "a generator": (RUN / "generator.safetensors", lambda: load_generator(RUN / "generator.safetensors")),
     "all checkpoints": (CHECKPOINT.parent, lambda: RunDir(RUN).checkpoints()),
     "all checkpoints, to go on": (CHECKPOINT.parent, lambda: plan_resume(RunDir(RUN), {}, None)),
@@ -146,6 +147,6 @@ def test_a_run_of_its_generator_alone_is_drawn_with(workdir):
     first.write_config(tiny("dcgan"))
     path, why = find_generator(None)
     assert path == second.generator and str(second.generator) in why
-    assert load_generator(second.path).images_seen == load_generator(first.path).images_seen > 0
+    assert open_generator(second.path).images_seen == open_generator(first.path).images_seen > 0
     assert describe(second.path)[0] == "generator"
     assert dict(describe(first.path)[1])["checkpoints"] == "none left, but generator.safetensors is"

@@ -10,8 +10,9 @@ from facegan.faces.compose import arithmetic, interpolate, sample_sheet, walk
 from facegan.faces.demo import COUNT, make_demo
 from facegan.faces.synthesis import draw_faces
 from facegan.models.checkpoint import load_generator
-from facegan.models.pretrained import PATH, find_generator
+from facegan.models.pretrained import PATH
 from facegan.models.pretrained.pack import MAX_BYTES, pack
+from facegan.runs.find import find_generator
 
 
 @pytest.fixture(scope="module")

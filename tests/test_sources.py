@@ -15,8 +15,8 @@ from PIL import Image
 from facegan.core.errors import FaceganError
 from facegan.data.attributes import read_attributes
 from facegan.data.folder import find_dataset, read_dataset_json
-from facegan.data.photos import Reader, ReadError
 from facegan.data.sources import open_source
+from facegan.pictures.photos import Reader, ReadError
 
 OFFICIAL = "3\nSmiling Young\n000001.jpg -1  1\n000002.jpg  1  1\n000003.jpg  1 -1\n"
 KAGGLE = "image_id,Smiling,Young\n000001.jpg,-1,1\n000002.jpg,1,1\n000003.jpg,1,-1\n"

@@ -13,7 +13,6 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from facegan import __version__
 from facegan.cli import console
 from facegan.cli.arithmetic import InOrder, arithmetic
 from facegan.cli.bench import bench
@@ -26,6 +25,7 @@ from facegan.cli.sample import sample
 from facegan.cli.signals import Stopped, unwinding
 from facegan.cli.train import train
 from facegan.core.errors import FaceganError, Interrupted, UsageError, is_out_of_memory
+from facegan.core.version import __version__
 from facegan.core.workers import heed_quota
 from facegan.core.world import leave
 

@@ -95,18 +95,18 @@ def open_generator(given: Path | None, device: str) -> LoadedGenerator:
         hint = "Faces are named by options, several with commas between: facegan interpolate --through 17,4"
         raise UsageError(f"{given} is no generator.", hint)
     from facegan.core.device import choose_device
-    from facegan.models.checkpoint import load_generator
-    from facegan.models.pretrained import find_generator
+    from facegan.runs.find import find_generator
+    from facegan.runs.find import open_generator as load
 
     where = choose_device(device)
     path, reason = find_generator(given)
     try:
-        loaded = load_generator(path, where)
+        loaded = load(path, where)
     except FaceganError:
         if os.path.exists(path):  # noqa: PTH110, False where it may not be looked at
             raise
         path, reason = find_generator(given)  # a run that trains has just deleted its oldest checkpoint
-        loaded = load_generator(path, where)
+        loaded = load(path, where)
     console.note(f"generator: {reason} ({loaded.weights} weights, {loaded.images_seen:,} images seen)")
     return loaded
 

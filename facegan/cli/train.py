@@ -180,7 +180,7 @@ def _plan(
 
         return plan_resume(directory, overrides, device, Path(data) if data else None, world)
 
-    from facegan.models.pretrained import find_generator
+    from facegan.runs.find import find_generator
 
     origin = find_generator(Path(start))[0] if start else None
     if data == DEMO:

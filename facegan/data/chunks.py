@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from facegan.data.crops import Crop
 from facegan.data.decode import decode_face
-from facegan.data.photos import Photo, Reader, ReadError
 from facegan.pictures.opening import PhotoError
+from facegan.pictures.photos import Photo, Reader, ReadError
 
 _CHUNK_PHOTOS = 64
 _CHUNK_BYTES = 4 << 20

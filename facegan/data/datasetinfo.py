@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from facegan import __version__
 from facegan.core.errors import FaceganError
+from facegan.core.version import __version__
 
 FORMAT_VERSION = 1
 

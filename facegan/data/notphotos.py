@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from facegan.core.newfolder import LEFT_BY_SYSTEMS
-from facegan.data.photos import Photo
+from facegan.pictures.photos import Photo
 
 
 def own(folder: Path) -> str:

@@ -22,9 +22,9 @@ from facegan.data.attributes import AttributeTable, from_names, read_attributes
 from facegan.data.chunks import Decoded, decode_chunk
 from facegan.data.crops import Crop, parse_crop
 from facegan.data.folder import KNOWN_FILES, DatasetInfo, DatasetWriter, read_dataset_json
-from facegan.data.photos import Photo
 from facegan.data.several import open_sources, tasks
 from facegan.data.sources import Source
+from facegan.pictures.photos import Photo
 
 FILTER = "lanczos"
 

@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from facegan.data.photos import PICTURES
+from facegan.pictures.photos import PICTURES
 
 
 def rows_of_photos(rows: Collection[str], photos: Iterable[str], folder: str = "") -> dict[str, str]:

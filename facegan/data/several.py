@@ -9,8 +9,8 @@ from pathlib import Path
 from facegan.core.errors import FaceganError
 from facegan.data.chunks import Job, in_chunks
 from facegan.data.crops import Crop
-from facegan.data.photos import Photo
 from facegan.data.sources import Source, open_source
+from facegan.pictures.photos import Photo
 
 
 def open_sources(paths: Sequence[Path]) -> Source:

@@ -17,7 +17,7 @@ from pathlib import Path
 from facegan.core.errors import FaceganError, typed
 from facegan.core.zips import MAX_ZIP_TABLE, member_name, open_zip
 from facegan.data.notphotos import hidden, hidden_in, own, own_in, without_masks
-from facegan.data.photos import DEFLATED, MAX_FILE_BYTES, PICTURES, STORED, Photo
+from facegan.pictures.photos import DEFLATED, MAX_FILE_BYTES, PICTURES, STORED, Photo
 
 ARCHIVES = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
 

@@ -25,7 +25,6 @@ from facegan.core.strictjson import parse_json
 from facegan.models.torchzip import DamagedError, ForeignError, read_torch_zip
 from facegan.models.validate import MOST_IMAGES, MisfitError, blueprint, check_state, check_weights
 from facegan.networks import build_generator
-from facegan.runs.folder import RunDir, instead_of, is_run, run_in
 
 FORMAT_VERSION = 1
 """Of checkpoints."""
@@ -53,6 +52,13 @@ _MAX_HEADER = 4 << 20
 
 _UPGRADE = "Upgrade: pip install --upgrade facegan"
 _WHAT_OPENS = "Name a .pt, a .safetensors, a run directory or 'pretrained'."
+
+
+_ANOTHER = "Name another checkpoint, a .safetensors or 'pretrained'."
+
+
+class DamagedFile(FaceganError):
+    """A checkpoint is not what facegan wrote. Who knows its run knows what to name instead."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     _check_file(path)
     if not zipfile.is_zipfile(path):
-        raise FaceganError(f"{path} is not a facegan checkpoint, or is damaged.", instead_of(path))
+        raise DamagedFile(f"{path} is not a facegan checkpoint, or is damaged.", _ANOTHER)
     try:
         with reading(path):
             content = _migrate(read_torch_zip(path), path)
@@ -139,8 +145,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
             "facegan never runs code from a file.",
         ) from None
     except (DamagedError, OSError) as error:
-        raise FaceganError(
-            f"{path} is not a facegan checkpoint, or is damaged: {first_line(error)}.", instead_of(path)
+        raise DamagedFile(
+            f"{path} is not a facegan checkpoint, or is damaged: {first_line(error)}.", _ANOTHER
         ) from None
     if unknown := content.keys() - _ENTRIES:
         name = str(min(map(str, unknown)))[:80]
@@ -153,7 +159,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         check_state(content, config)
     except MisfitError as error:
-        raise FaceganError(f"{path} does not fit its own configuration: {error}.", instead_of(path)) from None
+        raise DamagedFile(f"{path} does not fit its own configuration: {error}.", _ANOTHER) from None
     return Checkpoint(path, config, provenance, content)
 
 
@@ -221,18 +227,11 @@ def _stored(tensor: Tensor, half: bool) -> Tensor:
 
 
 def load_generator(path: Path, device: torch.device | str = "cpu") -> LoadedGenerator:
-    """A generator from a checkpoint (.pt), a .safetensors file or a run directory (its newest checkpoint, or
-    where none is left its generator).
+    """A generator from a checkpoint (.pt) or a .safetensors file.
 
     Raises:
-        FaceganError: none of these, or damaged.
+        FaceganError: neither of these, or damaged.
     """
-    if is_there(path) and path.is_dir():
-        run = RunDir(path)
-        if not (is_run(path) or run.weights()):
-            hint = run_in(path) or "Name a .pt, a .safetensors or a run directory."
-            raise FaceganError(f"{path} is a folder, but not a run.", hint)
-        path = run.weights() or run.newest_checkpoint()
     loaded = _from_safetensors(path) if path.suffix == ".safetensors" else _from_checkpoint(path)
     loaded.module.to(device).eval().requires_grad_(False)
     return loaded

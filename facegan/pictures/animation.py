@@ -22,9 +22,9 @@ from PIL import Image, ImageOps
 
 from facegan.core.errors import FaceganError, needed
 from facegan.core.files import atomic_path
-from facegan.data.photos import Photo, Reader, ReadError
 from facegan.pictures.colours import to_srgb
 from facegan.pictures.opening import PhotoError, flat, glance, reasons, rounded, upright, whole
+from facegan.pictures.photos import Photo, Reader, ReadError
 from facegan.pictures.sheets import check_size
 
 _PALETTE_SAMPLE = 8192  # pixels of a frame that its palette is made from; with twice as many it is hardly better

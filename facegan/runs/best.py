@@ -12,7 +12,8 @@ from facegan.evaluation.extractors import OFFLINE, open_extractor
 from facegan.evaluation.photo_features import photo_features
 from facegan.evaluation.scores import FEWEST, sample_features, scores
 from facegan.faces import latents
-from facegan.models.checkpoint import load_checkpoint, save_checkpoint
+from facegan.models.checkpoint import save_checkpoint
+from facegan.runs.find import open_checkpoint
 from facegan.runs.folder import RunDir
 from facegan.training.trainer import Trainer
 
@@ -82,7 +83,7 @@ class Best:
 def evaluated(path: Path) -> dict[str, Any] | None:
     """How good a checkpoint was measured, as it says itself; None where it does not, or cannot be read."""
     try:
-        found = load_checkpoint(path).provenance.get("evaluated")
+        found = open_checkpoint(path).provenance.get("evaluated")
     except FaceganError:
         return None
     return found if isinstance(found, dict) and isinstance(found.get("fd"), float) else None

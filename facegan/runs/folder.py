@@ -1,4 +1,4 @@
-"""Names and paths of a run directory, its metrics, and how the newest run or checkpoint is found."""
+"""Names and paths of a run directory, its metrics, and the runs under a folder."""
 
 from __future__ import annotations
 
@@ -262,22 +262,6 @@ def create_run(name: str, root: Path = RUNS) -> RunDir:
         ) from None
 
 
-def instead_of(checkpoint: Path) -> str:
-    """What to do where a checkpoint is damaged: what is left of its run, and how to go on with that."""
-    run = RunDir(checkpoint.parent.parent)
-    if not is_run(run.path):
-        return "Name another checkpoint, a .safetensors or 'pretrained'."
-    *older, newest = [path for _, path in run.checkpoints()] or [checkpoint]
-    if newest != checkpoint:
-        return f"Name another checkpoint of the run, such as {newest}."
-    if older:
-        return (
-            f"Name {older[-1]} instead; or to go on training from there, first rename the damaged one to "
-            f"{checkpoint.name}.damaged, then: facegan train --run {typed(run.path)}"
-        )
-    return start_again(run) if run.generator.exists() else ""
-
-
 def start_again(run: RunDir) -> str:
     """What to do where a run's checkpoints are lost and its generator is not."""
     return f"Start a new run from its generator: facegan train --from {typed(run.generator)}"
@@ -285,10 +269,10 @@ def start_again(run: RunDir) -> str:
 
 def runs(root: Path = RUNS) -> list[RunDir]:
     """All runs under `root`, oldest first."""
-    return [run for run in _numbered(root) if is_run(run.path)]
+    return [run for run in numbered(root) if is_run(run.path)]
 
 
-def _numbered(root: Path) -> list[RunDir]:
+def numbered(root: Path) -> list[RunDir]:
     """The folders under `root` with names of runs, oldest first."""
     found = [(int(m[1]), path) for path in listing(root) if (m := _RUN_NAME.fullmatch(path.name))]
     return [RunDir(path) for _, path in sorted(found)]
@@ -306,8 +290,3 @@ def newest_run(root: Path = RUNS) -> RunDir:
     if not found:
         raise FaceganError(f"There is no run under {root}/.", "`facegan train` makes one.")
     return found[-1]
-
-
-def newest_weights(root: Path = RUNS) -> Path | None:
-    """What to draw with of the newest run that has any; a folder with nothing but its generator is one too."""
-    return next((found for run in reversed(_numbered(root)) if (found := run.weights())), None)

@@ -19,11 +19,12 @@ from facegan.core.errors import FaceganError, Interrupted, one_line, typed
 from facegan.data.dataset import Dataset
 from facegan.faces import latents
 from facegan.faces.synthesis import draw_faces
-from facegan.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_generator
+from facegan.models.checkpoint import Checkpoint, save_checkpoint, save_generator
 from facegan.pictures.curves import plot_curves
 from facegan.pictures.sheets import grid, save_png
 from facegan.runs.best import Best
 from facegan.runs.events import SAVE, Event, Logged, Noted, Stepped, Wrote
+from facegan.runs.find import open_checkpoint
 from facegan.runs.folder import RunDir, turn
 from facegan.runs.health import Health
 from facegan.runs.progress import write_progress
@@ -168,11 +169,11 @@ class Loop:
         Checkpoints written on Ctrl-C or by the clock are skipped, so that they do not change what a rollback does.
         """
         kept = [path for _, path in self.run.checkpoints()] if self.world.first else []
-        found = (load_checkpoint(path) for path in reversed(kept))  # the interval may have been another one
+        found = (open_checkpoint(path) for path in reversed(kept))  # the interval may have been another one
         in_turn = (each for each in found if self._due(each.config.output.checkpoint_every, each.images_seen))
-        chosen = next(in_turn, None) or (load_checkpoint(kept[-1]) if kept else None)
+        chosen = next(in_turn, None) or (open_checkpoint(kept[-1]) if kept else None)
         path = self.world.tell(str(chosen.path) if chosen else "")
-        return chosen if self.world.first else load_checkpoint(Path(path)) if path else None
+        return chosen if self.world.first else open_checkpoint(Path(path)) if path else None
 
     def _log(self, values: dict[str, float], evaluation_due: bool) -> None:
         if not self.world.first:

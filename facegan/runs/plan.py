@@ -16,8 +16,9 @@ from facegan.core.errors import FaceganError, UsageError, is_there
 from facegan.core.world import ALONE, World
 from facegan.data.dataset import Dataset
 from facegan.data.folder import cut_off
-from facegan.models.checkpoint import Checkpoint, LoadedGenerator, load_checkpoint, load_generator
+from facegan.models.checkpoint import Checkpoint, LoadedGenerator
 from facegan.presets import DEFAULT, ORIGINS, PRESETS
+from facegan.runs.find import open_checkpoint, open_generator
 from facegan.runs.folder import RunDir, start_again
 from facegan.runs.loop import total_images
 from facegan.runs.memory import Trial, fit_batch
@@ -101,7 +102,7 @@ def plan_new(
         UsageError: an unknown preset, or a value out of range.
         FaceganError: a dataset of the wrong size, weights that do not fit.
     """
-    source = load_generator(start) if start else None
+    source = open_generator(start) if start else None
     if preset is not None and preset not in PRESETS:
         raise UsageError(f"There is no preset {preset!r}.", f"Presets: {', '.join(PRESETS)}.")
     base = PRESETS[preset or DEFAULT]
@@ -176,7 +177,7 @@ def plan_resume(
             f"{run.path} had checkpoints, and they are gone: it cannot go on where it was.",
             start_again(run),
         )
-    checkpoint = load_checkpoint(found[-1][1]) if found else None
+    checkpoint = open_checkpoint(found[-1][1]) if found else None
     if checkpoint and _computed(checkpoint.config) != _computed(config):
         raise FaceganError(
             f"{run.config} is not the configuration that {checkpoint.path} was trained with.",
@@ -235,7 +236,7 @@ def _start_of(run: RunDir, config: Config, provenance: Mapping[str, Any]) -> Loa
     if (origin := provenance.get("from")) is None:
         return None
     path = Path(str(origin))
-    start = load_generator(path) if is_there(path) else None
+    start = open_generator(path) if is_there(path) else None
     if start and (start.images_seen, start.config.networks) == (provenance.get("from_images_seen"), config.networks):
         return start
     raise FaceganError(

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from facegan import __version__
 from facegan.config import Config
 from facegan.core.device import describe_device
 from facegan.core.errors import FaceganError, typed
 from facegan.core.files import write_atomic
 from facegan.core.strictjson import read_json
+from facegan.core.version import __version__
 from facegan.core.world import World
 from facegan.runs.folder import RunDir
 

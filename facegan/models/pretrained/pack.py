@@ -1,4 +1,4 @@
-"""Turn a run into the generator that ships: `python -m facegan.models.pretrained.pack RUN_OR_CHECKPOINT`.
+"""Turn a run into the generator that ships: `python -m facegan.models.pretrained.pack CHECKPOINT`.
 
 Writes the averaged weights in half precision over the packaged file and prints its size and origin.
 """
@@ -29,7 +29,7 @@ def pack(source: Path, path: Path = PATH) -> Path:
     """Write the generator of `source` as the packaged one.
 
     Args:
-        source: a run directory, a checkpoint or a generator.
+        source: a checkpoint or a generator.
 
     Raises:
         FaceganError: it cannot be read, or is too large to ship.

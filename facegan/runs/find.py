@@ -1,0 +1,97 @@
+"""Which file to draw with or to go on from: the one named, or the newest; and what to name instead of a damaged one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facegan.core.errors import FaceganError, is_there, typed
+from facegan.models.pretrained import NAME, PATH
+from facegan.runs.folder import RUNS, RunDir, is_run, numbered, run_in, start_again
+
+if TYPE_CHECKING:
+    import torch
+
+    from facegan.models.checkpoint import Checkpoint, LoadedGenerator
+
+
+def find_generator(given: Path | None, root: Path = RUNS) -> tuple[Path, str]:
+    """Which file to draw with, and a few words that say why. Without torch.
+
+    Args:
+        given: what the user named; `pretrained` is the package's generator, and None takes the newest run's
+            under `root`, or the package's generator where there is none.
+    """
+    if given is not None and str(given) == NAME:
+        return PATH, "the pretrained generator"
+    if given is not None:
+        return given, str(given)
+    found = newest_weights(root)
+    if found is None:
+        return PATH, "the pretrained generator, as there is no run"
+    return found, f"the newest {'checkpoint' if found.suffix == '.pt' else 'generator'}, {found}"
+
+
+def newest_weights(root: Path = RUNS) -> Path | None:
+    """What to draw with of the newest run that has any; a folder with nothing but its generator is one too."""
+    return next((found for run in reversed(numbered(root)) if (found := run.weights())), None)
+
+
+def open_generator(path: Path, device: torch.device | str = "cpu") -> LoadedGenerator:
+    """`models.checkpoint.load_generator`, also of a run's folder, where it opens the newest checkpoint.
+
+    Where a run has no checkpoint left, its generator.safetensors is opened.
+
+    Raises:
+        FaceganError: as there, with what is left of the run to name instead; or the folder is no run.
+    """
+    from facegan.models.checkpoint import load_generator
+
+    if is_there(path) and path.is_dir():
+        run = RunDir(path)
+        if not (is_run(path) or run.weights()):
+            hint = run_in(path) or "Name a .pt, a .safetensors or a run directory."
+            raise FaceganError(f"{path} is a folder, but not a run.", hint)
+        path = run.weights() or run.newest_checkpoint()
+    with _something_instead(path):
+        return load_generator(path, device)
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """`models.checkpoint.load_checkpoint` of a file in a run.
+
+    Raises:
+        FaceganError: as there, with what is left of the run to name instead.
+    """
+    from facegan.models.checkpoint import load_checkpoint
+
+    with _something_instead(path):
+        return load_checkpoint(path)
+
+
+@contextmanager
+def _something_instead(path: Path) -> Iterator[None]:
+    from facegan.models.checkpoint import DamagedFile
+
+    try:
+        yield
+    except DamagedFile as error:
+        raise FaceganError(error.message, _instead_of(path)) from None
+
+
+def _instead_of(checkpoint: Path) -> str:
+    """What to do where a checkpoint is damaged: what is left of its run, and how to go on with that."""
+    run = RunDir(checkpoint.parent.parent)
+    if not is_run(run.path):
+        return "Name another checkpoint, a .safetensors or 'pretrained'."
+    *older, newest = [path for _, path in run.checkpoints()] or [checkpoint]
+    if newest != checkpoint:
+        return f"Name another checkpoint of the run, such as {newest}."
+    if older:
+        return (
+            f"Name {older[-1]} instead; or to go on training from there, first rename the damaged one to "
+            f"{checkpoint.name}.damaged, then: facegan train --run {typed(run.path)}"
+        )
+    return start_again(run) if run.generator.exists() else ""
