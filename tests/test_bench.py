@@ -31,8 +31,8 @@ SMALL = "--batch-size 2 --rounds 1 --device cpu"
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a figure is steady is of no interest here."""
-    for module in ("ratebench", "stepbench"):
-        monkeypatch.setattr(f"facegan.{module}.SHORTEST", 0.01)
+    for module in ("rates", "steps"):
+        monkeypatch.setattr(f"facegan.bench.{module}.SHORTEST", 0.01)
 
 
 @pytest.mark.parametrize("sparing", [False, True])

@@ -23,8 +23,7 @@ from facegan.cli.flags import FIELDS, to_overrides
 from facegan.cli.signals import Stopped
 from facegan.cli.train import train
 from facegan.core.errors import FaceganError, UsageError
-from facegan.faces import compose as draw
-from facegan.faces import latents
+from facegan.faces import compose, latents
 from facegan.faces.compose import sample_sheet
 from facegan.models.checkpoint import load_generator, save_generator
 from facegan.networks import build_generator
@@ -210,7 +209,7 @@ def test_what_another_command_has_written_meanwhile_is_left(ckpt, monkeypatch, l
         Path("mine.png").write_bytes(b"the other's")
         return sample_sheet(*args, **more)
 
-    monkeypatch.setattr(draw, "sample_sheet", drawn)
+    monkeypatch.setattr(compose, "sample_sheet", drawn)
     code, _, err = cli("sample", ckpt, "--count", "1", "--out", "mine.png")
     assert code == 1 and "mine.png was made by another command in the meantime" in err
     assert Path("mine.png").read_bytes() == b"the other's"
@@ -242,7 +241,7 @@ def test_of_two_commands_at_once_each_has_a_number(ckpt, monkeypatch, words, fil
             others.write_bytes(b"the other's")
         return np.zeros((len(z), 32, 32, 3), np.uint8)
 
-    monkeypatch.setattr(draw, "_faces", drawn)
+    monkeypatch.setattr(compose, "_faces", drawn)
     if "--separate" in words:  # which claims its folder before it draws
         monkeypatch.setattr(outputs, "output_folder", taken_once(outputs.output_folder))
     code, out, err = cli(command, ckpt, *rest)
@@ -498,7 +497,7 @@ def test_single_files_that_are_not_all_written_are_counted(ckpt, monkeypatch, en
             raise end
         return save_png(face, path, **options)
 
-    monkeypatch.setattr(draw, "save_png", save)
+    monkeypatch.setattr(compose, "save_png", save)
     code, _, err = cli("sample", ckpt, "--separate", "--count", "5", "--out", "faces")
     assert code == (130 if isinstance(end, Stopped) else 1)
     assert "2 of 5 faces were written to faces" in err

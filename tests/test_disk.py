@@ -17,8 +17,7 @@ from test_world import ENVIRONMENT, RUN, SECONDS, TRAIN
 
 from facegan.core import files
 from facegan.models.checkpoint import load_checkpoint, load_generator
-from facegan.runs import folder as rundir
-from facegan.runs import loop
+from facegan.runs import folder, loop
 from facegan.runs.folder import RunDir
 
 WORDS = [*TRAIN, "--checkpoint-every", "0.4", "--sample-every", "0.8"]
@@ -69,7 +68,7 @@ def test_the_system_refuses_in_the_middle_of_a_file(trained, workdir, monkeypatc
             refuse(self)
         return opened(self, mode, *rest, **more)
 
-    monkeypatch.setattr(rundir.Path, "open", unopened)
+    monkeypatch.setattr(folder.Path, "open", unopened)
     code, _, err = cli("train", "--resume", "--images", "48", "--device", "cpu")
     assert code == 1
     assert err.count("error:") == 1 and words.lower() in err.lower() and file in err

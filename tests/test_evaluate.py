@@ -15,8 +15,7 @@ from conftest import cli, tiny, write_dataset
 from facegan.core.errors import FaceganError, UsageError
 from facegan.data.dataset import Dataset
 from facegan.data.folder import read_dataset_json
-from facegan.evaluation import extractors
-from facegan.evaluation import scores as evaluate
+from facegan.evaluation import extractors, scores
 from facegan.evaluation.extractors import OFFLINE, Extractor, open_extractor
 from facegan.evaluation.neighbours import Nearest, find_neighbours
 from facegan.evaluation.photo_features import cache_path, order, photo_features
@@ -70,7 +69,7 @@ def test_scores_are_those_of_the_formulas():
     rng = np.random.default_rng(0)
     a = rng.normal(0, 1, (60, 8)).astype(np.float32)
     b = (rng.normal(0, 1, (60, 8)) * np.linspace(0.5, 2, 8) + 0.3).astype(np.float32)
-    found = evaluate.scores(a, b)
+    found = scores.scores(a, b)
     fd, kid = by_hand(a.astype(np.float64), b.astype(np.float64))
     assert found.fd == pytest.approx(fd, rel=1e-5)
     assert found.kid == pytest.approx(kid, rel=1e-4)
@@ -82,15 +81,15 @@ def test_precision_and_recall_tell_apart_what_is_missing_and_what_is_wrong():
     rng = np.random.default_rng(0)
     near, far = rng.normal(0, 1, (50, 4)).astype(np.float32), rng.normal(100, 1, (50, 4)).astype(np.float32)
     samples = near + rng.normal(0, 0.01, near.shape).astype(np.float32)
-    missing = evaluate.scores(samples, np.concatenate([near, far]))
+    missing = scores.scores(samples, np.concatenate([near, far]))
     assert (missing.precision, missing.recall) == (1.0, 0.5)
-    wrong = evaluate.scores(np.concatenate([samples, far]), near)
+    wrong = scores.scores(np.concatenate([samples, far]), near)
     assert (wrong.precision, wrong.recall) == (0.5, 1.0)
 
 
 def test_the_same_pictures_have_no_distance():
     a = np.random.default_rng(0).normal(0, 1, (60, 8)).astype(np.float32)
-    found = evaluate.scores(a, a)
+    found = scores.scores(a, a)
     assert found.fd == pytest.approx(0, abs=1e-4)
     assert (found.precision, found.recall) == (1.0, 1.0)
 
@@ -224,17 +223,17 @@ def test_the_standard_extractor_is_the_published_one(monkeypatch):
     monkeypatch.setattr(inception.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
     found = open_extractor(extractors.STANDARD, CPU)
     assert (found.layer, found.width) == ("2048", 2048)
-    assert evaluate.name_of_distance(found.name) == "FID"
-    assert evaluate.name_of_distance(OFFLINE) == "FD"
+    assert scores.name_of_distance(found.name) == "FID"
+    assert scores.name_of_distance(OFFLINE) == "FD"
 
 
 def test_json_is_the_same_as_by_function(loaded, dataset, extractor):
     code, out, err = run(loaded, dataset, "--features", "tiny", "--seed", "3", "--truncation", "0.5", "--json")
     assert code == 0, err
-    report = evaluate.evaluate(loaded, dataset, extractor, seed=3, truncation=0.5)
+    report = scores.evaluate(loaded, dataset, extractor, seed=3, truncation=0.5)
     assert json.loads(out) == report.to_dict()
     assert (report.samples, report.photos) == (40, 40)
-    other = evaluate.evaluate(loaded, dataset, extractor, seed=4, truncation=0.5)
+    other = scores.evaluate(loaded, dataset, extractor, seed=4, truncation=0.5)
     assert other.scores.fd != report.scores.fd
 
 
@@ -242,22 +241,22 @@ def test_another_crop_is_said(loaded, dataset, extractor):
     said: list[str] = []
     for crop, notes in ((dict(dataset.info.crop), 0), ({"name": "human-faces"}, 1)):
         loaded.provenance["dataset"] = {"crop": crop}
-        evaluate.evaluate(loaded, dataset, extractor, note=said.append)
+        scores.evaluate(loaded, dataset, extractor, note=said.append)
         assert sum("cropped otherwise" in text for text in said) == notes
 
 
 def test_photos_of_the_training_are_recognised(loaded, dataset):
-    assert not evaluate.trained_on(loaded, dataset.info)
+    assert not scores.trained_on(loaded, dataset.info)
     loaded.provenance["dataset"] = {"sha256": dataset.info.pixels_sha256}
-    assert evaluate.trained_on(loaded, dataset.info)
-    assert evaluate.own_photos(loaded) is None
+    assert scores.trained_on(loaded, dataset.info)
+    assert scores.own_photos(loaded) is None
     loaded.provenance["dataset"]["path"] = str(dataset.info.path)
-    assert evaluate.own_photos(loaded) == dataset.info.path
+    assert scores.own_photos(loaded) == dataset.info.path
     loaded.provenance["dataset"]["sha256"] = "0" * 64
-    assert evaluate.own_photos(loaded) is None
+    assert scores.own_photos(loaded) is None
     for path in ("a\0b/c", "\ud800/x"):
         loaded.provenance["dataset"]["path"] = path
-        assert evaluate.own_photos(loaded) is None
+        assert scores.own_photos(loaded) is None
 
 
 def test_weights_that_cannot_be_had_are_one_sentence(loaded, dataset, monkeypatch, tmp_path):
@@ -290,9 +289,9 @@ def test_an_unknown_extractor_lists_those_there_are(tiny_extractor):
 
 def test_other_sizes_and_too_few_photos_are_refused(loaded, tmp_path, extractor):
     with pytest.raises(FaceganError, match="draws 32 px, and the photos in .* have 64 px"):
-        evaluate.evaluate(loaded, Dataset(write_dataset(tmp_path / "b", 6, size=64), 0), extractor)
+        scores.evaluate(loaded, Dataset(write_dataset(tmp_path / "b", 6, size=64), 0), extractor)
     with pytest.raises(FaceganError, match="Too few pictures to compare: 4;"):
-        evaluate.evaluate(loaded, Dataset(write_dataset(tmp_path / "f", 4), 0), extractor)
+        scores.evaluate(loaded, Dataset(write_dataset(tmp_path / "f", 4), 0), extractor)
 
 
 def test_out_belongs_to_neighbours(loaded, dataset):

@@ -8,8 +8,7 @@ from torch.testing import assert_close
 
 from facegan.networks import build_critic
 from facegan.presets import PRESETS
-from facegan.training import critic_gradient as explicit
-from facegan.training import losses
+from facegan.training import critic_gradient, losses
 from facegan.training.critic_gradient import critic_gradients, why_not
 
 COVERED = [name for name in PRESETS if why_not(build_critic(PRESETS[name])) is None]
@@ -85,7 +84,7 @@ def test_equals_double_backward(preset, whole, objective):
 @pytest.mark.parametrize("small", [0, 4, 99])
 def test_residual_blocks(small, gains, objective, monkeypatch):
     """A sum is as linear as a product; and a block whose gain is zero gets a gradient for the gain alone."""
-    monkeypatch.setattr(explicit, "_SMALL_MAP", small)
+    monkeypatch.setattr(critic_gradient, "_SMALL_MAP", small)
     critic = with_biases(build_critic(tiny("dcgan").override({"networks.critic_depth": 2})))
     if gains == "as they begin":
         critic.load_state_dict({k: v * 0 if k.endswith("gain") else v for k, v in critic.state_dict().items()})
@@ -102,7 +101,7 @@ def test_residual_blocks(small, gains, objective, monkeypatch):
 
 @pytest.mark.parametrize("small", [0, 99], ids=["directly", "as matrix products"])
 def test_both_kinds_of_convolution(small, monkeypatch):
-    monkeypatch.setattr(explicit, "_SMALL_MAP", small)
+    monkeypatch.setattr(critic_gradient, "_SMALL_MAP", small)
     for objective in losses.OBJECTIVES:
         test_equals_double_backward("keras-faces-64", False, objective)
 

@@ -26,7 +26,7 @@ from facegan.faces.synthesis import batches, draw_faces
 from facegan.networks import build_generator
 from facegan.networks.dcgan import Generator
 from facegan.presets import PRESETS
-from facegan.runs import memory as fit
+from facegan.runs import memory
 from facegan.runs.plan import plan_new
 from facegan.training.stepping import steps_of
 from facegan.training.trainer import Trainer
@@ -63,14 +63,14 @@ def memory_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
                 raise type(error)(*error.args)  # a new one each time: they hold on to the tensors of their frames
             return forward(self, z)
 
-        def here(work: object, trial: fit.Trial) -> bool:
+        def here(work: object, trial: memory.Trial) -> bool:
             """A trial in this process, where the generator is one that refuses."""
             assert not [trainer for trainer in trainers() if trainer not in before], "what failed is still there"
             trials.append(trial.batch)
-            return fit.try_cycle(trial)
+            return memory.try_cycle(trial)
 
         monkeypatch.setattr(Generator, "forward", refusing)
-        monkeypatch.setattr(fit, "apart", here)
+        monkeypatch.setattr(memory, "apart", here)
         return trials
 
     return leave
@@ -81,23 +81,23 @@ def dataset(workdir: Path) -> Path:
     return write_dataset(workdir / "data/d", 64)
 
 
-def with_batch(batch: int) -> fit.Trial:
-    return fit.Trial(tiny("dcgan").override({"training.batch_size": batch}), CPU, images=64)
+def with_batch(batch: int) -> memory.Trial:
+    return memory.Trial(tiny("dcgan").override({"training.batch_size": batch}), CPU, images=64)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=str)
 def test_the_largest_half_that_fits(memory_for, error):
     trials = memory_for(11, error)
-    assert fit.fits(with_batch(11))
-    assert not fit.fits(with_batch(12))
+    assert memory.fits(with_batch(11))
+    assert not memory.fits(with_batch(12))
     trials.clear()
-    assert fit.largest_batch(with_batch(64)) == 8
+    assert memory.largest_batch(with_batch(64)) == 8
     assert trials == [32, 16, 8]
 
 
 def test_not_even_two(memory_for):
     trials = memory_for(1)
-    assert fit.largest_batch(with_batch(9)) is None
+    assert memory.largest_batch(with_batch(9)) is None
     assert trials == [4, 2]
 
 
@@ -105,15 +105,15 @@ def test_not_even_two(memory_for):
 def test_other_errors_go_through(memory_for, error):
     memory_for(1, error)
     with pytest.raises(type(error), match=str(error)):
-        fit.fits(with_batch(4))
+        memory.fits(with_batch(4))
     assert not is_out_of_memory(error)
 
 
 def test_a_trial_has_as_many_images_as_the_dataset(monkeypatch):
     """On a GPU they lie beside the networks."""
     seen = []
-    monkeypatch.setattr(fit, "steps_of", lambda trainer, images: seen.append(images) or steps_of(trainer, images))
-    assert fit.try_cycle(replace(with_batch(4), images=1_000_000))
+    monkeypatch.setattr(memory, "steps_of", lambda trainer, images: seen.append(images) or steps_of(trainer, images))
+    assert memory.try_cycle(replace(with_batch(4), images=1_000_000))
     (images,) = seen
     assert images.images.nbytes == len(images) * 3 * 32 * 32 == 1_000_000 * 3 * 32 * 32
 
@@ -123,9 +123,9 @@ def crash(trial: object) -> None:
 
 
 def test_a_trial_has_a_process_of_its_own(monkeypatch):
-    assert fit.fits(with_batch(4))
-    monkeypatch.setattr(fit, "try_cycle_and_die_first", crash)
-    assert not fit.fits(with_batch(4))
+    assert memory.fits(with_batch(4))
+    monkeypatch.setattr(memory, "try_cycle_and_die_first", crash)
+    assert not memory.fits(with_batch(4))
 
 
 def test_training_names_a_batch_that_fits(dataset, memory_for):

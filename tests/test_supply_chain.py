@@ -15,13 +15,13 @@ PACKAGE = Path(__file__).parent.parent / "facegan"
 
 ALLOWED: dict[str, set[str]] = {
     # Asks ffmpeg whether it works, as the library that runs it does not.
-    "animation.py": {"import subprocess"},
+    "pictures/animation.py": {"import subprocess"},
     # Tells the C library already in the process to keep its memory.
-    "device.py": {"import ctypes"},
+    "core/device.py": {"import ctypes"},
     # Sets how long a download of torch-fidelity's may stand still.
-    "extractors.py": {"import socket"},
+    "evaluation/extractors.py": {"import socket"},
     # Helper processes of our own, spoken to through pipes that nobody else has.
-    "workers.py": {"import pickle", "import subprocess", "call importlib.import_module"},
+    "core/workers.py": {"import pickle", "import subprocess", "call importlib.import_module"},
 }
 """File -> what it alone may do, and why."""
 

@@ -1,4 +1,4 @@
-"""facegan train: parses, shows progress, and lets `plan`, `launch` and `loop` work."""
+"""facegan train: parses, shows progress, and lets `plan`, `open_run` and `loop` work."""
 
 from __future__ import annotations
 

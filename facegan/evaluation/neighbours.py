@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from facegan.core.errors import FaceganError
 from facegan.data.dataset import Dataset, Pixels
-from facegan.evaluation import photo_features as features
+from facegan.evaluation import photo_features
 from facegan.evaluation.extractors import Extractor
 from facegan.evaluation.scores import check_match, facts
 from facegan.faces.compose import sample_latents
@@ -157,8 +157,8 @@ def find_neighbours(
     photos = min(photos or len(dataset), len(dataset))
     if photos < 2:
         raise FaceganError("One photo has no neighbours: two are the fewest.")
-    chosen = features.order(dataset)[:photos]
-    known = features.photo_features(dataset, extractor, photos, partial(on_progress, "photos"), note)
+    chosen = photo_features.order(dataset)[:photos]
+    known = photo_features.photo_features(dataset, extractor, photos, partial(on_progress, "photos"), note)
     faces = draw_faces(
         loaded.module, loaded.config.networks, sample_latents(loaded, seed, range(count or SAMPLES), truncation)
     )

@@ -1,8 +1,8 @@
 """The training step: tensors in, tensors out; no files, no printing, no randomness of its own.
 
 Gulrajani et al. 2017 (arXiv:1704.00028), algorithm 1, for any of `losses.OBJECTIVES`. The critic's gradient is written
-out where `explicit` covers the critic; elsewhere, and on request, it comes from autograd's double backward, which
-serves every critic.
+out where `critic_gradient` covers the critic. Elsewhere, and on request, it comes from autograd's double backward,
+which serves every critic.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from facegan.core.device import autocast, widened
 from facegan.core.world import ALONE, World
 from facegan.networks import build_critic, build_generator
 from facegan.networks.sync_batch_norm import synchronise_batch_norm
-from facegan.training import critic_gradient as explicit
-from facegan.training import losses
+from facegan.training import critic_gradient, losses
 from facegan.training.augment import augment
 from facegan.training.ema import AveragedGenerator
 from facegan.training.noise import Masks, StepNoise
@@ -39,7 +38,7 @@ class Trainer:
 
     Attributes:
         generator, critic: the networks, in training mode.
-        uncovered: why the critic's gradient is autograd's, in words; None where it is the explicit one.
+        uncovered: why the critic's gradient is autograd's, in words; None where it is written out.
         average: the averaged generator, or None where the configuration has no `ema_half_life`.
         images_seen: real images shown to the critic so far, by all processes.
         rollbacks: how often the run went back to a checkpoint; it chooses the noise of the steps from there on. With
@@ -56,7 +55,7 @@ class Trainer:
         self.critic = build_critic(config).to(device)
         self.objective = losses.OBJECTIVES[config.training.objective]
         wanted = config.training.penalty == "auto"
-        self.uncovered = explicit.why_not(self.critic) if wanted else "--penalty textbook asks for it"
+        self.uncovered = critic_gradient.why_not(self.critic) if wanted else "--penalty textbook asks for it"
         self.generator_optimiser = adam(self.generator, config.training.generator, device)
         self.critic_optimiser = adam(self.critic, config.training.critic, device)
         half_life = config.training.ema_half_life
@@ -165,7 +164,7 @@ class Trainer:
         with torch.no_grad():
             fakes = self._generate(noise.critic_latents, noise, _CRITIC_FAKES)
         if self.uncovered is None:
-            metrics = explicit.critic_gradients(
+            metrics = critic_gradient.critic_gradients(
                 self.critic,
                 reals,
                 fakes,
