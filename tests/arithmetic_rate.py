@@ -22,7 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facegan.core.device import keep_memory
-from facegan.data.dataset import Dataset, scaled
+from facegan.core.pixels import scaled
+from facegan.data.dataset import Dataset
 from facegan.faces import latents
 from facegan.faces.synthesis import draw_faces
 from facegan.models.checkpoint import load_generator

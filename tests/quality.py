@@ -31,8 +31,9 @@ import torch
 
 from facegan.core.device import keep_memory
 from facegan.core.errors import FaceganError, UsageError
+from facegan.core.pixels import Pixels
 from facegan.core.strictjson import parse_json
-from facegan.data.dataset import Dataset, Pixels
+from facegan.data.dataset import Dataset
 from facegan.evaluation.extractors import OFFLINE, Extractor, open_extractor
 from facegan.evaluation.photo_features import order
 from facegan.evaluation.scores import evaluate

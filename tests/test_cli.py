@@ -19,7 +19,6 @@ from PIL import Image, ImageOps
 
 from facegan.cli import outputs
 from facegan.cli.arithmetic import terms_in_order
-from facegan.cli.flags import FIELDS, to_overrides
 from facegan.cli.signals import Stopped
 from facegan.cli.train import train
 from facegan.core.errors import FaceganError, UsageError
@@ -29,6 +28,7 @@ from facegan.models.checkpoint import load_generator, save_generator
 from facegan.networks import build_generator
 from facegan.pictures.sheets import save_png
 from facegan.presets import PRESETS
+from facegan.runs.flags import FIELDS, to_overrides
 from facegan.runs.plan import plan_new
 
 COMMANDS = ("preprocess", "train", "sample", "interpolate", "arithmetic", "gif", "evaluate", "info", "bench")

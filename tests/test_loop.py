@@ -14,7 +14,8 @@ from PIL import Image
 from test_trainer import assert_same
 
 from facegan.core.errors import FaceganError, Interrupted
-from facegan.data.dataset import Dataset, flip_mask, to_images, to_pixels
+from facegan.core.pixels import to_images, to_pixels
+from facegan.data.dataset import Dataset, flip_mask
 from facegan.describe import describe
 from facegan.models.checkpoint import load_checkpoint, load_generator
 from facegan.presets import PRESETS

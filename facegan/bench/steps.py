@@ -18,7 +18,8 @@ from facegan.bench.rounds import SHORTEST
 from facegan.bench.textbook import Textbook, torch_noise
 from facegan.config import Config
 from facegan.core.device import keep_memory, use_tf32
-from facegan.data.dataset import Batches, NoiseImages, to_images
+from facegan.core.pixels import to_images
+from facegan.data.dataset import Batches, NoiseImages
 from facegan.training.noise import StepNoise, ends_cycle
 from facegan.training.stepping import DeviceSteps, step_inputs
 from facegan.training.trainer import Trainer

@@ -14,7 +14,7 @@ from facegan.core.errors import FaceganError, typed
 
 if TYPE_CHECKING:
     from facegan.cli.outputs import Output
-    from facegan.data.dataset import Pixels
+    from facegan.core.pixels import Pixels
     from facegan.runs.folder import RunDir
 
 Paths = Optional[list[Path]]  # noqa: UP045, typer reads it at run time

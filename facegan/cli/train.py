@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from facegan.cli import console, options
-from facegan.cli.flags import AUTO, FIELDS, check_flags, to_overrides
 from facegan.cli.signals import end_as_the_system_does, signals
 from facegan.core.errors import UsageError
 from facegan.core.world import World, joined
 from facegan.presets import DEFAULT, PRESETS
+from facegan.runs.flags import AUTO, FIELDS, check_flags, to_overrides
 from facegan.runs.folder import check_name
 
 if TYPE_CHECKING:
     from facegan.runs.events import Event
-    from facegan.runs.open_run import OpenRun
     from facegan.runs.plan import Plan
 
 DEMO = "demo"
@@ -134,14 +131,9 @@ def train(
             console.note(text)
         if "evaluate_count" in given and not plan.config.output.evaluate_every:
             raise UsageError("--evaluate-count is for --evaluate-every, which is off.", "Add --evaluate-every EPOCHS.")
-        if plan.config.output.evaluate_every and world.first:
-            from facegan.evaluation.extractors import check_installed
+        from facegan.runs.train import check_extras
 
-            check_installed()
-        if plan.config.output.tensorboard and world.first:
-            from facegan.runs.tensorboard import check_installed as check_tensorboard
-
-            check_tensorboard()
+        check_extras(plan)
         if verify and world.first:  # the others meet it when they next speak to each other
             options.verify(plan.dataset.info)
             console.note("verified: the dataset's pixels are those that were written")
@@ -206,63 +198,25 @@ def _plan(
 
 
 def _train(plan: Plan, name: str | None) -> None:
-    from facegan.runs.open_run import open_run
     from facegan.runs.provenance import this_command
+    from facegan.runs.train import train as work
 
-    with open_run(plan, name, this_command()) as opened:
-        if not opened.alone:
-            console.note("this file system knows no locks: nothing keeps a second process from training the same run")
-        _train_in(opened, plan)
-
-
-def _loop(opened: OpenRun, plan: Plan, on_event: Callable[[Event], None], stopped: Callable[[], int | None]) -> None:
-    """A function of its own, so that its tensors go with it before smaller batches are tried."""
-    from facegan.runs.estimate import disk_note
-    from facegan.runs.loop import Loop
-
-    trainer = plan.trainer()
-    if note := disk_note(plan, trainer, opened.run.path):
-        console.note(note)
-    Loop(trainer, plan.dataset, opened.run, opened.provenance, on_event, stopped).train()
-
-
-def _train_in(opened: OpenRun, plan: Plan) -> None:
-    from facegan.core.device import describe_device
-    from facegan.runs.events import Wrote
-    from facegan.runs.memory import memory_watched
-
-    directory = opened.run
-    console.note(f"device: {describe_device(plan.device)}, {plan.config.training.precision}")
-    if not plan.world.alone:
-        share = plan.config.training.batch_size // plan.world.size
-        console.note(f"{plan.world.size} processes, which share each batch: {share} images for each of them")
-    console.say(f"run: {directory.path}")
-    written: dict[Path, None] = {}
-    watched = memory_watched(plan.trial, plan.world, going_on=plan.run is not None, told=console.note)
-    with watched, signals(plan.world) as stopped, _Display(plan) as display, ExitStack() as logs:
-        sinks: list[Callable[[Event], None]] = [display.show]
-        if plan.config.output.tensorboard and plan.world.first:
-            from facegan.runs.tensorboard import open_log
-
-            begun_at = plan.checkpoint.images_seen if plan.checkpoint else 0
-            sinks.append(logs.enter_context(open_log(directory.tensorboard, begun_at, console.note)))
-
-        def on_event(event: Event) -> None:
-            if isinstance(event, Wrote):
-                written[event.path] = None
-            for sink in sinks:
-                sink(event)
-
-        _loop(opened, plan, on_event, stopped)
+    with _Display(plan) as display:
+        run = work(plan, name, command=this_command(), on_event=display.show, stopping=signals(plan.world))
+    written = display.written
     last_grid = [path for path in written if path.parent.name == "samples"][-1:]
-    last_checkpoint = [path for path in written if path.suffix == ".pt" and path != directory.best][-1:]
-    best = [path for path in written if path == directory.best]
-    last = [path for path in (directory.curves, directory.progress, directory.generator) if path in written]
+    last_checkpoint = [path for path in written if path.suffix == ".pt" and path != run.best][-1:]
+    best = [path for path in written if path == run.best]
+    last = [path for path in (run.curves, run.progress, run.generator) if path in written]
     console.wrote([*last_grid, *last_checkpoint, *best, *last])
 
 
 class _Display:
-    """What the networks do, how fast, and how long it will take, as the run's events tell it."""
+    """What the networks do, how fast, and how long it will take, as the run's events tell it.
+
+    Attributes:
+        written: the files that were written, each once, in order.
+    """
 
     def __init__(self, plan: Plan) -> None:
         from facegan.runs.loop import total_images
@@ -270,6 +224,7 @@ class _Display:
         self._total = total_images(plan.config)
         self._start = plan.checkpoint.images_seen if plan.checkpoint else 0
         self._bar = console.Progress("images", "training")
+        self.written: dict[Path, None] = {}
 
     def __enter__(self) -> _Display:
         self._bar.__enter__()
@@ -280,10 +235,14 @@ class _Display:
         self._bar.__exit__()
 
     def show(self, event: Event) -> None:
-        from facegan.runs.events import Logged, Noted, Stepped
+        from facegan.runs.events import Began, Logged, Noted, Stepped, Wrote
 
         if isinstance(event, Stepped):
             self._bar.show(event.images_seen)
+        elif isinstance(event, Began):
+            console.say(f"run: {event.run}")
+        elif isinstance(event, Wrote):
+            self.written[event.path] = None
         elif isinstance(event, Noted):
             console.note(event.text)
         elif isinstance(event, Logged):

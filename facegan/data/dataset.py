@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from facegan.core.errors import FaceganError, reading
+from facegan.core.pixels import Pixels
 from facegan.core.streams import Stream, rng
 from facegan.data.folder import DatasetInfo, make_again, read_dataset_json
-
-Pixels = NDArray[np.uint8]
 
 
 class Batches(Protocol):
@@ -101,25 +98,3 @@ def _open(info: DatasetInfo) -> Pixels:
 def flip_mask(seed: int, step: int, batch_size: int, rollbacks: int = 0) -> NDArray[np.bool_]:
     """Which images of a step are mirrored: (batch_size,), each with probability one half."""
     return rng(seed, Stream.FLIP, step, rollbacks).random(batch_size) < 0.5
-
-
-def to_images(pixels: Pixels, device: torch.device, mirrored: NDArray[np.bool_] | None = None) -> Tensor:
-    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [-1, 1] on `device`, some mirrored left to right."""
-    images = scaled(torch.from_numpy(pixels).to(device)).contiguous()
-    if mirrored is None:
-        return images
-    from torchvision.transforms.v2.functional import horizontal_flip  # here only: it is slow to import
-
-    mask = torch.from_numpy(mirrored).to(device).view(-1, 1, 1, 1)
-    return torch.where(mask, horizontal_flip(images), images)
-
-
-def scaled(pixels: Tensor) -> Tensor:
-    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [-1, 1], channels innermost as they were."""
-    return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-
-
-def to_pixels(images: Tensor) -> Pixels:
-    """float (B, 3, S, S) in [-1, 1] -> uint8 (B, S, S, 3) on the host, rounded to the nearest."""
-    scaled = images.detach().float().add(1).mul(127.5).round_().clamp_(0, 255)
-    return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().contiguous().numpy()

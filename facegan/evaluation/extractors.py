@@ -16,7 +16,7 @@ from torch import nn
 
 from facegan.core.device import exact_float32
 from facegan.core.errors import FaceganError, UsageError, first_line, is_out_of_memory, needed
-from facegan.data.dataset import Pixels
+from facegan.core.pixels import Pixels
 
 Features = NDArray[np.float32]
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facegan.core.errors import FaceganError
-from facegan.data.dataset import Dataset, Pixels
+from facegan.core.pixels import Pixels
+from facegan.data.dataset import Dataset
 from facegan.evaluation import photo_features
 from facegan.evaluation.extractors import Extractor
 from facegan.evaluation.scores import check_match, facts

@@ -15,7 +15,7 @@ import numpy as np
 from torch import nn
 
 from facegan.core.errors import FaceganError, UsageError
-from facegan.data.dataset import Pixels
+from facegan.core.pixels import Pixels
 from facegan.faces import latents
 from facegan.faces.latents import Latents
 from facegan.faces.synthesis import batches, critic_scores, draw_faces
@@ -199,12 +199,12 @@ def interpolate(
     check_size(out, strip_size(shown, loaded.config.networks.size, scale))
     width = loaded.config.networks.latent_dim
     operands = [latents.parse_spec(spec, seed, width) for spec in through]
-    walk, shares = latents.path(np.stack([_point(operand) for operand in operands]), steps, method, loop)
+    walk, shares = latents.path(np.stack([point(operand) for operand in operands]), steps, method, loop)
     names = [operand.name for operand in (*operands, *operands[:loop])]
     return Morph(_faces(loaded, walk, on_progress), shares, names, loop, scale)
 
 
-def _point(operand: latents.Operand) -> Latents:
+def point(operand: latents.Operand) -> Latents:
     """One latent for a SPEC: itself, or for several their mean at the prior's norm."""
     return operand.mean if len(operand.labels) == 1 else latents.normalise(operand.mean)
 
@@ -255,7 +255,7 @@ def arithmetic(
     if steps:
         check_size(out, strip_size(steps, side, scale))
     result = latents.signed_sum(signs, [operand.mean for operand in operands], raw=raw)
-    drawn = [operand.mean if raw else _point(operand) for operand in operands]
+    drawn = [operand.mean if raw else point(operand) for operand in operands]
     given = [operand.latents for operand in operands]
     faces = _faces(loaded, np.concatenate([*given, np.stack([*drawn, result])]), on_progress)
     ends = np.cumsum(counts)

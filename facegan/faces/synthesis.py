@@ -12,7 +12,7 @@ from torch import nn
 from facegan.config import Networks
 from facegan.core.device import exact_float32, release_memory
 from facegan.core.errors import FaceganError, is_out_of_memory
-from facegan.data.dataset import Pixels, scaled, to_pixels
+from facegan.core.pixels import Pixels, scaled, to_pixels
 from facegan.faces.latents import Latents
 
 _PIXELS_PER_BATCH = 64 * 64 * 64

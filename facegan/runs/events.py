@@ -12,6 +12,13 @@ SAVE: int = getattr(signal, "SIGUSR1", 0)
 
 
 @dataclass(frozen=True)
+class Began:
+    """The run's folder is there, and training begins or goes on in it."""
+
+    run: Path
+
+
+@dataclass(frozen=True)
 class Stepped:
     """A step was done; numbers are still on the device."""
 
@@ -39,4 +46,4 @@ class Noted:
     text: str
 
 
-Event = Stepped | Logged | Wrote | Noted
+Event = Began | Stepped | Logged | Wrote | Noted

@@ -71,7 +71,7 @@ class Loop:
         dataset: Dataset,
         run: RunDir,
         provenance: dict[str, Any],
-        on_event: Callable[[Event], None] = lambda event: None,
+        on_event: Callable[[Event], object] = lambda event: None,
         stopped: Callable[[], int | None] = lambda: None,
     ) -> None:
         self.trainer, self.dataset, self.run, self.provenance = trainer, dataset, run, provenance

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from facegan.core.errors import FaceganError, first_line
+from facegan.core.pixels import scaled, to_images
 from facegan.core.streams import Stream, rng
-from facegan.data.dataset import Batches, flip_mask, scaled, to_images
+from facegan.data.dataset import Batches, flip_mask
 from facegan.training.noise import StepNoise, draw_noise, draw_noise_on_device, ends_cycle
 from facegan.training.trainer import Metrics, Trainer
 

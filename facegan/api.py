@@ -1,0 +1,207 @@
+"""facegan from Python: load a generator, draw with it, train one. `docs/python.md` has examples.
+
+The command line does the same through the same functions; nothing here prints.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from facegan.core.device import choose_device
+from facegan.core.errors import FaceganError, UsageError
+from facegan.core.pixels import Pixels
+from facegan.data.dataset import Dataset
+from facegan.faces import latents
+from facegan.faces.compose import point, sample_latents
+from facegan.faces.latents import Latents
+from facegan.faces.synthesis import draw_faces
+from facegan.models.checkpoint import LoadedGenerator
+from facegan.pictures import sheets
+from facegan.runs.find import find_generator, open_generator
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from facegan.data.preprocess import PreprocessResult
+    from facegan.evaluation.scores import Report
+    from facegan.runs.events import Event
+
+Name = str | os.PathLike[str]
+Face = int | str | ArrayLike
+"""An index on the sheet of seed 0, a SPEC such as "7:44" or "1-10", or a latent, (latent_dim,); of several, (K,
+latent_dim), the mean is taken."""
+
+
+class Model:
+    """A generator to draw with. Latents are float32 (N, latent_dim), faces uint8 (N, size, size, 3).
+
+    Attributes:
+        loaded: the network, its configuration and where it comes from.
+        latent_dim, size: numbers in a latent, and pixels on a face's side.
+    """
+
+    def __init__(self, loaded: LoadedGenerator) -> None:
+        self.loaded = loaded
+        self.latent_dim = loaded.config.networks.latent_dim
+        self.size = loaded.config.networks.size
+
+    def __repr__(self) -> str:
+        return f"<facegan.Model of {self.loaded.source}: {self.size} px, {self.loaded.images_seen:,} images seen>"
+
+    def latents(self, count: int = 1, seed: int = 0, *, first: int = 0, truncation: float = 1.0) -> Latents:
+        """Latents number `first`, `first` + 1, ... of a seed: those that `facegan sample --seed` draws."""
+        return sample_latents(self.loaded, seed, range(first, first + count), truncation)
+
+    def draw(self, z: ArrayLike) -> Pixels:
+        """The faces of latents (N, latent_dim), or the one face of a latent (latent_dim,), which is (size, size, 3).
+
+        Raises:
+            UsageError: latents of another shape.
+        """
+        z = np.asarray(z, np.float32)
+        if z.ndim not in (1, 2) or z.shape[-1] != self.latent_dim or not z.size:
+            raise UsageError(f"Latents of this generator are (N, {self.latent_dim}), not {z.shape}.")
+        faces = draw_faces(self.loaded.module, self.loaded.config.networks, np.atleast_2d(z))
+        return faces[0] if z.ndim == 1 else faces
+
+    def sample(self, count: int = 1, seed: int = 0, *, truncation: float = 1.0) -> Pixels:
+        """New faces: number 0, 1, ... of a seed."""
+        return self.draw(self.latents(count, seed, truncation=truncation))
+
+    def face(self, face: Face) -> Latents:
+        """The latent, (latent_dim,), of a face however it is named; an average is brought back to the prior's norm."""
+        return point(self._operand(face))
+
+    def interpolate(self, *faces: Face, steps: int = 10, method: str = "slerp", loop: bool = False) -> Latents:
+        """Latents on the way through two faces or more: `steps` from each to the next, both counted.
+
+        Raises:
+            UsageError: fewer than two faces, fewer than two steps, or no such method.
+        """
+        if len(faces) < 2 or steps < 2 or method not in latents.METHODS:
+            raise UsageError(f"A walk needs two faces, two steps, and one of {', '.join(latents.METHODS)}.")
+        walk, _ = latents.path(np.stack([self.face(face) for face in faces]), steps, method, loop)
+        return walk
+
+    def arithmetic(self, plus: Sequence[Face] = (), minus: Sequence[Face] = (), *, raw: bool = False) -> Latents:
+        """The sum of some faces' latents minus others', (latent_dim,), brought to the prior's norm unless `raw`.
+
+        Raises:
+            UsageError: no face at all.
+        """
+        if not (*plus, *minus):
+            raise UsageError("There is nothing to add.")
+        signs = [1] * len(plus) + [-1] * len(minus)
+        return latents.signed_sum(signs, [self._operand(face).mean for face in (*plus, *minus)], raw=raw)
+
+    def _operand(self, face: Face) -> latents.Operand:
+        if isinstance(face, (int, str, np.integer)):
+            return latents.parse_spec(str(face), 0, self.latent_dim)
+        z = np.asarray(face, np.float32)
+        if z.ndim not in (1, 2) or z.shape[-1] != self.latent_dim or not z.size:
+            raise UsageError(f"A face is an index, a SPEC, or latents of {self.latent_dim} numbers, not {z.shape}.")
+        z = np.atleast_2d(z)
+        return latents.Operand(z, ("",) * len(z), "")
+
+
+def load(generator: Name | None = "pretrained", device: str = "auto") -> Model:
+    """A generator: "pretrained", a .pt, a .safetensors or a run's folder; None takes the newest run's.
+
+    Raises:
+        FaceganError: there is none, it is damaged, or the device is not there.
+    """
+    path, _ = find_generator(None if generator is None else Path(generator))
+    return Model(open_generator(path, choose_device(device)))
+
+
+def sheet(faces: Pixels, labels: Sequence[str] | None = None, *, scale: int | None = None) -> Image:
+    """A contact sheet of faces (N, S, S, 3), or one face, as a PIL image: a notebook shows it.
+
+    Args:
+        labels: N texts to write under them.
+        scale: how many times faces are enlarged; left out, small ones are brought near 128 pixels.
+    """
+    from PIL.Image import fromarray
+
+    faces = np.asarray(faces)
+    return fromarray(sheets.sheet(faces if faces.ndim == 4 else faces[None], labels, scale=scale))
+
+
+def preprocess(source: Name | Sequence[Name], *, size: int = 64, out: Name | None = None, **options: Any) -> Path:
+    """Make a dataset of photos; returns its folder. Keywords are those of `facegan preprocess`.
+
+    Raises:
+        FaceganError: the source holds no usable photo, the dataset exists with other settings, or cannot be written.
+    """
+    from facegan.data.preprocess import preprocess as work
+
+    several = not isinstance(source, (str, os.PathLike))
+    paths = [Path(path) for path in source] if several else Path(source)  # type: ignore[union-attr, arg-type]
+    result: PreprocessResult = work(paths, size=size, out=None if out is None else Path(out), **options)
+    return result.path
+
+
+def train(
+    data: Name,
+    *,
+    preset: str | None = None,
+    start: Name | None = None,
+    name: str | None = None,
+    device: str = "auto",
+    on_event: Callable[[Event], None] = lambda event: None,
+    **settings: Any,
+) -> Path:
+    """Train a generator on a dataset; returns the run's folder, which `load` takes.
+
+    Args:
+        data: the dataset's folder.
+        start: a generator, a checkpoint or a run to start from.
+        on_event: told of every step, row, file and note, as `facegan.runs.events` has them.
+        settings: fields of the configuration under the names of `facegan train`'s flags, such as images=20_000,
+            batch_size=8, width=16, evaluate_every=1.
+
+    Raises:
+        UsageError: an unknown preset or setting, or a value out of range.
+        FaceganError: as `facegan train`.
+    """
+    from facegan.runs.flags import FIELDS
+    from facegan.runs.plan import plan_new
+    from facegan.runs.train import check_extras
+    from facegan.runs.train import train as work
+
+    if unknown := sorted(settings.keys() - FIELDS.keys()):
+        raise UsageError(f"There is no setting {unknown[0]!r}.", f"There are {', '.join(FIELDS)}.")
+    overrides = {FIELDS[setting]: value for setting, value in settings.items()}
+    if "images" in settings:
+        overrides.setdefault("training.epochs", None)
+    elif "epochs" in settings:
+        overrides["training.images"] = None
+    plan = plan_new(Path(data), preset, overrides, device, None if start is None else find_generator(Path(start))[0])
+    check_extras(plan)
+    return work(plan, name, command=["facegan.train"], on_event=on_event).path
+
+
+def evaluate(model: Model, data: Name, *, features: str | None = None, **options: Any) -> Report:
+    """How far a model's faces are from a dataset's photos: `.scores` has fd, kid, precision and recall.
+
+    Args:
+        features: the extractor's name; by default the one that needs no download.
+        options: count, photos, seed, truncation.
+
+    Raises:
+        FaceganError: the extra `metrics` is not installed, or sizes differ.
+    """
+    from facegan.evaluation.extractors import OFFLINE, open_extractor
+    from facegan.evaluation.scores import evaluate as work
+
+    device = next(model.loaded.module.parameters()).device
+    return work(model.loaded, Dataset(Path(data), 0), open_extractor(features or OFFLINE, device), **options)
+
+
+__all__ = ["FaceganError", "Model", "UsageError", "evaluate", "load", "preprocess", "sheet", "train"]

@@ -1,0 +1,33 @@
+"""Pixels between the host and the device: the one place where bytes become numbers from -1 to 1, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Pixels = NDArray[np.uint8]
+"""Images as they are shown and kept: (N, S, S, 3), or one of them."""
+
+
+def to_images(pixels: Pixels, device: torch.device, mirrored: NDArray[np.bool_] | None = None) -> Tensor:
+    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [-1, 1] on `device`, some mirrored left to right."""
+    images = scaled(torch.from_numpy(pixels).to(device)).contiguous()
+    if mirrored is None:
+        return images
+    from torchvision.transforms.v2.functional import horizontal_flip  # here only: it is slow to import
+
+    mask = torch.from_numpy(mirrored).to(device).view(-1, 1, 1, 1)
+    return torch.where(mask, horizontal_flip(images), images)
+
+
+def scaled(pixels: Tensor) -> Tensor:
+    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [-1, 1], channels innermost as they were."""
+    return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def to_pixels(images: Tensor) -> Pixels:
+    """float (B, 3, S, S) in [-1, 1] -> uint8 (B, S, S, 3) on the host, rounded to the nearest."""
+    scaled = images.detach().float().add(1).mul(127.5).round_().clamp_(0, 255)
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().contiguous().numpy()
