@@ -19,7 +19,7 @@ from facegan.core.pixels import Pixels
 from facegan.data.dataset import Dataset
 from facegan.faces import latents
 from facegan.faces.compose import point, sample_latents
-from facegan.faces.latents import Latents
+from facegan.faces.latents import Latents, Operand
 from facegan.faces.synthesis import draw_faces
 from facegan.models.checkpoint import LoadedGenerator
 from facegan.pictures import sheets
@@ -100,14 +100,14 @@ class Model:
         signs = [1] * len(plus) + [-1] * len(minus)
         return latents.signed_sum(signs, [self._operand(face).mean for face in (*plus, *minus)], raw=raw)
 
-    def _operand(self, face: Face) -> latents.Operand:
+    def _operand(self, face: Face) -> Operand:
         if isinstance(face, (int, str, np.integer)):
             return latents.parse_spec(str(face), 0, self.latent_dim)
         z = np.asarray(face, np.float32)
         if z.ndim not in (1, 2) or z.shape[-1] != self.latent_dim or not z.size:
             raise UsageError(f"A face is an index, a SPEC, or latents of {self.latent_dim} numbers, not {z.shape}.")
         z = np.atleast_2d(z)
-        return latents.Operand(z, ("",) * len(z), "")
+        return Operand(z, ("",) * len(z), "")
 
 
 def load(generator: Name | None = "pretrained", device: str = "auto") -> Model:
