@@ -6,6 +6,7 @@ import gc
 import io
 import os
 import re
+import signal
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -21,6 +22,10 @@ from facegan.cli.app import app, main, options_of
 from facegan.config import Config, DcganNetworks, KerasNetworks
 from facegan.data.folder import DatasetWriter
 from facegan.presets import PRESETS
+
+
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup hands on that it is ignored, and facegan then leaves it so
 
 
 def tiny(preset: str) -> Config:
