@@ -23,7 +23,6 @@ from facegan.config import Config, DcganNetworks, KerasNetworks
 from facegan.data.folder import DatasetWriter
 from facegan.presets import PRESETS
 
-
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup hands on that it is ignored, and facegan then leaves it so
 
