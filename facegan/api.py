@@ -164,7 +164,7 @@ def train(
         start: a generator, a checkpoint or a run to start from.
         on_event: told of every step, row, file and note, as `facegan.runs.events` has them.
         settings: fields of the configuration under the names of `facegan train`'s flags, such as images=20_000,
-            batch_size=8, width=16, evaluate_every=1.
+            batch_size=8, width=16, evaluate_every=1; or under their paths, such as "training.critic.beta1".
 
     Raises:
         UsageError: an unknown preset or setting, or a value out of range.
@@ -175,9 +175,9 @@ def train(
     from facegan.runs.train import check_extras
     from facegan.runs.train import train as work
 
-    if unknown := sorted(settings.keys() - FIELDS.keys()):
+    if unknown := sorted(name for name in settings if name not in FIELDS and "." not in name):
         raise UsageError(f"There is no setting {unknown[0]!r}.", f"There are {', '.join(FIELDS)}.")
-    overrides = {FIELDS[setting]: value for setting, value in settings.items()}
+    overrides = {FIELDS.get(setting, setting): value for setting, value in settings.items()}
     if "images" in settings:
         overrides.setdefault("training.epochs", None)
     elif "epochs" in settings:

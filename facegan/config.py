@@ -213,6 +213,9 @@ def _replace(node: Any, path: list[str], value: Any, whole: str, preset: str) ->
     name = path[0]
     if name not in {f.name for f in fields(node)}:
         raise FaceganError(f"{whole} does not apply to preset {preset!r}.", "`facegan train --help` lists the presets.")
+    if len(path) == 1 and dataclasses.is_dataclass(getattr(node, name)):
+        names = ", ".join(f"{whole}.{f.name}" for f in fields(getattr(node, name)))
+        raise FaceganError(f"{whole} is a part of the configuration, not a field of it.", f"Its fields: {names}")
     new = value if len(path) == 1 else _replace(getattr(node, name), path[1:], value, whole, preset)
     return replace(node, **{name: new})
 

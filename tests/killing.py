@@ -32,7 +32,7 @@ from facegan.runs.folder import RunDir, runs
 
 STEPS_PER_KILL = 20
 TRAIN = (
-    "train --width 4 --critic-width 4 --batch-size 4 --device cpu --seed 3 --keep 2 --log-every 1 "
+    "train --width 4 --critic-width 4 --batch-size 4 --device cpu --seed 3 --keep 2 --set output.log_every=1 "
     "--checkpoint-every 0.4 --sample-every 2"
 )
 """Of 10 images: one step is 0.4 epochs."""

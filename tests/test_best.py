@@ -106,13 +106,6 @@ def test_a_missing_extra_is_said_before_a_run_is_made(workdir, monkeypatch):
     assert not (workdir / "runs").exists()
 
 
-def test_a_count_without_evaluations_is_refused(workdir):
-    write_dataset(workdir / "data/d", 10)
-    code, _, err = cli("train", "--evaluate-count", "500", "--device", "cpu")
-    assert code == 2 and "--evaluate-count is for --evaluate-every, which is off" in err
-    assert not (workdir / "runs").exists()
-
-
 def test_too_few_photos_are_a_sentence(workdir):
     write_dataset(workdir / "data/d", 4)
     with pytest.raises(FaceganError, match="needs at least 5 photos"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import json
 import os
 import re
 import signal
@@ -82,7 +83,7 @@ def test_python_dash_m_and_version():
     assert re.fullmatch(r"facegan \d+\.\d+\.\d+\n", done.stdout)
 
 
-NO_FIELD = {"data", "preset", "start", "resume", "run", "name", "device", "verify", "dry_run"}
+NO_FIELD = {"data", "preset", "start", "resume", "run", "name", "device", "verify", "dry_run", "config", "settings"}
 """Parameters of `train` that are not of the configuration."""
 
 
@@ -97,14 +98,13 @@ def test_every_flag_arrives(flag):
         "depth": 2,
         "critic_depth": 2,
         "precision": "bf16",
-        "penalty": "textbook",
         "images": "1.5k",
         "flip": False,
         "tensorboard": True,
         "self_modulation": True,
     }
     special |= {"batch_size": "7", "on_nan": "rollback"}
-    value = special.get(flag, 0.125 if flag.endswith(("lr", "beta1", "beta2", "decay")) else 7)
+    value = special.get(flag, 0.125 if flag.endswith(("lr", "decay")) else 7)
     assert FIELDS[flag] in to_overrides({flag: value})
     before = PRESETS["dcgan"]
     after = before.override(to_overrides({flag: value}))
@@ -283,6 +283,57 @@ def test_few_photos_get_a_run_that_is_long_enough_and_files_that_are_far_enough_
     code, out, err = cli(*words, "--epochs", "3", "--checkpoint-every", "1", "--sample-every", "0.5")
     assert code == 0 and "too few" not in err, err
     assert '"images": 60' in out and '"sample_every": 0.5,' in out and '"checkpoint_every": 1.0,' in out
+
+
+def test_any_field_can_be_set(workdir):
+    write_dataset(workdir / "data/d", 10)
+    asked = ["training.critic.beta1=0.5", "output.log_every=7", "training.penalty=textbook", "networks.max_width=8"]
+    words = ["train", "--dry-run", "--device", "cpu", "--width", "4", "--critic-width", "4", "--batch-size", "4"]
+    code, out, err = cli(*words, *(word for text in asked for word in ("--set", text)))
+    assert code == 0, err
+    config, _ = json.JSONDecoder().raw_decode(out)
+    assert config["training"]["critic"]["beta1"] == 0.5 and config["training"]["generator"]["beta1"] == 0.0
+    assert (config["output"]["log_every"], config["training"]["penalty"]) == (7, "textbook")
+    assert config["networks"]["max_width"] == 8
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("training.critic.beta1", "sets nothing"),
+        ("training.critic.beta1=2", "--set training.critic.beta1: beta1 must be"),
+        ("training.critic.beta1=much", "--set training.critic.beta1: beta1 must be"),
+        ("training.critic.bta1=0.5", "training.critic.bta1 does not apply to preset 'dcgan-r3gan'"),
+        ("networks.width=8", "networks.width is set twice"),
+        ("training.images=5", "has flags"),
+        ("training=5", "--set training"),
+    ],
+)
+def test_a_setting_is_checked_like_every_field(workdir, setting, says):
+    write_dataset(workdir / "data/d", 10)
+    code, _, err = cli("train", "--width", "4", "--device", "cpu", "--set", setting)
+    assert code == 2 and says in err, err
+    assert not Path("runs").exists()
+
+
+def test_a_whole_configuration_in_a_file(workdir):
+    """A run's config.json, edited, is a preset of one's own."""
+    write_dataset(workdir / "data/d", 10)
+    words = ["train", "--device", "cpu", "--batch-size", "4", "--images", "8"]
+    assert cli(*words, "--width", "4", "--critic-width", "4")[0] == 0
+    config = json.loads(next(Path("runs").glob("*/config.json")).read_text())
+    config |= {"preset": "mine", "training": {**config["training"], "flip": False}}
+    Path("mine.json").write_text(json.dumps(config))
+    code, _, err = cli("train", "--config", "mine.json", "--device", "cpu", "--seed", "4")
+    assert code == 0 and "configuration: as given" in err, err
+    written = json.loads(Path("runs/00002-d-mine/config.json").read_text())
+    assert written == {**config, "seed": 4}
+    assert cli("train", "--config", "mine.json", "--preset", "dcgan")[0] == 2
+    code, _, err = cli("train", "--config", "none.json")
+    assert code == 1 and "none.json" in err and "bug" not in err
+    Path("mine.json").write_text(json.dumps({**config, "surprise": 1}))
+    code, _, err = cli("train", "--config", "mine.json")
+    assert code == 1 and "unknown entry 'surprise'" in err
 
 
 @pytest.mark.parametrize(("preset", "says"), [("human-faces", True), ("dcgan-r3gan", False)])
@@ -522,7 +573,7 @@ def test_a_signal_saves_and_the_run_goes_on(workdir, name, code):
     write_dataset(workdir / "data/d", 10)
     words = "train --width 4 --critic-width 4 --batch-size 4 --images 100k --sample-every 1000 --checkpoint-every 1000"
     process = subprocess.Popen(
-        [sys.executable, "-m", "facegan", *words.split(), "--device", "cpu", "--log-every", "1"],
+        [sys.executable, "-m", "facegan", *words.split(), "--device", "cpu", "--set", "output.log_every=1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -545,7 +596,9 @@ def test_a_signal_saves_and_the_run_goes_on(workdir, name, code):
 
 def test_tensorboard(workdir, monkeypatch):
     write_dataset(workdir / "data/d", 8)
-    words = "train --width 4 --critic-width 4 --batch-size 4 --epochs 1 --device cpu --log-every 1 --tensorboard"
+    words = (
+        "train --width 4 --critic-width 4 --batch-size 4 --epochs 1 --device cpu --set output.log_every=1 --tensorboard"
+    )
     code, _, err = cli(*words.split())
     assert code == 0, err
     (events,) = (workdir / "runs/00001-d-dcgan-r3gan/tensorboard").iterdir()

@@ -58,7 +58,7 @@ def cli_code(*words: object) -> int:
     return 0
 
 
-TINY = ["--width", "4", "--critic-width", "4", "--batch-size", "4", "--device", "cpu", "--log-every", "1"]
+TINY = ["--width", "4", "--critic-width", "4", "--batch-size", "4", "--device", "cpu", "--set", "output.log_every=1"]
 LONG = [
     ["preprocess", "写真é", "--size", "32", "--workers", "1"],
     ["train", *TINY, "--images", "16"],

@@ -28,7 +28,19 @@ from facegan.training.noise import draw_noise
 pytestmark = pytest.mark.precision
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-TRAIN = ["train", "--width", "4", "--critic-width", "4", "--batch-size", "4", "--log-every", "1", "--device", "cpu"]
+TRAIN = [
+    "train",
+    "--width",
+    "4",
+    "--critic-width",
+    "4",
+    "--batch-size",
+    "4",
+    "--set",
+    "output.log_every=1",
+    "--device",
+    "cpu",
+]
 TRAIN += ["--precision", "fp32"]  # numbers of two processes and of one are compared
 RUN = Path("runs/00001-d-dcgan-r3gan")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}

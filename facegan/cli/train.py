@@ -12,10 +12,11 @@ from facegan.cli.signals import end_as_the_system_does, signals
 from facegan.core.errors import UsageError
 from facegan.core.world import World, joined
 from facegan.presets import DEFAULT, PRESETS
-from facegan.runs.flags import AUTO, FIELDS, check_flags, to_overrides
-from facegan.runs.folder import check_name
+from facegan.runs.flags import AUTO, FIELDS, check_flags
+from facegan.runs.folder import check_name, read_config
 
 if TYPE_CHECKING:
+    from facegan.config import Config
     from facegan.runs.events import Event
     from facegan.runs.plan import Plan
 
@@ -49,6 +50,19 @@ def train(
     ] = False,
     resume: Annotated[bool, _flag(_RUN, "Go on with the newest run.", "--resume")] = False,
     run: Annotated[Optional[Path], _flag(_RUN, "Go on with this run.", metavar="PATH")] = None,  # noqa: UP045
+    config: Annotated[
+        Optional[Path],  # noqa: UP045
+        _flag(_RUN, "A whole configuration instead of a preset: a run's config.json, edited.", metavar="FILE"),
+    ] = None,
+    settings: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        _flag(
+            _RUN,
+            "Any other field of the configuration, as --dry-run shows it: training.critic.beta1=0.5. May be repeated.",
+            "--set",
+            metavar="FIELD=VALUE",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, _flag(_RUN, "Print the resolved configuration and the time, memory and disk it needs.", "--dry-run")
     ] = False,
@@ -75,13 +89,6 @@ def train(
     ] = None,
     generator_lr: Annotated[Real, _flag(_OPTIMISER, "Generator's learning rate.")] = None,
     critic_lr: Annotated[Real, _flag(_OPTIMISER, "Critic's learning rate.")] = None,
-    generator_beta1: Annotated[Real, _flag(_OPTIMISER, "Generator's first Adam beta.")] = None,
-    generator_beta2: Annotated[Real, _flag(_OPTIMISER, "Generator's second Adam beta.")] = None,
-    critic_beta1: Annotated[Real, _flag(_OPTIMISER, "Critic's first Adam beta.")] = None,
-    critic_beta2: Annotated[Real, _flag(_OPTIMISER, "Critic's second Adam beta.")] = None,
-    penalty: Annotated[
-        Text, _flag(_OPTIMISER, "auto, or textbook: the penalty's gradient by autograd's double backward.")
-    ] = None,
     penalty_weight: Annotated[Real, _flag(_OPTIMISER, "Weight of the gradient penalty (lambda, or gamma).")] = None,
     ema_half_life: Annotated[
         Whole, _flag(_OPTIMISER, "Half-life of the averaged weights in images; 0 for none.")
@@ -92,7 +99,6 @@ def train(
     latent_dim: Annotated[Whole, _flag(_NETWORK, "Numbers in a latent.")] = None,
     width: Annotated[Whole, _flag(_NETWORK, "Generator's channels at full size; they double per octave.")] = None,
     critic_width: Annotated[Whole, _flag(_NETWORK, "Critic's channels, likewise.")] = None,
-    max_width: Annotated[Whole, _flag(_NETWORK, "Most channels anywhere.")] = None,
     self_modulation: Annotated[
         Switch,
         _flag(
@@ -110,8 +116,6 @@ def train(
     evaluate_every: Annotated[
         Real, _flag(_OUTPUT, "Epochs between evaluations, the best of which is kept as best.pt; 0 for none.")
     ] = None,
-    evaluate_count: Annotated[Whole, _flag(_OUTPUT, "Samples, and photos, of an evaluation.")] = None,
-    log_every: Annotated[Whole, _flag(_OUTPUT, "Generator updates between rows of metrics.jsonl.")] = None,
     keep: Annotated[Whole, _flag(_OUTPUT, "Newest checkpoints to keep, beside every 10th.")] = None,
     tensorboard: Annotated[
         Switch, _flag(_OUTPUT, "Also write TensorBoard logs.", "--tensorboard/--no-tensorboard")
@@ -119,18 +123,18 @@ def train(
 ) -> None:
     """Train a face generator on a dataset, or go on with a run."""
     given = {flag: value for flag, value in locals().items() if flag in FIELDS and value is not None}
-    check_flags(given, PRESETS.get(preset or DEFAULT, PRESETS[DEFAULT]))
-    overrides = to_overrides(given)
+    if config and (preset or start or resume or run):
+        raise UsageError("--config is a whole configuration.", "Leave out --preset, --from, --resume and --run.")
+    base = read_config(config) if config else None
+    overrides = check_flags(given, settings or [], base or PRESETS.get(preset or DEFAULT, PRESETS[DEFAULT]))
     if name is not None:
         check_name(name)
     with joined(console.note) as world:
         console.speak_for(world)
         end_as_the_system_does(world)
-        plan = _plan(data, preset, start, resume, run, name, overrides, device, world, batch_size == AUTO)
+        plan = _plan(data, base or preset, start, resume, run, name, overrides, device, world, batch_size == AUTO)
         for text in plan.notes:
             console.note(text)
-        if "evaluate_count" in given and not plan.config.output.evaluate_every:
-            raise UsageError("--evaluate-count is for --evaluate-every, which is off.", "Add --evaluate-every EPOCHS.")
         from facegan.runs.train import check_extras
 
         check_extras(plan)
@@ -148,7 +152,7 @@ def train(
 
 def _plan(
     data: str | None,
-    preset: str | None,
+    preset: Config | str | None,
     start: str | None,
     resume: bool,
     run: Path | None,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from facegan.config import Config
+from facegan.core.checked import shown
 from facegan.core.errors import UsageError
 from facegan.core.quantities import parse_count
 
@@ -23,29 +26,22 @@ FIELDS: dict[str, str] = {
     "latent_dim": "networks.latent_dim",
     "width": "networks.width",
     "critic_width": "networks.critic_width",
-    "max_width": "networks.max_width",
     "self_modulation": "networks.self_modulation",
     "depth": "networks.depth",
     "critic_depth": "networks.critic_depth",
     "generator_lr": "training.generator.lr",
     "critic_lr": "training.critic.lr",
-    "generator_beta1": "training.generator.beta1",
-    "generator_beta2": "training.generator.beta2",
-    "critic_beta1": "training.critic.beta1",
-    "critic_beta2": "training.critic.beta2",
-    "penalty": "training.penalty",
     "penalty_weight": "training.penalty_weight",
     "ema_half_life": "training.ema_half_life",
     "decay": "training.decay",
     "sample_every": "output.sample_every",
     "checkpoint_every": "output.checkpoint_every",
     "evaluate_every": "output.evaluate_every",
-    "evaluate_count": "output.evaluate_count",
-    "log_every": "output.log_every",
     "keep": "output.keep",
     "tensorboard": "output.tensorboard",
 }
-"""Flag -> the configuration field it sets. Flags have no defaults: those are the preset's."""
+"""Flag -> the configuration field it sets. Flags have no defaults: those are the preset's. Fields that are rarely set
+have no flag: `--set` names them."""
 
 
 def to_overrides(given: dict[str, Any]) -> dict[str, Any]:
@@ -68,6 +64,24 @@ def to_overrides(given: dict[str, Any]) -> dict[str, Any]:
     return overrides
 
 
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`training.critic.beta1=0.5` -> the field's path and its value, which is written as in JSON.
+
+    Raises:
+        UsageError: no "=", or a length, which has flags of its own.
+    """
+    path, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {shown(text)} sets nothing.", "Write it as --set training.critic.beta1=0.5.")
+    if path in ("training.images", "training.epochs"):
+        raise UsageError(f"--set {path}: a run's length has flags.", "Use --images or --epochs.")
+    try:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
+        return path, value
+    return path, tuple(parsed) if isinstance(parsed, list) else parsed
+
+
 _DIGITS = 15
 """More than any count has; Python reads no number of thousands of them."""
 
@@ -78,10 +92,25 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def check_flags(given: dict[str, Any], config: Config) -> None:
-    """Raises: UsageError: a value that is out of range, said with its flag's name."""
+def check_flags(given: dict[str, Any], settings: Sequence[str], config: Config) -> dict[str, Any]:
+    """The overrides that flags and `--set` ask for together.
+
+    Raises:
+        UsageError: a value that is out of range, said with its flag's name; or a field that is set twice.
+    """
+    overrides = to_overrides(given)
     for flag, value in given.items():
-        try:
-            config.override(to_overrides({flag: value}))
-        except UsageError as error:
-            raise UsageError(f"--{flag.replace('_', '-')}: {error.message}", error.hint) from None
+        _check(f"--{flag.replace('_', '-')}", to_overrides({flag: value}), config)
+    for path, value in map(parse_setting, settings):
+        if path in overrides:
+            raise UsageError(f"{path} is set twice.", "Give it once.")
+        _check(f"--set {path}", {path: value}, config)
+        overrides[path] = value
+    return overrides
+
+
+def _check(said: str, overrides: dict[str, Any], config: Config) -> None:
+    try:
+        config.override(overrides)
+    except UsageError as error:
+        raise UsageError(f"{said}: {error.message}", error.hint) from None

@@ -138,13 +138,12 @@ class RunDir:
     def read_config(self) -> Config:
         """Raises: FaceganError: missing, damaged, or not to be read."""
         try:
-            facts = read_json(self.config)
+            config = read_config(self.config)
         except (FileNotFoundError, NotADirectoryError):
             what = "is not a run: it has no config.json" if is_there(self.path) else "does not exist"
             near = runs(self.path.parent)
             beside = f"There is {near[-1].path}." if near else "Runs are the folders under runs/."
             raise FaceganError(f"{self.path} {what}.", run_in(self.path) or beside) from None
-        config = Config.from_dict(facts, str(self.config))
         if config.training.images is None:
             raise FaceganError(f"{self.config}: training.images must be a number, as in every run.")
         return config
@@ -215,6 +214,16 @@ class RunDir:
                 path.unlink(missing_ok=True)
         rows = [row for row in self._rows() if row["images_seen"] <= images_seen]
         write_atomic(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def read_config(path: Path) -> Config:
+    """A configuration in a file of its own.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is none.
+        FaceganError: damaged, or not to be read.
+    """
+    return Config.from_dict(read_json(path), str(path))
 
 
 def _all_numbers(row: dict[str, Any]) -> bool:

@@ -83,7 +83,7 @@ class Plan:
 
 def plan_new(
     dataset_path: Path,
-    preset: str | None,
+    preset: Config | str | None,
     overrides: Mapping[str, Any],
     device: str,
     start: Path | None = None,
@@ -93,7 +93,8 @@ def plan_new(
     """A new run on a dataset.
 
     Args:
-        preset: a name in PRESETS; None takes the default, or with `start` the configuration that comes with it.
+        preset: a name in PRESETS, or a whole configuration, which is taken as it is. None takes the default, or with
+            `start` the configuration that comes with it.
         overrides: dotted configuration paths and their values.
         start: a generator or checkpoint whose weights the run starts from.
         auto_batch: make the batch smaller where it does not fit the memory; this is told of each trial.
@@ -103,15 +104,15 @@ def plan_new(
         FaceganError: a dataset of the wrong size, weights that do not fit.
     """
     source = open_generator(start) if start else None
-    if preset is not None and preset not in PRESETS:
+    if isinstance(preset, str) and preset not in PRESETS:
         raise UsageError(f"There is no preset {preset!r}.", f"Presets: {', '.join(PRESETS)}.")
-    base = PRESETS[preset or DEFAULT]
+    base = preset if isinstance(preset, Config) else PRESETS[preset or DEFAULT]
     if source and preset is None:
         anew = dict.fromkeys(LEAST) | {"training.precision": None, "seed": None}
         base = source.config.override({"training.images": None, **{path: base.at(path) for path in anew}})
     config = base.override(overrides)
     dataset = Dataset(dataset_path, config.seed)
-    more = _for_few(config, overrides, len(dataset))
+    more = {} if isinstance(preset, Config) else _for_few(config, overrides, len(dataset))
     config = _fit(config.override(more), dataset)
     if source and source.config.networks != config.networks:
         raise FaceganError(
@@ -123,6 +124,8 @@ def plan_new(
         notes.append(f"starting from the generator in {source.source}")
         if source.critic is None:
             notes.append("that file has no critic: it starts new, and the first faces may get worse before better")
+    elif isinstance(preset, Config):
+        notes.append(f"configuration: as given, which began as preset {base.preset!r}")
     elif preset is None:
         notes.append(f"preset: {config.preset} ({ORIGINS[config.preset].summary})")
     if config.preset in ORIGINS and (blobs := ORIGINS[config.preset].no_faces_before) and not source:

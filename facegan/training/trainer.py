@@ -55,7 +55,7 @@ class Trainer:
         self.critic = build_critic(config).to(device)
         self.objective = losses.OBJECTIVES[config.training.objective]
         wanted = config.training.penalty == "auto"
-        self.uncovered = critic_gradient.why_not(self.critic) if wanted else "--penalty textbook asks for it"
+        self.uncovered = critic_gradient.why_not(self.critic) if wanted else "training.penalty asks for it"
         self.generator_optimiser = adam(self.generator, config.training.generator, device)
         self.critic_optimiser = adam(self.critic, config.training.critic, device)
         half_life = config.training.ema_half_life
