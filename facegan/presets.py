@@ -8,34 +8,7 @@ from facegan.config import Adam, Config, DcganNetworks, KerasNetworks, Output, T
 
 DEFAULT = "dcgan-r3gan"
 
-_OUTPUT = Output(
-    sample_every=1, checkpoint_every=1, evaluate_every=0, evaluate_count=1000, log_every=10, keep=3, tensorboard=False
-)
-
-# Keras' Adam adds its epsilon before the bias correction and torch's after it; see docs/presets.md.
-_HUMAN_FACES_ADAM = Adam(lr=2e-4, beta1=0.5, beta2=0.9, eps=1e-7)
-_KERAS_FACES_ADAM = Adam(lr=2e-4, beta1=0.9, beta2=0.999, eps=1e-7)
-
-_KERAS_FACES_TRAINING = Training(
-    epochs=60,
-    images=None,
-    batch_size=64,
-    n_critic=5,
-    update="alternating",
-    objective="wgan-gp",
-    penalty="auto",
-    penalty_weight=10,
-    generator=_KERAS_FACES_ADAM,
-    critic=_KERAS_FACES_ADAM,
-    ema_half_life=0,
-    decay=0,
-    flip=False,
-    augment=0,
-    precision="fp32",
-    on_nan="stop",
-)
-
-_DCGAN = DcganNetworks(
+_DCGAN_NETWORKS = DcganNetworks(
     size=64,
     latent_dim=128,
     width=32,
@@ -46,109 +19,115 @@ _DCGAN = DcganNetworks(
     depth=0,
     critic_depth=0,
 )
-_DCGAN_TRAINING = Training(
-    epochs=100,
-    images=None,
-    batch_size=16,
-    n_critic=1,
-    update="alternating",
-    objective="wgan-gp",
-    penalty="auto",
-    penalty_weight=10,
-    generator=Adam(lr=1e-3, beta1=0.0, beta2=0.99, eps=1e-8),
-    critic=Adam(lr=1e-3, beta1=0.0, beta2=0.99, eps=1e-8),
-    ema_half_life=10_000,
-    decay=0.4,
-    flip=True,
-    augment=0,
-    precision="auto",
-    on_nan="stop",
+_DCGAN = Config(
+    preset="dcgan",
+    seed=0,
+    networks=_DCGAN_NETWORKS,
+    training=Training(
+        epochs=100,
+        images=None,
+        batch_size=16,
+        n_critic=1,
+        update="alternating",
+        objective="wgan-gp",
+        penalty="auto",
+        penalty_weight=10,
+        generator=Adam(lr=1e-3, beta1=0.0, beta2=0.99, eps=1e-8),
+        critic=Adam(lr=1e-3, beta1=0.0, beta2=0.99, eps=1e-8),
+        ema_half_life=10_000,
+        decay=0.4,
+        flip=True,
+        augment=0,
+        precision="auto",
+        on_nan="stop",
+    ),
+    output=Output(
+        sample_every=1,
+        checkpoint_every=1,
+        evaluate_every=0,
+        evaluate_count=1000,
+        log_every=10,
+        keep=3,
+        tensorboard=False,
+    ),
 )
+
+# Keras' Adam adds its epsilon before the bias correction and torch's after it; see docs/presets.md.
+_KERAS_ADAM = Adam(lr=2e-4, beta1=0.9, beta2=0.999, eps=1e-7)
+_KERAS_NETWORKS = KerasNetworks(
+    size=64,
+    latent_dim=100,
+    generator_widths=(512, 256, 128, 64),
+    critic_widths=(64, 128, 256, 512),
+    kernel_size=5,
+    slope=0.2,
+    batch_norm_momentum=0.1,
+    critic_batch_norm=False,
+    critic_dropout=0.0,
+    unit_pixels=False,
+)
+_KERAS_FACES_64 = Config(
+    preset="keras-faces-64",
+    seed=0,
+    networks=_KERAS_NETWORKS,
+    training=replace(
+        _DCGAN.training,
+        epochs=60,
+        batch_size=64,
+        n_critic=5,
+        generator=_KERAS_ADAM,
+        critic=_KERAS_ADAM,
+        ema_half_life=0,
+        decay=0,
+        flip=False,
+        precision="fp32",
+    ),
+    output=_DCGAN.output,
+)
+_HUMAN_ADAM = replace(_KERAS_ADAM, beta1=0.5, beta2=0.9)
 
 PRESETS: dict[str, Config] = {
     config.preset: config
     for config in (
-        Config(
+        replace(
+            _DCGAN,
             preset="dcgan-r3gan",
-            seed=0,
-            networks=replace(_DCGAN, self_modulation=True),
-            training=replace(_DCGAN_TRAINING, objective="r3gan", penalty_weight=0.3),
-            output=_OUTPUT,
+            networks=replace(_DCGAN_NETWORKS, self_modulation=True),
+            training=replace(_DCGAN.training, objective="r3gan", penalty_weight=0.3),
         ),
-        Config(preset="dcgan", seed=0, networks=_DCGAN, training=_DCGAN_TRAINING, output=_OUTPUT),
-        Config(
+        _DCGAN,
+        replace(
+            _KERAS_FACES_64,
             preset="human-faces",
-            seed=0,
-            networks=KerasNetworks(
-                size=64,
+            networks=replace(
+                _KERAS_NETWORKS,
                 latent_dim=128,
                 generator_widths=(256, 128, 64, 32),
                 critic_widths=(32, 64, 128, 256, 512),
-                kernel_size=5,
                 slope=0.3,
                 batch_norm_momentum=0.01,
                 critic_batch_norm=True,
                 critic_dropout=0.5,
                 unit_pixels=True,
             ),
-            training=Training(
+            training=replace(
+                _KERAS_FACES_64.training,
                 epochs=100,
-                images=None,
-                batch_size=64,
                 n_critic=1,
                 update="joint",
-                objective="wgan-gp",
-                penalty="auto",
-                penalty_weight=10,
-                generator=_HUMAN_FACES_ADAM,
-                critic=_HUMAN_FACES_ADAM,
-                ema_half_life=0,
-                decay=0,
-                flip=False,
-                augment=0,
-                precision="fp32",
-                on_nan="stop",
+                generator=_HUMAN_ADAM,
+                critic=_HUMAN_ADAM,
             ),
-            output=_OUTPUT,
         ),
-        Config(
-            preset="keras-faces-64",
-            seed=0,
-            networks=KerasNetworks(
-                size=64,
-                latent_dim=100,
-                generator_widths=(512, 256, 128, 64),
-                critic_widths=(64, 128, 256, 512),
-                kernel_size=5,
-                slope=0.2,
-                batch_norm_momentum=0.1,
-                critic_batch_norm=False,
-                critic_dropout=0.0,
-                unit_pixels=False,
-            ),
-            training=_KERAS_FACES_TRAINING,
-            output=_OUTPUT,
-        ),
-        Config(
+        _KERAS_FACES_64,
+        replace(
+            _KERAS_FACES_64,
             preset="keras-faces-128",
-            seed=0,
-            networks=KerasNetworks(
-                size=128,
-                latent_dim=200,
-                generator_widths=(512, 256, 128, 64),
-                critic_widths=(64, 128, 256, 512),
-                kernel_size=3,
-                slope=0.2,
-                batch_norm_momentum=0.1,
-                critic_batch_norm=False,
-                critic_dropout=0.0,
-                unit_pixels=False,
-            ),
-            training=_KERAS_FACES_TRAINING,
-            output=_OUTPUT,
+            networks=replace(_KERAS_NETWORKS, size=128, latent_dim=200, kernel_size=3),
         ),
     )
 }
+"""Each row says what differs from the row that it begins as."""
 
 
 @dataclass(frozen=True)
