@@ -84,7 +84,10 @@ class NewFolder:
             sync_folder(self.out.parent)
 
     def _rename(self) -> None:
-        """An old folder steps aside first, as no folder can be renamed onto a full one. See `put_back`."""
+        """Rename an old folder out of the way first: no folder can be renamed onto one that is not empty.
+
+        `put_back` undoes that after a kill between the two renames.
+        """
         old = self.path.with_suffix(_ASIDE)
         try:
             if self.out.exists():
@@ -95,7 +98,7 @@ class NewFolder:
                 old.replace(self.out)
             raise
         if old.exists():
-            old.replace(self.path)  # under this name nobody puts it back, should the removal stop half-way
+            old.replace(self.path)  # `put_back` ignores this name, so a removal that stops half-way does no harm
             shutil.rmtree(self.path, ignore_errors=True)
 
     def _remove_abandoned(self) -> None:

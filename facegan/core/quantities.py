@@ -53,10 +53,10 @@ _SHORTEST, _SHARE = 20.0, 0.25
 
 
 class Pace:
-    """How fast something goes: an average in which what is past counts the less the longer it is past.
+    """How fast something goes: an average that forgets the past exponentially.
 
-    The average reaches the further back the longer the work has lasted, so that pauses which come again, such as a
-    run's evaluations, are a part of the rate and do not shake it.
+    Its half-life grows with the time that the work has lasted. So pauses that recur, such as a run's evaluations, are
+    part of the rate and do not make it jump.
 
     Args:
         done: how many are done.

@@ -68,7 +68,7 @@ def processor_quota() -> int | None:
     for _, kinds, group in (line.split(":", 2) for line in lines if line.count(":") > 1):
         if kinds and "cpu" not in kinds.split(","):
             continue
-        inner = PurePosixPath(group.lstrip("/"))  # in a container that may be its name outside, and then "." is its own
+        inner = PurePosixPath(group.lstrip("/"))  # inside a container this may be the host's name for it: try "." too
         for root in {_CGROUPS, _CGROUPS / kinds, _CGROUPS / "cpu"} if kinds else {_CGROUPS}:
             quotas += [_quota_of(root / folder) for folder in (inner, *inner.parents)]
     least = min(quotas, default=math.inf)

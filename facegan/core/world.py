@@ -256,10 +256,10 @@ def leave(code: int) -> NoReturn:
 
 @contextmanager
 def joined(note: Callable[[str], None] = lambda text: None) -> Iterator[World]:
-    """Find the other processes that torchrun has started, if any, and leave together when the work is done.
+    """Connect to the other processes that torchrun has started, if any, and leave together when the work is done.
 
-    After an exception nobody waits: this process ends by `leave`, the system closes its connections, and that ends the
-    others.
+    After an exception this process does not wait for the others. It ends by `leave`, the system closes its connections,
+    and the others notice that and end too.
 
     Args:
         note: told when the others are long in coming: WORLD_SIZE may be left over from something else.

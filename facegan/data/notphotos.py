@@ -56,9 +56,9 @@ _ORIGINALS = ("originals", "masters")
 
 
 def hidden(name: str, folder: str) -> bool:
-    """Whether a file or folder is none that anybody means by "my photos".
+    """Whether a file or folder is not part of what a person means by "my photos".
 
-    Such are dotfiles, a system's own folders, and the smaller copies that photo programs keep in their libraries.
+    These are dotfiles, a system's own folders, and the smaller copies that photo programs keep in their libraries.
 
     Args:
         name: its name alone.

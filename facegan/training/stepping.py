@@ -138,7 +138,8 @@ class DeviceSteps:
             for tensor, value in zip(_tensors(trainer), before, strict=True):
                 tensor.copy_(value)
         graph, failure = torch.cuda.CUDAGraph(), ""
-        # Never replayed at once, and what one hands on, its metrics, is held: so the second may use the first's memory.
+        # The two graphs never run at the same time, and the metrics that one returns stay referenced. So they can share
+        # a pool of memory.
         pool = next((recorded.pool() for recorded, _ in self._graphs.values()), None)
         try:
             _register(graph, self._random)
