@@ -160,7 +160,7 @@ class Loop:
             self.on_event(event)
 
     def _due(self, every: float, seen: int) -> float:
-        """The epoch whose turn came with the batch that ends at `seen`, a multiple of `every`; 0 where none did."""
+        """The multiple of `every`, in epochs, that was reached within the batch that ends at `seen`; 0 if none was."""
         return every * turn(seen, every * len(self.dataset), self.config.training.batch_size)
 
     def _to_go_back_to(self) -> Checkpoint | None:
