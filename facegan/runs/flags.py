@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from facegan.config import Config
@@ -98,19 +99,22 @@ def check_flags(given: dict[str, Any], settings: Sequence[str], config: Config) 
     Raises:
         UsageError: a value that is out of range, said with its flag's name; or a field that is set twice.
     """
-    overrides = to_overrides(given)
     for flag, value in given.items():
-        _check(f"--{flag.replace('_', '-')}", to_overrides({flag: value}), config)
+        with _named(f"--{flag.replace('_', '-')}"):
+            config.override(to_overrides({flag: value}))
+    overrides = to_overrides(given)
     for path, value in map(parse_setting, settings):
         if path in overrides:
             raise UsageError(f"{path} is set twice.", "Give it once.")
-        _check(f"--set {path}", {path: value}, config)
+        with _named(f"--set {path}"):
+            config.override({path: value})
         overrides[path] = value
     return overrides
 
 
-def _check(said: str, overrides: dict[str, Any], config: Config) -> None:
+@contextmanager
+def _named(what: str) -> Iterator[None]:
     try:
-        config.override(overrides)
+        yield
     except UsageError as error:
-        raise UsageError(f"{said}: {error.message}", error.hint) from None
+        raise UsageError(f"{what}: {error.message}", error.hint) from None
