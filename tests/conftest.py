@@ -23,8 +23,11 @@ from facegan.config import Config, DcganNetworks, KerasNetworks
 from facegan.data.folder import DatasetWriter
 from facegan.presets import PRESETS
 
+# A suite that nohup or a shell's "&" has started ignores SIGHUP or SIGINT. Programs that the tests start would inherit
+# that, and facegan leaves ignored signals ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup hands on that it is ignored, and facegan then leaves it so
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def tiny(preset: str) -> Config:
