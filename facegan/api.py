@@ -64,11 +64,12 @@ class Model:
         Raises:
             UsageError: latents of another shape.
         """
-        z = np.asarray(z, np.float32)
-        if z.ndim not in (1, 2) or z.shape[-1] != self.latent_dim or not z.size:
-            raise UsageError(f"Latents of this generator are (N, {self.latent_dim}), not {z.shape}.")
-        faces = draw_faces(self.loaded.module, self.loaded.config.networks, np.atleast_2d(z))
-        return faces[0] if z.ndim == 1 else faces
+        faces = draw_faces(
+            self.loaded.module,
+            self.loaded.config.networks,
+            self._checked(z, f"Latents of this generator are (N, {self.latent_dim})"),
+        )
+        return faces[0] if np.ndim(z) == 1 else faces
 
     def sample(self, count: int = 1, seed: int = 0, *, truncation: float = 1.0) -> Pixels:
         """New faces: number 0, 1, ... of a seed."""
@@ -103,11 +104,15 @@ class Model:
     def _operand(self, face: Face) -> Operand:
         if isinstance(face, (int, str, np.integer)):
             return latents.parse_spec(str(face), 0, self.latent_dim)
-        z = np.asarray(face, np.float32)
-        if z.ndim not in (1, 2) or z.shape[-1] != self.latent_dim or not z.size:
-            raise UsageError(f"A face is an index, a SPEC, or latents of {self.latent_dim} numbers, not {z.shape}.")
-        z = np.atleast_2d(z)
+        z = self._checked(face, f"A face is an index, a SPEC, or latents of {self.latent_dim} numbers")
         return Operand(z, ("",) * len(z), "")
+
+    def _checked(self, given: ArrayLike, wanted: str) -> Latents:
+        """Latents, (N, latent_dim), of one or of several; `wanted` begins the sentence about anything else."""
+        z = np.asarray(given, np.float32)
+        if z.ndim not in (1, 2) or z.shape[-1] != self.latent_dim or not z.size:
+            raise UsageError(f"{wanted}, not {z.shape}.")
+        return np.atleast_2d(z)
 
 
 def load(generator: Name | None = "pretrained", device: str = "auto") -> Model:
@@ -170,19 +175,19 @@ def train(
         UsageError: an unknown preset or setting, or a value out of range.
         FaceganError: as `facegan train`.
     """
-    from facegan.runs.flags import FIELDS
+    from facegan.runs.events import Noted
+    from facegan.runs.flags import AUTO, FIELDS, to_overrides
     from facegan.runs.plan import plan_new
     from facegan.runs.train import check_extras
     from facegan.runs.train import train as work
 
     if unknown := sorted(name for name in settings if name not in FIELDS and "." not in name):
         raise UsageError(f"There is no setting {unknown[0]!r}.", f"There are {', '.join(FIELDS)}.")
-    overrides = {FIELDS.get(setting, setting): value for setting, value in settings.items()}
-    if "images" in settings:
-        overrides.setdefault("training.epochs", None)
-    elif "epochs" in settings:
-        overrides["training.images"] = None
-    plan = plan_new(Path(data), preset, overrides, device, None if start is None else find_generator(Path(start))[0])
+    overrides = to_overrides({name: value for name, value in settings.items() if name in FIELDS})
+    overrides |= {path: value for path, value in settings.items() if path not in FIELDS}
+    origin = None if start is None else find_generator(Path(start))[0]
+    fitting = (lambda text: on_event(Noted(text))) if settings.get("batch_size") == AUTO else None
+    plan = plan_new(Path(data), preset, overrides, device, origin, auto_batch=fitting)
     check_extras(plan)
     return work(plan, name, command=["facegan.train"], on_event=on_event).path
 

@@ -77,6 +77,7 @@ def test_a_face_may_be_named_in_every_way(model):
         (lambda model: facegan.load("nowhere.pt"), "does not exist"),
         (lambda model: facegan.load("pretrained", device="toaster"), "not a device"),
         (lambda model: facegan.train("nowhere", imagse=5), "no setting 'imagse'"),
+        (lambda model: facegan.train("nowhere", images=5, epochs=5), "both say how long"),
         (lambda model: facegan.train("nowhere"), "no dataset at nowhere"),
         (lambda model: facegan.preprocess("nowhere"), "nothing at nowhere"),
     ],

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import cli, write_dataset
-from test_world import ENVIRONMENT, RUN, SECONDS, TRAIN
+from test_world import RUN, SECONDS, TRAIN
 
 from facegan.core import files
 from facegan.models.checkpoint import load_checkpoint, load_generator
@@ -98,9 +98,7 @@ def test_a_real_limit_on_the_size_of_files(workdir):
         "import sys; from facegan.cli.app import main\n"
         "sys.argv = ['facegan', 'train', '--resume', '--images', '16', '--device', 'cpu']; main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", limited], capture_output=True, text=True, timeout=SECONDS, env=ENVIRONMENT, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 1, done.stderr
     assert done.stderr.count("error:") == 1
     assert "000000012.pt could not be written: the system cut it short." in done.stderr

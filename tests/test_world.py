@@ -43,7 +43,6 @@ TRAIN = [
 ]
 TRAIN += ["--precision", "fp32"]  # numbers of two processes and of one are compared
 RUN = Path("runs/00001-d-dcgan-r3gan")
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SECONDS = 120
 """After so long something hangs."""
 
@@ -54,7 +53,7 @@ posix = pytest.mark.skipif(
 
 def start(command: list[str], **more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command, env={**ENVIRONMENT, **more}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, env={**os.environ, **more}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
@@ -302,4 +301,4 @@ def test_a_process_that_is_alone_has_no_group(workdir):
         "import facegan.cli.train, facegan.core.world, sys\n"
         "with facegan.core.world.joined(): assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, env={**ENVIRONMENT, "WORLD_SIZE": "1"})
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "WORLD_SIZE": "1"})

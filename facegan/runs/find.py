@@ -78,14 +78,18 @@ def _something_instead(path: Path) -> Iterator[None]:
     try:
         yield
     except DamagedFile as error:
-        raise FaceganError(error.message, _instead_of(path)) from None
+        raise FaceganError(error.message, _instead_of(path, error.hint)) from None
 
 
-def _instead_of(checkpoint: Path) -> str:
-    """What to do where a checkpoint is damaged: what is left of its run, and how to go on with that."""
+def _instead_of(checkpoint: Path, outside: str) -> str:
+    """What to do where a checkpoint is damaged: what is left of its run, and how to go on with that.
+
+    Args:
+        outside: the answer for a checkpoint that is in no run.
+    """
     run = RunDir(checkpoint.parent.parent)
     if not is_run(run.path):
-        return "Name another checkpoint, a .safetensors or 'pretrained'."
+        return outside
     *older, newest = [path for _, path in run.checkpoints()] or [checkpoint]
     if newest != checkpoint:
         return f"Name another checkpoint of the run, such as {newest}."

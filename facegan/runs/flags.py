@@ -48,6 +48,9 @@ have no flag: `--set` names them."""
 def to_overrides(given: dict[str, Any]) -> dict[str, Any]:
     """Flags and their values -> configuration paths and values; the one place where flags meet the configuration.
 
+    Args:
+        given: values as typed, or, of a caller in Python, as numbers.
+
     Raises:
         UsageError: both --epochs and --images, or a text that is not a number.
     """
@@ -57,11 +60,11 @@ def to_overrides(given: dict[str, Any]) -> dict[str, Any]:
     if given.get("batch_size") == AUTO:
         del overrides[FIELDS["batch_size"]]  # found when the device is known
     elif "batch_size" in given:
-        overrides[FIELDS["batch_size"]] = _whole(given["batch_size"])
+        overrides[FIELDS["batch_size"]] = _whole(str(given["batch_size"]))
     if "epochs" in given:
         overrides["training.images"] = None
     if "images" in given:
-        overrides |= {"training.images": parse_count(given["images"]), "training.epochs": None}
+        overrides |= {"training.images": parse_count(str(given["images"])), "training.epochs": None}
     return overrides
 
 
