@@ -225,12 +225,17 @@ class World:
         if self.alone:
             return True
         try:
-            return bool(self._store.add("failed", 1) == 1)
+            first = bool(self._store.add("failed", 1) == 1)
         except RuntimeError:  # the store has gone with the process that kept it
             return True
+        if self.first:
+            time.sleep(_FAILING)  # the store ends with this process: the others, which fail too, still ask it
+        return first
 
 
 ALONE = World()
+_FAILING = 1.0
+"""Seconds that process 0 waits before it ends with an error."""
 
 
 def _digest(content: bytes) -> int:
