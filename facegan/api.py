@@ -192,21 +192,35 @@ def train(
     return work(plan, name, command=["facegan.train"], on_event=on_event).path
 
 
-def evaluate(model: Model, data: Name, *, features: str | None = None, **options: Any) -> Report:
+def evaluate(
+    model: Model,
+    data: Name,
+    *,
+    features: str | None = None,
+    count: int | None = None,
+    photos: int | None = None,
+    seed: int = 0,
+    truncation: float = 1.0,
+) -> Report:
     """How far a model's faces are from a dataset's photos: `.scores` has fd, kid, precision and recall.
 
     Args:
         features: the extractor's name; by default the one that needs no download.
-        options: count, photos, seed, truncation.
+        count: samples; None for as many as there are photos, at most 10,000.
+        photos: photos to compare with; None for as many as samples.
+        seed, truncation: of the samples.
 
     Raises:
         FaceganError: the extra `metrics` is not installed, or sizes differ.
     """
+    from facegan.evaluation.comparison import Comparison
     from facegan.evaluation.extractors import OFFLINE, open_extractor
     from facegan.evaluation.scores import evaluate as work
 
     device = next(model.loaded.module.parameters()).device
-    return work(model.loaded, Dataset(Path(data), 0), open_extractor(features or OFFLINE, device), **options)
+    extractor = open_extractor(features or OFFLINE, device)
+    comparison = Comparison(model.loaded, Dataset(Path(data), 0), extractor, seed, truncation)
+    return work(comparison, count=count, photos=photos)
 
 
 __all__ = ["FaceganError", "Model", "UsageError", "evaluate", "load", "preprocess", "sheet", "train"]

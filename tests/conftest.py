@@ -20,7 +20,7 @@ import typer
 
 from facegan.cli.app import app, main, options_of
 from facegan.config import Config, DcganNetworks, KerasNetworks
-from facegan.data.folder import DatasetWriter
+from facegan.data.writer import DatasetWriter
 from facegan.presets import PRESETS
 
 # A suite that nohup or a shell's "&" has started ignores SIGHUP or SIGINT. Programs that the tests start would inherit

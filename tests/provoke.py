@@ -22,7 +22,7 @@ import torch
 
 from facegan.core.errors import FaceganError
 from facegan.data.dataset import Dataset
-from facegan.data.folder import DatasetWriter
+from facegan.data.writer import DatasetWriter
 from facegan.faces import latents
 from facegan.faces.demo import make_demo
 from facegan.faces.synthesis import draw_faces

@@ -34,6 +34,7 @@ from facegan.core.errors import FaceganError, UsageError
 from facegan.core.pixels import Pixels
 from facegan.core.strictjson import parse_json
 from facegan.data.dataset import Dataset
+from facegan.evaluation.comparison import Comparison
 from facegan.evaluation.extractors import OFFLINE, Extractor, open_extractor
 from facegan.evaluation.photo_features import order
 from facegan.evaluation.scores import evaluate
@@ -46,7 +47,7 @@ from facegan.runs.find import find_generator, open_generator
 from facegan.runs.open_run import describe
 from facegan.runs.plan import Plan, plan_new
 from facegan.runs.provenance import machine
-from facegan.training.stepping import steps_of
+from facegan.training.steps import steps_of
 
 CPU = torch.device("cpu")
 RATE_SECONDS = 15.0
@@ -140,7 +141,7 @@ def measure(
 ) -> Iterator[dict[str, float]]:
     """FIGURES for the faces of each seed."""
     for seed in seeds:
-        found = evaluate(loaded, unseen, extractor, count=count, seed=seed).scores
+        found = evaluate(Comparison(loaded, unseen, extractor, seed=seed), count=count).scores
         yield {name: getattr(found, name) for name in FIGURES}
 
 

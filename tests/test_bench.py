@@ -16,9 +16,10 @@ from test_world import SECONDS, ended, posix, start
 from torch.testing import assert_close
 
 from facegan.bench import report as bench_module
+from facegan.bench.flops import FlopCounter, needed_flops
 from facegan.bench.report import bench
 from facegan.bench.rounds import Estimated, Measured, WarmingUp, interleave
-from facegan.bench.textbook import FlopCounter, SparingLeakyReLU, Textbook, needed_flops, torch_noise
+from facegan.bench.textbook import SparingLeakyReLU, Textbook, torch_noise
 from facegan.networks import build_critic
 from facegan.presets import PRESETS
 from facegan.training.noise import draw_noise

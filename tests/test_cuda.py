@@ -11,8 +11,8 @@ from facegan.faces import latents
 from facegan.faces.synthesis import draw_faces
 from facegan.networks import build_generator
 from facegan.presets import PRESETS
+from facegan.training.cuda_graphs import DeviceSteps
 from facegan.training.noise import draw_noise
-from facegan.training.stepping import DeviceSteps
 from facegan.training.trainer import Trainer
 
 pytestmark = pytest.mark.cuda
@@ -97,7 +97,7 @@ def test_graphs_go_on_from_a_checkpoint_of_a_cpu(tmp_path):
 
 
 def test_a_dataset_that_does_not_fit_is_fetched(tmp_path, monkeypatch):
-    monkeypatch.setattr("facegan.training.stepping._SHARE", 0.0)
+    monkeypatch.setattr("facegan.training.cuda_graphs._SHARE", 0.0)
     dataset = Dataset(write_dataset(tmp_path / "d", 10), seed=0)
     steps = DeviceSteps(Trainer(tiny("dcgan"), torch.device("cuda")), dataset)
     for _ in range(5):

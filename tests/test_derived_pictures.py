@@ -10,7 +10,7 @@ import pytest
 from conftest import write_dataset
 from test_loop import _tiny_presets, train  # noqa: F401, the fixture is used by name
 
-from facegan.core import files
+from facegan.core import atomic
 from facegan.models.checkpoint import load_checkpoint, load_generator
 from facegan.runs import loop
 from facegan.runs.events import Noted, Wrote
@@ -85,14 +85,14 @@ def test_a_viewer_that_holds_the_file_open(plan, monkeypatch, kind):
 
 def test_a_full_disk_is_decided_by_the_checkpoint(plan, monkeypatch):
     """It is full while the pictures are drawn, and has room again when the checkpoint is written."""
-    sync = files.sync_file
+    sync = atomic.sync_file
 
     def full(path):
         if path.suffix in (".png", ".gif"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         sync(path)
 
-    monkeypatch.setattr(files, "sync_file", full)
+    monkeypatch.setattr(atomic, "sync_file", full)
     run, events = train(plan)
     assert len(run.checkpoints()) == 3 and len(notes(events, "No space left")) == 2
 

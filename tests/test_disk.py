@@ -15,7 +15,7 @@ import pytest
 from conftest import cli, write_dataset
 from test_world import RUN, SECONDS, TRAIN
 
-from facegan.core import files
+from facegan.core import atomic
 from facegan.models.checkpoint import load_checkpoint, load_generator
 from facegan.runs import folder, loop
 from facegan.runs.folder import RunDir
@@ -60,8 +60,8 @@ def test_the_system_refuses_in_the_middle_of_a_file(trained, workdir, monkeypatc
         if str(path).endswith(file):
             raise OSError(reason, os.strerror(reason), str(path))
 
-    sync, opened = files.sync_file, Path.open
-    monkeypatch.setattr(files, "sync_file", lambda path: (refuse(path), sync(path)))  # the file is there, in part
+    sync, opened = atomic.sync_file, Path.open
+    monkeypatch.setattr(atomic, "sync_file", lambda path: (refuse(path), sync(path)))  # the file is there, in part
 
     def unopened(self, mode="r", *rest, **more):
         if mode == "a":

@@ -14,10 +14,10 @@ import torch
 from conftest import cli, write_dataset
 from PIL import Image
 
-from facegan.core import files, workers
+from facegan.core import atomic, workers
+from facegan.core.atomic import free_room, write_atomic
 from facegan.core.device import describe_device
 from facegan.core.errors import FaceganError
-from facegan.core.files import free_room, write_atomic
 from facegan.data.folder import DatasetInfo, read_dataset_json, verify_pixels
 from facegan.evaluation import extractors
 from facegan.pictures.animation import write_animation
@@ -189,5 +189,5 @@ def test_a_disk_that_does_not_tell_its_room_is_not_full(workdir, monkeypatch):
     def refuse(path: Path) -> None:
         raise OSError(errno.ENOSYS, "Function not implemented")
 
-    monkeypatch.setattr(files.shutil, "disk_usage", refuse)
+    monkeypatch.setattr(atomic.shutil, "disk_usage", refuse)
     assert free_room(workdir) is None

@@ -21,7 +21,7 @@ import torch
 
 from facegan.config import Config
 from facegan.core.errors import FaceganError
-from facegan.data import datasetinfo
+from facegan.data import folder as dataset_folder
 from facegan.data.dataset import Dataset
 from facegan.models import checkpoint
 from facegan.models.checkpoint import load_checkpoint, load_generator
@@ -212,7 +212,7 @@ def test_generators_of_every_version_open(tmp_path, version):
     assert found.module(torch.zeros(2, 8)).shape == (2, 3, 32, 32)
 
 
-@pytest.mark.parametrize("version", range(1, datasetinfo.FORMAT_VERSION + 1))
+@pytest.mark.parametrize("version", range(1, dataset_folder.FORMAT_VERSION + 1))
 def test_datasets_of_every_version_open(tmp_path, version):
     dataset = Dataset(DATASETS[version](tmp_path / "d"), 0)
     assert dataset.images[1, 0, 0].tolist() == [0, 1, 2]
@@ -247,7 +247,7 @@ def newer_generator(folder: Path) -> None:
 
 
 def newer_dataset(folder: Path) -> None:
-    Dataset(dataset_1(folder / "d", format_version=datasetinfo.FORMAT_VERSION + 1, surprise=1), 0)
+    Dataset(dataset_1(folder / "d", format_version=dataset_folder.FORMAT_VERSION + 1, surprise=1), 0)
 
 
 @pytest.mark.parametrize("make", [newer_checkpoint, newer_generator, newer_dataset])

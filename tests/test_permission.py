@@ -17,7 +17,7 @@ from facegan.data.dataset import Dataset
 from facegan.data.folder import find_dataset, read_dataset_json, verify_pixels
 from facegan.data.preprocess import preprocess
 from facegan.describe import describe
-from facegan.evaluation.scores import own_photos
+from facegan.evaluation.comparison import own_photos
 from facegan.models.checkpoint import load_checkpoint, load_generator
 from facegan.models.pretrained import PATH
 from facegan.runs.find import find_generator, open_generator
@@ -127,7 +127,7 @@ def test_a_hint_names_only_options_that_there_are(workdir, monkeypatch):
     def refuse(*args: object, **kwargs: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("facegan.core.newfolder.tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("facegan.core.atomic.tempfile.mkdtemp", refuse)
     code, _, err = cli("train", "--data", "demo", "--device", "cpu")
     assert code == 1 and "cannot" not in err and "could not be written: Permission denied" in err
 

@@ -261,7 +261,7 @@ def test_workers_change_nothing_and_import_no_torch(tmp_path: Path, monkeypatch:
     assert alone.count == many.count == 148
     for name in ("images.npy", "attributes.csv", "skipped.csv", "dataset.json"):
         assert (alone.path / name).read_bytes() == (many.path / name).read_bytes(), name
-    code = "import sys, facegan.data.chunks; assert not {'torch', 'numpy', 'typer', 'rich'} & set(sys.modules)"
+    code = "import sys, facegan.data.decode; assert not {'torch', 'numpy', 'typer', 'rich'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
     code = "import sys, facegan.data.preprocess, facegan.cli.preprocess; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -315,7 +315,7 @@ def test_places_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     def refuse(*args: object, **kwargs: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("facegan.core.newfolder.tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("facegan.core.atomic.tempfile.mkdtemp", refuse)
     with pytest.raises(FaceganError, match="Permission denied"):
         preprocess(tmp_path / "in", size=32, out=tmp_path / "out")
 

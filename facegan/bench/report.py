@@ -13,10 +13,10 @@ from typing import Any
 import PIL
 import torch
 
+from facegan.bench.flops import needed_flops
 from facegan.bench.rates import PHOTOS, RateTask, decoding, drawing
 from facegan.bench.rounds import Event, Spread, Task, WarmingUp, interleave
 from facegan.bench.steps import TEXTBOOK, VARIANTS, PeakTask, StepTask
-from facegan.bench.textbook import needed_flops
 from facegan.config import Config
 from facegan.core.device import choose_device, computes_bf16
 from facegan.core.errors import UsageError

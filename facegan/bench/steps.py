@@ -20,8 +20,9 @@ from facegan.config import Config
 from facegan.core.device import keep_memory, use_tf32
 from facegan.core.pixels import to_images
 from facegan.data.dataset import Batches, NoiseImages
+from facegan.training.cuda_graphs import DeviceSteps
 from facegan.training.noise import StepNoise, ends_cycle
-from facegan.training.stepping import DeviceSteps, step_inputs
+from facegan.training.steps import step_inputs
 from facegan.training.trainer import Trainer
 
 
@@ -34,7 +35,7 @@ def wait(device: torch.device) -> None:
 
 
 class Stepper(Protocol):
-    """One way to train: the inputs of step number `step`, and the step; `uncaptured` as `stepping.Steps` has it."""
+    """One way to train: a step's inputs, and the step. `uncaptured` is that of `training.steps.Steps`."""
 
     def inputs(self, step: int) -> tuple[Any, ...]: ...
 

@@ -13,8 +13,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from facegan.config import Adam, Config
 from facegan.networks import build_critic, build_generator
@@ -54,9 +52,9 @@ class Textbook:
         self.generator = build_generator(config).to(device).to(memory_format=torch.contiguous_format)
         self.critic = build_critic(config).to(device).to(memory_format=torch.contiguous_format)
         for network in (self.generator, self.critic):
-            _replace(network, {HalvingConv2d: _plain(nn.Conv2d), DoublingConv2d: _plain(nn.ConvTranspose2d)})
+            replace_layers(network, {HalvingConv2d: as_torch(nn.Conv2d), DoublingConv2d: as_torch(nn.ConvTranspose2d)})
         if sparing:
-            _replace(self.critic, {nn.LeakyReLU: lambda layer: SparingLeakyReLU(layer.negative_slope)})
+            replace_layers(self.critic, {nn.LeakyReLU: lambda layer: SparingLeakyReLU(layer.negative_slope)})
         self.generator_optimiser = _adam(self.generator, config.training.generator)
         self.critic_optimiser = _adam(self.critic, config.training.critic)
 
@@ -144,68 +142,14 @@ def torch_noise(config: Config, critic: nn.Module, device: torch.device, *, gene
     )
 
 
-def needed_flops(config: Config) -> int:
-    """Floating-point operations that one cycle of the preset needs: n_critic critic updates and the generator's.
-
-    Convolutions and matrix products, two operations per multiply-add, in passes over a network for a batch: F forward
-    through the critic, G through the generator, f through the critic's first layer alone.
-
-    - A critic's update: 10F - 2f + G. Ten passes (docs/mathematics.md), of which the one back to the pixels is needed
-      for mixed images only, and the fakes.
-    - The generator's: 2F + 3G. Forward and back to the fakes, and forward, data and weights of its own.
-    - With R3GAN's objective: 8F + G, and 3F + 3G, as the generator's loss looks at real scores too.
-    - Both jointly: 10F - f + 3G, as the fakes are shared and the critic's pass back to their pixels serves both.
-
-    Work whose result is known or thrown away is not needed, even where a step does it.
-    """
-    device = torch.device("meta")
-    generator, critic = build_generator(config).to(device), build_critic(config).to(device)
-    batch, size, training = config.training.batch_size, config.networks.size, config.training
-    first = next(layer for layer in critic.modules() if isinstance(layer, nn.Conv2d))
-    images = torch.empty(batch, 3, size, size, device=device)
-    f = _flops_of(first, images)
-    forward = _flops_of(critic, images)
-    fakes = _flops_of(generator, torch.empty(batch, config.networks.latent_dim, device=device))
-    if training.update == "joint":
-        return 10 * forward - f + 3 * fakes
-    if training.objective == "r3gan":
-        return training.n_critic * (8 * forward + fakes) + 3 * forward + 3 * fakes
-    return training.n_critic * (10 * forward - 2 * f + fakes) + 2 * forward + 3 * fakes
-
-
-def _flops_of(network: nn.Module, x: Tensor) -> int:
-    _replace(network, {DoublingConv2d: _plain(nn.ConvTranspose2d)})
-    with FlopCounter() as counter:
-        network(x)
-    return counter.flops
-
-
-class FlopCounter(TorchDispatchMode):
-    """Adds up `flops` of what runs under it, by the formulas of torch's own flop counter.
-
-    `torch.utils.flop_counter.FlopCounterMode` has the same formulas, but follows modules too, and cannot do so while a
-    gradient with respect to a module's input is taken.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flops = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if formula := flop_registry.get(func._overloadpacket):
-            self.flops += formula(*args, **(kwargs or {}), out_val=out)
-        return out
-
-
-def _replace(network: nn.Module, replacements: Mapping[type[nn.Module], Callable[[Any], nn.Module]]) -> None:
+def replace_layers(network: nn.Module, replacements: Mapping[type[nn.Module], Callable[[Any], nn.Module]]) -> None:
     for parent in list(network.modules()):
         for name, child in parent.named_children():
             if make := replacements.get(type(child)):
                 setattr(parent, name, make(child))
 
 
-def _plain(kind: type[nn.Module]) -> Callable[[nn.Module], nn.Module]:
+def as_torch(kind: type[nn.Module]) -> Callable[[nn.Module], nn.Module]:
     """facegan's convolutions are torch's with shortcuts in `forward`: without them, the same layer."""
 
     def make(layer: nn.Module) -> nn.Module:

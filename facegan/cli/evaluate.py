@@ -92,8 +92,8 @@ def evaluate(
     check_installed()
     from facegan.core.device import choose_device, keep_memory
     from facegan.data.dataset import Dataset
+    from facegan.evaluation.comparison import Comparison, check_match, own_photos
     from facegan.evaluation.neighbours import find_neighbours
-    from facegan.evaluation.scores import check_match, own_photos
     from facegan.evaluation.scores import evaluate as measure
 
     loaded = options.open_generator(source, device)
@@ -102,13 +102,20 @@ def evaluate(
     console.note(f"photos: {dataset.info.path} ({len(dataset):,} of {dataset.info.size} px)")
     extractor = open_extractor(features or (OFFLINE if neighbours else STANDARD), choose_device(device))
     keep_memory()
-    asked: dict[str, Any] = {"count": count, "photos": photos, "seed": seed, "truncation": truncation}
     with console.Progress("pictures", "photos") as bar:
-        asked |= {"on_progress": lambda what, done, total: bar.show(done, total, what), "note": console.note}
+        comparison = Comparison(
+            loaded,
+            dataset,
+            extractor,
+            seed=seed,
+            truncation=truncation,
+            on_progress=lambda what, done, total: bar.show(done, total, what),
+            note=console.note,
+        )
         if file is None:
-            report = measure(loaded, dataset, extractor, **asked)
+            report = measure(comparison, count=count, photos=photos)
         else:
-            found = find_neighbours(loaded, dataset, extractor, **asked, out=file.path)
+            found = find_neighbours(comparison, count=count, photos=photos, out=file.path)
     if file is None:
         _print(report, as_json)
         return

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
+from facegan.core.atomic import TakenError
 from facegan.core.errors import FaceganError, UsageError
-from facegan.core.files import TakenError
 from facegan.pictures.sheets import LONGEST_SIDE, WRITABLE
 
 OUTPUTS = Path("outputs")

@@ -1,7 +1,11 @@
-"""One photo: the bytes of a picture file in, its face as S x S x 3 bytes out."""
+"""The bytes of a picture file in, a face of S x S x 3 bytes out; a chunk of photos is what one process does alone."""
 
 from __future__ import annotations
 
+import hashlib
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
@@ -9,8 +13,11 @@ from PIL import Image
 from facegan.data.crops import Crop, CropError
 from facegan.pictures.colours import to_srgb
 from facegan.pictures.opening import PhotoError, flat, reasons, rounded, upright, whole
+from facegan.pictures.photos import Photo, Reader, ReadError
 
 LANCZOS = Image.Resampling.LANCZOS
+_CHUNK_PHOTOS = 64
+_CHUNK_BYTES = 4 << 20
 
 
 class Face(NamedTuple):
@@ -54,3 +61,56 @@ def _decode(data: bytes, size: int, crop: Crop) -> Face:
     enlarged = min(box[2] - box[0], box[3] - box[1]) < size
     small = flat(photo).resize((size, size), LANCZOS, box=box)
     return Face(to_srgb(rounded(small), profile).tobytes(), enlarged, animated)
+
+
+class Job(NamedTuple):
+    """What every chunk of work has in common."""
+
+    path: Path
+    kind: str
+    size: int
+    crop: Crop
+
+
+class Decoded(NamedTuple):
+    """A chunk's outcome: `pixels` of the photos not in `faults`, back to back, and a digest of each."""
+
+    photos: int
+    pixels: bytes
+    digests: list[bytes]
+    faults: dict[int, str]
+    enlarged: int
+    animated: int
+
+
+def in_chunks(job: Job, photos: Sequence[Photo]) -> Iterator[tuple[Job, Sequence[Photo]]]:
+    """All photos, a chunk at a time: few enough that what becomes of them is small."""
+    length = max(1, min(_CHUNK_PHOTOS, _CHUNK_BYTES // (job.size * job.size * 3)))
+    for first in range(0, len(photos), length):
+        yield job, photos[first : first + length]
+
+
+def decode_chunk(task: tuple[Job, Sequence[Photo]]) -> Decoded:
+    """Runs in the worker processes."""
+    job, photos = task
+    faces = []
+    digests = []
+    faults = {}
+    with Reader(job.path, job.kind) as reader, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's opinions on odd files; what matters becomes a reason
+        for index, photo in enumerate(photos):
+            try:
+                face = decode_face(reader.read(photo), job.size, job.crop)
+            except (ReadError, PhotoError) as error:
+                faults[index] = str(error)
+            else:
+                faces.append(face)
+                digests.append(hashlib.sha1(face.pixels, usedforsecurity=False).digest())
+    return Decoded(
+        photos=len(photos),
+        pixels=b"".join(face.pixels for face in faces),
+        digests=digests,
+        faults=faults,
+        enlarged=sum(face.enlarged for face in faces),
+        animated=sum(face.animated for face in faces),
+    )

@@ -1,13 +1,6 @@
-"""The dataset directory. It is written under another name, then renamed, so that it is whole or absent.
+"""What a dataset directory holds, read and checked. `data.writer` has the list of its files.
 
-data/celeba-64/
-    images.npy      uint8 (N, S, S, 3), a plain NumPy file, made to be memory-mapped
-    dataset.json    what it is: DatasetInfo
-    attributes.csv  one row per image, in the same order; the first column is the photo's name
-    skipped.csv     name, reason: every photo that is not in images.npy
-    duplicates.csv  name, same_as: photos that are in it twice (only if there are any)
-    preview.png     up to 64 of the images, evenly spread
-    features-*      what an extractor sees in the images, kept by `facegan evaluate`
+A directory is whole or absent; `facegan preprocess` makes it.
 """
 
 from __future__ import annotations
@@ -15,23 +8,35 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
-
+from facegan.core.atomic import stepped_aside
 from facegan.core.errors import FaceganError, is_there, listing, one_line, reading, typed
-from facegan.core.newfolder import NewFolder, disk_errors, stepped_aside
 from facegan.core.strictjson import read_json
-from facegan.data.datasetinfo import HEADER_BYTES, DatasetInfo, from_json, npy_header, to_json
+from facegan.core.version import __version__
+
+FORMAT_VERSION = 1
+
+# Magic string, version 1.0 and length take 10 bytes; a fixed total leaves room for any count, known only at the end.
+HEADER_BYTES = 128
+
+_UPGRADE = "Upgrade: pip install --upgrade facegan"
+_MOST = 10**12
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("format_version", "count", "size", "skipped", "duplicates"), int),
+    **dict.fromkeys(("facegan", "filter", "pixels_sha256"), str),
+    **dict.fromkeys(("source", "crop", "settings"), dict),
+    "attributes": list,
+}
+_KIND_WORDS = {int: "a number", str: "text", dict: "an object", list: "a list"}
 
 FILES = ("images.npy", "dataset.json", "attributes.csv", "skipped.csv", "duplicates.csv", "preview.png")
 FEATURES_NAME = "features-{}.safetensors"
 KNOWN_FILES = (*FILES, FEATURES_NAME.format("*"))
-PREVIEW_IMAGES = 64
 
 _BLOCK_BYTES = 4 << 20
 _MAX_LINE = 1 << 20
@@ -39,121 +44,90 @@ _MAX_LINE = 1 << 20
 _MAKE_ONE = "Make one: facegan preprocess SOURCE  (a folder or .zip of photos)"
 
 
-class DatasetWriter:
-    """Writes a dataset directory in bounded memory; until `finish` nothing has its final name.
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What `dataset.json` says, checked.
 
-    Use it as a context manager: leaving it without `finish` (an error, Ctrl-C) removes everything it wrote.
-
-        with DatasetWriter(Path("data/mine-64"), 64) as writer:
-            writer.write(images, names)
-            info = writer.finish(source={"name": "mine"}, crop={"name": "square"}, filter="lanczos")
-
-    Args:
-        out: the directory to make. Parents are made as needed.
-        size: side of the images in pixels.
-        columns: names of attribute columns; `write` then takes one row of values per image.
-        overwrite: replace an existing dataset at `out`. A directory with foreign files in it is never replaced.
-
-    Raises:
-        FaceganError: `out` is in the way, or cannot be written, from any of the methods.
+    Attributes:
+        path: the dataset directory.
+        size: S, the side of the square images in pixels.
+        count: N, the number of images.
+        source: where the photos came from: at least `name`.
+        crop: how they were cut: at least `name`.
+        filter: how they were resized, such as "lanczos".
+        skipped, duplicates: how many photos were left out; how many images occur more than once.
+        attributes: names of the columns of `attributes.csv` after the first.
+        pixels_sha256: of the N*S*S*3 bytes that follow the header of images.npy. The identity of a dataset.
+        settings: what was asked for, to tell whether an existing dataset is the one wanted.
     """
 
-    def __init__(self, out: Path, size: int, *, columns: Sequence[str] = (), overwrite: bool = False) -> None:
-        self.out, self.size, self.columns = out, size, tuple(columns)
-        self.count = self.skipped = self.duplicates = 0
-        self._sha256 = hashlib.sha256()
-        self._folder = NewFolder(out, overwrite=overwrite, known=KNOWN_FILES)
-        self._files = contextlib.ExitStack()
-        self._same: list[tuple[str, str]] = []
+    path: Path
+    size: int
+    count: int
+    source: Mapping[str, Any]
+    crop: Mapping[str, Any]
+    filter: str
+    pixels_sha256: str
+    skipped: int = 0
+    duplicates: int = 0
+    attributes: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def __enter__(self) -> DatasetWriter:
-        with contextlib.ExitStack() as undo:
-            undo.enter_context(self._folder)
-            undo.callback(self._close)
-            with disk_errors(self.out):
-                self._pixels: IO[bytes] = self._files.enter_context((self._folder.path / "images.npy").open("wb"))
-                self._pixels.write(npy_header(0, self.size))
-                self._attributes = self._csv("attributes.csv", ("name", *self.columns))
-                self._skipped = self._csv("skipped.csv", ("name", "reason"))
-            self._undo = undo.pop_all()
-        return self
+    @property
+    def images(self) -> Path:
+        """The file `images.npy`."""
+        return self.path / "images.npy"
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._undo.close()
 
-    def _close(self) -> None:
-        with contextlib.suppress(OSError):  # a full disk fails again when the last buffer is flushed
-            self._files.close()
+def to_json(info: DatasetInfo) -> dict[str, Any]:
+    """What stands in dataset.json; `from_json` is the inverse."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "facegan": __version__,
+        "count": info.count,
+        "size": info.size,
+        "source": dict(info.source),
+        "crop": dict(info.crop),
+        "filter": info.filter,
+        "skipped": info.skipped,
+        "duplicates": info.duplicates,
+        "attributes": list(info.attributes),
+        "pixels_sha256": info.pixels_sha256,
+        "settings": dict(info.settings),
+    }
 
-    def write(self, images: np.ndarray, names: Sequence[str], rows: Sequence[Sequence[str]] | None = None) -> None:
-        """Append images (K, S, S, 3) uint8, their names, and with `columns` one row of values each."""
-        assert images.dtype == np.uint8, images.dtype
-        assert images.shape == (len(names), self.size, self.size, 3), (images.shape, len(names))
-        pixels = np.ascontiguousarray(images).data
-        with disk_errors(self.out):
-            self._pixels.write(pixels)
-            if self.columns:
-                assert rows is not None
-                assert len(rows) == len(names)
-                self._attributes.writerows([name, *row] for name, row in zip(names, rows, strict=True))
-            else:
-                self._attributes.writerows([name] for name in names)
-        self._sha256.update(pixels)
-        self.count += len(names)
 
-    def skip(self, name: str, reason: str) -> None:
-        """Note a photo that is not in the dataset, and why."""
-        with disk_errors(self.out):
-            self._skipped.writerow((name, reason))
-        self.skipped += 1
+def from_json(folder: Path, facts: Mapping[str, Any]) -> DatasetInfo:
+    """Check the kinds of the values; ValueError or KeyError where one is wrong."""
+    version = facts["format_version"]
+    if type(version) is not int or version < 1:
+        raise ValueError('"format_version" is unknown')
+    if version > FORMAT_VERSION:
+        raise FaceganError(
+            f"{folder} was written by a newer facegan (format {version}; this one reads {FORMAT_VERSION}).", _UPGRADE
+        )
+    if unknown := sorted(facts.keys() - _KINDS.keys()):
+        raise FaceganError(f"{folder} has an unknown entry {unknown[0][:80]!r}, perhaps of a newer facegan.", _UPGRADE)
+    for key, kind in _KINDS.items():
+        if type(facts[key]) is not kind:
+            raise ValueError(f'"{key}" is not {_KIND_WORDS[kind]}')
+    if not (1 <= facts["count"] <= _MOST and 1 <= facts["size"] <= _MOST):
+        raise ValueError("it holds no images, or more than there can be")
+    if not (0 <= facts["skipped"] <= _MOST and 0 <= facts["duplicates"] <= _MOST):
+        raise ValueError('"skipped" or "duplicates" is not a count')
+    if not re.fullmatch("[0-9a-fA-F]{64}", facts["pixels_sha256"]):
+        raise ValueError('"pixels_sha256" is no SHA-256')
+    if not all(isinstance(name, str) for name in facts["attributes"]):
+        raise ValueError('"attributes" are not names')
+    taken = {key: facts[key] for key in _KINDS if key not in ("format_version", "facegan", "attributes")}
+    return DatasetInfo(path=folder, attributes=tuple(facts["attributes"]), **taken)
 
-    def duplicate(self, name: str, same_as: str) -> None:
-        """Note that a photo just written has the same pixels as an earlier one."""
-        self._same.append((name, same_as))
-        self.duplicates += 1
 
-    def finish(
-        self,
-        *,
-        source: Mapping[str, Any],
-        crop: Mapping[str, Any],
-        filter: str,
-        settings: Mapping[str, Any] | None = None,
-    ) -> DatasetInfo:
-        """Close, describe, sync and rename: from here on the dataset is there. Returns what it is."""
-        assert self.count, "an empty dataset is the caller's to report"
-        folder = self._folder.path
-        with disk_errors(self.out):
-            if self._same:
-                self._csv("duplicates.csv", ("name", "same_as")).writerows(self._same)
-            self._pixels.seek(0)
-            self._pixels.write(npy_header(self.count, self.size))
-            self._files.close()
-            _write_preview(folder / "images.npy", folder / "preview.png")
-            info = DatasetInfo(
-                path=self.out,
-                size=self.size,
-                count=self.count,
-                source=dict(source),
-                crop=dict(crop),
-                filter=filter,
-                pixels_sha256=self._sha256.hexdigest(),
-                skipped=self.skipped,
-                duplicates=self.duplicates,
-                attributes=self.columns,
-                settings=dict(settings or {}),
-            )
-            text = json.dumps(to_json(info), indent=2, ensure_ascii=False) + "\n"
-            (folder / "dataset.json").write_text(text, encoding="utf-8", errors="backslashreplace")
-        self._folder.publish()
-        return info
-
-    def _csv(self, name: str, header: Sequence[str]) -> Any:
-        # A file name that is no valid text is still listed, with its bytes spelled out.
-        file = (self._folder.path / name).open("w", encoding="utf-8", errors="backslashreplace", newline="")
-        table = csv.writer(self._files.enter_context(file), lineterminator="\n")
-        table.writerow(header)
-        return table
+def npy_header(count: int, size: int) -> bytes:
+    """The first HEADER_BYTES of images.npy, version 1.0 of NumPy's format; its one line is filled up with spaces."""
+    shape = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({count}, {size}, {size}, 3), }}"
+    text = shape.ljust(HEADER_BYTES - 11) + "\n"
+    return b"\x93NUMPY\x01\x00" + (HEADER_BYTES - 10).to_bytes(2, "little") + text.encode("ascii")
 
 
 def read_dataset_json(path: Path) -> DatasetInfo:
@@ -299,16 +273,6 @@ def make_again(folder: Path) -> str:
 def _first_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(HEADER_BYTES)
-
-
-def _write_preview(images: Path, out: Path) -> None:
-    from facegan.pictures.sheets import grid, save_png
-
-    pixels = np.load(images, mmap_mode="r", allow_pickle=False)
-    chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), PREVIEW_IMAGES)).round().astype(int)
-    sheet = pixels[chosen]
-    pixels._mmap.close()  # Windows renames no folder with a mapped file in it
-    save_png(grid(sheet), out)
 
 
 def _one_line(error: BaseException) -> str:

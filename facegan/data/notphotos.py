@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from itertools import chain
 from pathlib import Path
 
-from facegan.core.newfolder import LEFT_BY_SYSTEMS
+from facegan.core.atomic import LEFT_BY_SYSTEMS
 from facegan.pictures.photos import Photo
 
 

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 
 from facegan.config import SIZES
+from facegan.core.atomic import free_room, put_back
 from facegan.core.errors import FaceganError, UsageError, is_there
-from facegan.core.files import free_room
-from facegan.core.newfolder import put_back
 from facegan.core.quantities import size as in_bytes
 from facegan.core.workers import in_order, processors
 from facegan.data.attributes import AttributeTable, from_names, read_attributes
-from facegan.data.chunks import Decoded, decode_chunk
 from facegan.data.crops import Crop, parse_crop
-from facegan.data.folder import KNOWN_FILES, DatasetInfo, DatasetWriter, read_dataset_json
+from facegan.data.decode import Decoded, decode_chunk
+from facegan.data.folder import KNOWN_FILES, DatasetInfo, read_dataset_json
 from facegan.data.several import open_sources, tasks
 from facegan.data.sources import Source
+from facegan.data.writer import DatasetWriter
 from facegan.pictures.photos import Photo
 
 FILTER = "lanczos"

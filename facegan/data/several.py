@@ -7,8 +7,8 @@ from itertools import permutations
 from pathlib import Path
 
 from facegan.core.errors import FaceganError
-from facegan.data.chunks import Job, in_chunks
 from facegan.data.crops import Crop
+from facegan.data.decode import Job, in_chunks
 from facegan.data.sources import Source, open_source
 from facegan.pictures.photos import Photo
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,10 @@ from numpy.typing import NDArray
 
 from facegan.core.errors import FaceganError
 from facegan.core.pixels import Pixels
-from facegan.data.dataset import Dataset
 from facegan.evaluation import photo_features
-from facegan.evaluation.extractors import Extractor
-from facegan.evaluation.scores import check_match, facts
-from facegan.faces.compose import sample_latents
+from facegan.evaluation.comparison import Comparison
 from facegan.faces.latents import face_name
 from facegan.faces.synthesis import draw_faces
-from facegan.models.checkpoint import LoadedGenerator
 from facegan.pictures.sheets import check_size, labelled, layout
 
 SAMPLES = 10
@@ -131,16 +125,10 @@ class Neighbours:
 
 
 def find_neighbours(
-    loaded: LoadedGenerator,
-    dataset: Dataset,
-    extractor: Extractor,
+    comparison: Comparison,
     *,
     count: int | None = None,
     photos: int | None = None,
-    seed: int = 0,
-    truncation: float = 1.0,
-    on_progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-    note: Callable[[str], None] = lambda text: None,
     out: Path = Path("neighbours.png"),
 ) -> Neighbours:
     """Look for the photos nearest to the first `count` faces of a seed, among `photos` photos; None looks at all.
@@ -149,20 +137,19 @@ def find_neighbours(
         out: the file that the picture is for.
 
     Raises:
-        FaceganError: photos of another size, or fewer than two; or `out` cannot be so large.
+        FaceganError: fewer than two photos, or `out` cannot be so large.
     """
-    check_match(loaded, dataset)
+    loaded, dataset, extractor = comparison.loaded, comparison.dataset, comparison.extractor
+    count = count or SAMPLES
     columns, side = 1 + 2 * SHOWN, loaded.config.networks.size
-    size = layout((count or SAMPLES) * columns, side, side, ["sample"], columns, title="nearest").size
+    size = layout(count * columns, side, side, ["sample"], columns, title="nearest").size
     check_size(out, size, "Give a smaller --count, or end the name in .png.")
     photos = min(photos or len(dataset), len(dataset))
     if photos < 2:
         raise FaceganError("One photo has no neighbours: two are the fewest.")
     chosen = photo_features.order(dataset)[:photos]
-    known = photo_features.photo_features(dataset, extractor, photos, partial(on_progress, "photos"), note)
-    faces = draw_faces(
-        loaded.module, loaded.config.networks, sample_latents(loaded, seed, range(count or SAMPLES), truncation)
-    )
+    known = comparison.photo_features(photos)
+    faces = draw_faces(loaded.module, loaded.config.networks, comparison.latents(count))
     compared = chosen[:_COMPARED]
     queries = np.concatenate([faces, dataset.images[compared]])
     own = np.concatenate([np.full(len(faces), -1, np.int64), compared])
@@ -172,16 +159,16 @@ def find_neighbours(
     by_features = Nearest(extractor(queries), extractor(mirrored), k, own)
     for start in range(0, photos, _CHUNK):
         part = chosen[start : start + _CHUNK]
-        on_progress("neighbours", start, photos)
+        comparison.on_progress("neighbours", start, photos)
         by_pixels.look_at(part, _flat(dataset.images[part]))
         by_features.look_at(part, known[start : start + _CHUNK])
-    on_progress("neighbours", photos, photos)
+    comparison.on_progress("neighbours", photos, photos)
     return Neighbours(
         faces,
         _space(by_pixels, len(faces), faces[0].size),
         _space(by_features, len(faces), 1),
         photos,
-        facts(loaded, dataset, extractor, seed, truncation),
+        comparison.facts(),
         dataset.images,
     )
 

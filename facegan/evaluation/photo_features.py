@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from facegan.core.atomic import write_atomic
 from facegan.core.errors import FaceganError
-from facegan.core.files import write_atomic
 from facegan.core.streams import Stream, rng
 from facegan.data.dataset import Dataset
 from facegan.data.folder import FEATURES_NAME

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,15 +12,11 @@ from torch import nn
 
 from facegan.config import Networks
 from facegan.core.errors import FaceganError
-from facegan.data.dataset import Dataset
-from facegan.data.datasetinfo import DatasetInfo
-from facegan.data.folder import read_dataset_json
+from facegan.evaluation.comparison import Comparison, photos_of_training
 from facegan.evaluation.extractors import STANDARD, Extractor, Features
-from facegan.evaluation.photo_features import Progress, photo_features
-from facegan.faces.compose import sample_latents
+from facegan.evaluation.photo_features import Progress
 from facegan.faces.latents import Latents
 from facegan.faces.synthesis import batches
-from facegan.models.checkpoint import LoadedGenerator
 
 MOST_SAMPLES = 10_000
 """Samples, and photos, where no number is asked for: with fewer photos there are as many samples as those."""
@@ -112,29 +106,17 @@ class Report:
         return {**asdict(self.scores), "samples": self.samples, "photos": self.photos, **self.facts}
 
 
-def evaluate(
-    loaded: LoadedGenerator,
-    dataset: Dataset,
-    extractor: Extractor,
-    *,
-    count: int | None = None,
-    photos: int | None = None,
-    seed: int = 0,
-    truncation: float = 1.0,
-    on_progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-    note: Callable[[str], None] = lambda text: None,
-) -> Report:
+def evaluate(comparison: Comparison, *, count: int | None = None, photos: int | None = None) -> Report:
     """Compare a generator's faces with a dataset's photos.
 
     Args:
         count: samples; None for as many as there are photos, at most MOST_SAMPLES.
-        photos: photos, chosen by `features.order`; None for as many as samples, or all if there are fewer.
-        on_progress: told what is being looked at, and how much of it.
+        photos: photos, chosen by `photo_features.order`; None for as many as samples, or all if there are fewer.
 
     Raises:
-        FaceganError: photos of another size, or too few.
+        FaceganError: too few photos.
     """
-    check_match(loaded, dataset)
+    loaded, dataset = comparison.loaded, comparison.dataset
     count = count or min(len(dataset), MOST_SAMPLES)
     photos = min(photos or count, len(dataset))
     if min(count, photos) < FEWEST:
@@ -143,72 +125,17 @@ def evaluate(
             "Give a larger --count, and --photos as large, of a larger dataset.",
         )
     crop = dict(dataset.info.crop)
-    if _origin(loaded).get("crop", crop) != crop:
-        note("the generator learnt from photos that were cropped otherwise than these, which is in the figures too")
-    reals = photo_features(dataset, extractor, photos, partial(on_progress, "photos"), note)
+    if photos_of_training(loaded).get("crop", crop) != crop:
+        comparison.note("the generator learnt from photos that were cropped otherwise than these; the figures show it")
+    reals = comparison.photo_features(photos)
     fakes = sample_features(
         loaded.module,
         loaded.config.networks,
-        sample_latents(loaded, seed, range(count), truncation),
-        extractor,
-        partial(on_progress, "samples"),
+        comparison.latents(count),
+        comparison.extractor,
+        partial(comparison.on_progress, "samples"),
     )
-    return Report(scores(fakes, reals), count, photos, facts(loaded, dataset, extractor, seed, truncation))
-
-
-def facts(
-    loaded: LoadedGenerator, dataset: Dataset, extractor: Extractor, seed: int, truncation: float
-) -> dict[str, Any]:
-    """What figures depend on, beside the number of pictures."""
-    info = dataset.info
-    return {
-        "seed": seed,
-        "truncation": truncation,
-        "generator": str(loaded.source),
-        "weights": loaded.weights,
-        "images_seen": loaded.images_seen,
-        "dataset": str(info.path),
-        "pixels_sha256": info.pixels_sha256,
-        "trained_on": trained_on(loaded, info),
-        "crop": dict(info.crop),
-        "filter": info.filter,
-        "size": info.size,
-        "extractor": extractor.name,
-        "layer": extractor.layer,
-        "library": extractor.library,
-    }
-
-
-def check_match(loaded: LoadedGenerator, dataset: Dataset) -> None:
-    """Raises: FaceganError: faces and photos differ in size, so they could not be compared."""
-    size, info = loaded.config.networks.size, dataset.info
-    if info.size != size:
-        raise FaceganError(
-            f"{loaded.source} draws {size} px, and the photos in {info.path} have {info.size} px.",
-            f"Make a dataset of that size: facegan preprocess SOURCE --size {size}",
-        )
-
-
-def _origin(loaded: LoadedGenerator) -> dict[str, Any]:
-    """What the generator's file says of the photos that it learnt from; empty where it says nothing."""
-    found = loaded.provenance.get("dataset")
-    return found if isinstance(found, dict) else {}
-
-
-def trained_on(loaded: LoadedGenerator, dataset: DatasetInfo) -> bool:
-    """Whether these are the photos that the generator learnt from, as far as its file says."""
-    return bool(_origin(loaded).get("sha256") == dataset.pixels_sha256)
-
-
-def own_photos(loaded: LoadedGenerator) -> Path | None:
-    """The dataset that the generator was trained on, where it still is as it was and may be read; else None."""
-    folder = Path(str(_origin(loaded).get("path")))  # perhaps of another machine, or of somebody who keeps it private
-    try:
-        with (folder / "dataset.json").open("rb"):
-            pass
-    except (OSError, ValueError):
-        return None
-    return folder if trained_on(loaded, read_dataset_json(folder)) else None
+    return Report(scores(fakes, reals), count, photos, comparison.facts())
 
 
 def name_of_distance(extractor: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from facegan.core.errors import FaceganError
-from facegan.data.folder import DatasetWriter, read_dataset_json
+from facegan.data.folder import read_dataset_json
+from facegan.data.writer import DatasetWriter
 from facegan.faces import latents
 from facegan.faces.synthesis import batches
 from facegan.models.checkpoint import load_generator

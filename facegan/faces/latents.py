@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from facegan.core.atomic import atomic_path
 from facegan.core.errors import FaceganError, UsageError, one_line
-from facegan.core.files import atomic_path
 from facegan.core.streams import Stream, rng
 
 Latents = NDArray[np.float32]

@@ -19,8 +19,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from facegan.config import Config
+from facegan.core.atomic import atomic_path, write_atomic
 from facegan.core.errors import FaceganError, first_line, is_there, reading
-from facegan.core.files import atomic_path, write_atomic
 from facegan.core.strictjson import parse_json
 from facegan.models.torchzip import DamagedError, ForeignError, read_torch_zip
 from facegan.models.validate import MOST_IMAGES, MisfitError, blueprint, check_state, check_weights

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from facegan.core.atomic import atomic_path
 from facegan.core.errors import FaceganError, needed
-from facegan.core.files import atomic_path
 from facegan.pictures.colours import to_srgb
 from facegan.pictures.opening import PhotoError, flat, glance, reasons, rounded, upright, whole
 from facegan.pictures.photos import Photo, Reader, ReadError

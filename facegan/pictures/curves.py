@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facegan.core.files import atomic_path
+from facegan.core.atomic import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from facegan.core.atomic import atomic_path
 from facegan.core.errors import FaceganError
-from facegan.core.files import atomic_path
 from facegan.pictures.equation import EquationTerm, equation, equation_size
 from facegan.pictures.typesetting import (
     INK,

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import torch
 
-from facegan.core.files import free_room
+from facegan.core.atomic import free_room
 from facegan.core.quantities import duration
 from facegan.core.quantities import size as in_bytes
 from facegan.networks import count_parameters
 from facegan.runs.loop import SHEET, total_images
 from facegan.runs.memory import memory_watched
 from facegan.runs.plan import Plan
-from facegan.training.stepping import steps_of
+from facegan.training.steps import steps_of
 from facegan.training.trainer import Trainer
 
 _WARM_UP, _TIMED = 1, 3

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from facegan.config import Config
+from facegan.core.atomic import is_temporary, sync_file, write_atomic
 from facegan.core.errors import FaceganError, UsageError, is_there, listing, typed
-from facegan.core.files import is_temporary, sync_file, write_atomic
 from facegan.core.strictjson import read_json
 
 RUNS = Path("runs")

@@ -28,7 +28,7 @@ from facegan.runs.find import open_checkpoint
 from facegan.runs.folder import RunDir, turn
 from facegan.runs.health import Health
 from facegan.runs.progress import write_progress
-from facegan.training.stepping import steps_of
+from facegan.training.steps import steps_of
 from facegan.training.trainer import Metrics, Trainer
 
 SHEET = 25

@@ -17,7 +17,7 @@ from facegan.core.errors import FaceganError, is_out_of_memory
 from facegan.core.workers import WorkerEnded, apart
 from facegan.core.world import ALONE, World
 from facegan.data.dataset import NoiseImages
-from facegan.training.stepping import steps_of
+from facegan.training.steps import steps_of
 from facegan.training.trainer import Trainer
 
 SMALLEST = 2

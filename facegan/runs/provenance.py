@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from facegan.config import Config
+from facegan.core.atomic import write_atomic
 from facegan.core.device import describe_device
 from facegan.core.errors import FaceganError, typed
-from facegan.core.files import write_atomic
 from facegan.core.strictjson import read_json
 from facegan.core.version import __version__
 from facegan.core.world import World

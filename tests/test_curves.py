@@ -132,7 +132,7 @@ def test_the_users_environment_does_not_matter(tmp_path: Path, backend: str) -> 
     plain = plot_curves(rows(3), tmp_path / "plain.png").read_bytes()
     tests = Path(__file__).parent
     code = (
-        "import os\nfrom pathlib import Path\nfrom test_plots import rows\n"
+        "import os\nfrom pathlib import Path\nfrom test_curves import rows\n"
         "from facegan.pictures.curves import plot_curves\n"
         f"plot_curves(rows(3), Path('curves.png')); assert os.environ['MPLBACKEND'] == {backend!r}"
     )

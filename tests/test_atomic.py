@@ -10,8 +10,8 @@ import pytest
 from conftest import cli, write_dataset
 from PIL import Image
 
+from facegan.core.atomic import NewFolder, put_back
 from facegan.core.errors import FaceganError
-from facegan.core.newfolder import NewFolder, put_back
 from facegan.data.folder import KNOWN_FILES, find_dataset, read_dataset_json, verify_pixels
 
 DIES_AFTER_RENAME = """

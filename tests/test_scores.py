@@ -16,6 +16,7 @@ from facegan.core.errors import FaceganError, UsageError
 from facegan.data.dataset import Dataset
 from facegan.data.folder import read_dataset_json
 from facegan.evaluation import extractors, scores
+from facegan.evaluation.comparison import Comparison, own_photos, trained_on
 from facegan.evaluation.extractors import OFFLINE, Extractor, open_extractor
 from facegan.evaluation.neighbours import Nearest, find_neighbours
 from facegan.evaluation.photo_features import cache_path, order, photo_features
@@ -188,7 +189,7 @@ def test_interrupted_work_is_kept(dataset, extractor, monkeypatch):
 
 
 def test_a_dataset_with_a_cache_can_be_made_again(dataset, extractor, tmp_path):
-    from facegan.data.folder import DatasetWriter
+    from facegan.data.writer import DatasetWriter
 
     photo_features(dataset, extractor, 5)
     with DatasetWriter(dataset.info.path, 32, overwrite=True) as writer:
@@ -230,10 +231,10 @@ def test_the_standard_extractor_is_the_published_one(monkeypatch):
 def test_json_is_the_same_as_by_function(loaded, dataset, extractor):
     code, out, err = run(loaded, dataset, "--features", "tiny", "--seed", "3", "--truncation", "0.5", "--json")
     assert code == 0, err
-    report = scores.evaluate(loaded, dataset, extractor, seed=3, truncation=0.5)
+    report = scores.evaluate(Comparison(loaded, dataset, extractor, seed=3, truncation=0.5))
     assert json.loads(out) == report.to_dict()
     assert (report.samples, report.photos) == (40, 40)
-    other = scores.evaluate(loaded, dataset, extractor, seed=4, truncation=0.5)
+    other = scores.evaluate(Comparison(loaded, dataset, extractor, seed=4, truncation=0.5))
     assert other.scores.fd != report.scores.fd
 
 
@@ -241,22 +242,22 @@ def test_another_crop_is_said(loaded, dataset, extractor):
     said: list[str] = []
     for crop, notes in ((dict(dataset.info.crop), 0), ({"name": "human-faces"}, 1)):
         loaded.provenance["dataset"] = {"crop": crop}
-        scores.evaluate(loaded, dataset, extractor, note=said.append)
+        scores.evaluate(Comparison(loaded, dataset, extractor, note=said.append))
         assert sum("cropped otherwise" in text for text in said) == notes
 
 
 def test_photos_of_the_training_are_recognised(loaded, dataset):
-    assert not scores.trained_on(loaded, dataset.info)
+    assert not trained_on(loaded, dataset.info)
     loaded.provenance["dataset"] = {"sha256": dataset.info.pixels_sha256}
-    assert scores.trained_on(loaded, dataset.info)
-    assert scores.own_photos(loaded) is None
+    assert trained_on(loaded, dataset.info)
+    assert own_photos(loaded) is None
     loaded.provenance["dataset"]["path"] = str(dataset.info.path)
-    assert scores.own_photos(loaded) == dataset.info.path
+    assert own_photos(loaded) == dataset.info.path
     loaded.provenance["dataset"]["sha256"] = "0" * 64
-    assert scores.own_photos(loaded) is None
+    assert own_photos(loaded) is None
     for path in ("a\0b/c", "\ud800/x"):
         loaded.provenance["dataset"]["path"] = path
-        assert scores.own_photos(loaded) is None
+        assert own_photos(loaded) is None
 
 
 def test_weights_that_cannot_be_had_are_one_sentence(loaded, dataset, monkeypatch, tmp_path):
@@ -289,9 +290,9 @@ def test_an_unknown_extractor_lists_those_there_are(tiny_extractor):
 
 def test_other_sizes_and_too_few_photos_are_refused(loaded, tmp_path, extractor):
     with pytest.raises(FaceganError, match="draws 32 px, and the photos in .* have 64 px"):
-        scores.evaluate(loaded, Dataset(write_dataset(tmp_path / "b", 6, size=64), 0), extractor)
+        scores.evaluate(Comparison(loaded, Dataset(write_dataset(tmp_path / "b", 6, size=64), 0), extractor))
     with pytest.raises(FaceganError, match="Too few pictures to compare: 4;"):
-        scores.evaluate(loaded, Dataset(write_dataset(tmp_path / "f", 4), 0), extractor)
+        scores.evaluate(Comparison(loaded, Dataset(write_dataset(tmp_path / "f", 4), 0), extractor))
 
 
 def test_out_belongs_to_neighbours(loaded, dataset):
@@ -319,7 +320,7 @@ def test_a_face_learnt_by_heart_is_found_even_mirrored(loaded, dataset, extracto
     """Instead of faces of its own, the generator gives two photos, one of them mirrored, and a grey square."""
     faces = np.stack([dataset.images[5], dataset.images[9][:, ::-1], np.full((32, 32, 3), 128, np.uint8)])
     monkeypatch.setattr("facegan.evaluation.neighbours.draw_faces", lambda *_: faces)
-    found = find_neighbours(loaded, dataset, extractor, count=3)
+    found = find_neighbours(Comparison(loaded, dataset, extractor), count=3)
     for space in (found.pixels, found.features):
         assert space.photos[:2, 0].tolist() == [5, 9]
         assert space.distances[:2, 0] == pytest.approx(0, abs=0.1)
@@ -333,10 +334,13 @@ def test_a_face_learnt_by_heart_is_found_even_mirrored(loaded, dataset, extracto
 def test_samples_are_called_what_can_be_typed_and_a_picture_too_large_is_refused(
     loaded, dataset, extractor, monkeypatch
 ):
-    assert find_neighbours(loaded, dataset, extractor, count=2, seed=7).names() == ["sample 7:0", "sample 7:1"]
+    assert find_neighbours(Comparison(loaded, dataset, extractor, seed=7), count=2).names() == [
+        "sample 7:0",
+        "sample 7:1",
+    ]
     monkeypatch.setattr("facegan.evaluation.neighbours.draw_faces", lambda *_: pytest.fail("faces were drawn"))
     with pytest.raises(FaceganError, match=r"at most 16,383"):
-        find_neighbours(loaded, dataset, extractor, count=200, out=Path("a.webp"))
+        find_neighbours(Comparison(loaded, dataset, extractor), count=200, out=Path("a.webp"))
 
 
 def test_the_picture_has_a_row_per_sample(loaded, dataset, workdir, tiny_extractor):

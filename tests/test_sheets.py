@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facegan.core.atomic import atomic_path, write_atomic
 from facegan.core.errors import FaceganError
-from facegan.core.files import atomic_path, write_atomic
 from facegan.pictures.sheets import (
     LONGEST_SIDE,
     MAX_PIXELS,

@@ -1,23 +1,19 @@
-"""How a step gets its images and noise: from the host, or on a CUDA device as a captured graph.
-
-Both are functions of (seed, step) alone, so a run stopped anywhere goes on with the same numbers.
-"""
+"""A step's pixels, noise and updates on the device, recorded once as CUDA graphs and replayed."""
 
 from __future__ import annotations
 
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from facegan.core.errors import FaceganError, first_line
-from facegan.core.pixels import scaled, to_images
+from facegan.core.pixels import scaled
 from facegan.core.streams import Stream, rng
-from facegan.data.dataset import Batches, flip_mask
-from facegan.training.noise import StepNoise, draw_noise, draw_noise_on_device, ends_cycle
+from facegan.data.dataset import Batches
+from facegan.training.noise import draw_noise_on_device, ends_cycle
 from facegan.training.trainer import Metrics, Trainer
 
 _WARM_UP = 3
@@ -26,47 +22,6 @@ _CHUNK = 4096
 """Images that go to the device at once."""
 _SHARE = 0.5
 """Most of the device's free memory that a dataset may take; a larger one stays on the host."""
-
-
-class Steps(Protocol):
-    """A run's steps, one after the other.
-
-    Attributes:
-        uncaptured: why steps that should be captured are not, in words; else None.
-    """
-
-    uncaptured: str | None
-
-    def step(self) -> Metrics:
-        """The trainer's next step. Its numbers may change with the one after: read them before."""
-
-
-def steps_of(trainer: Trainer, dataset: Batches) -> Steps:
-    """The fastest way to take a trainer's steps over a dataset on the trainer's device."""
-    return DeviceSteps(trainer, dataset) if trainer.device.type == "cuda" else HostSteps(trainer, dataset)
-
-
-def step_inputs(trainer: Trainer, dataset: Batches) -> tuple[Tensor, StepNoise]:
-    """Images and noise of the trainer's next step, drawn on the host: this process's part of the global batch."""
-    config, step, batch = trainer.config, trainer.step_number, trainer.config.training.batch_size
-    mine = trainer.world.part(batch)
-    pixels = dataset.batch(trainer.images_seen + mine.start, mine.stop - mine.start)
-    mirrored = flip_mask(config.seed, step, batch, trainer.rollbacks)[mine] if config.training.flip else None
-    shapes: list[tuple[int, ...]] = trainer.critic.mask_shapes  # type: ignore[assignment]
-    noise = draw_noise(config, step, shapes, trainer.device, trainer.world, trainer.rollbacks)
-    return to_images(pixels, trainer.device, mirrored), noise
-
-
-class HostSteps:
-    """Steps whose images and noise come from the host."""
-
-    uncaptured: str | None = None
-
-    def __init__(self, trainer: Trainer, dataset: Batches) -> None:
-        self.trainer, self.dataset = trainer, dataset
-
-    def step(self) -> Metrics:
-        return self.trainer.step(*step_inputs(self.trainer, self.dataset))
 
 
 class DeviceSteps:

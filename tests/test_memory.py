@@ -28,7 +28,7 @@ from facegan.networks.dcgan import Generator
 from facegan.presets import PRESETS
 from facegan.runs import memory
 from facegan.runs.plan import plan_new
-from facegan.training.stepping import steps_of
+from facegan.training.steps import steps_of
 from facegan.training.trainer import Trainer
 
 pytestmark = pytest.mark.precision

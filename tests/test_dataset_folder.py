@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from facegan.core.errors import FaceganError
-from facegan.data.folder import DatasetWriter, find_dataset, read_dataset_json
+from facegan.data.folder import find_dataset, read_dataset_json
+from facegan.data.writer import DatasetWriter
 
 
 def written(out: Path, count: int = 3, size: int = 4) -> Path:

@@ -9,8 +9,9 @@ from test_trainer import assert_same
 from facegan.core.world import World
 from facegan.data.dataset import Dataset
 from facegan.presets import PRESETS
-from facegan.training import stepping
-from facegan.training.stepping import DeviceSteps, HostSteps, steps_of
+from facegan.training import cuda_graphs
+from facegan.training.cuda_graphs import DeviceSteps
+from facegan.training.steps import HostSteps, steps_of
 from facegan.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -44,7 +45,7 @@ def test_stop_and_go_on_is_never_having_stopped(preset, dataset):
 @pytest.mark.parametrize("fits", [True, False], ids=["pixels on the device", "pixels on the host"])
 def test_the_images_are_those_of_the_host(fits, dataset, monkeypatch):
     """The same order, whether gathered on the device or fetched; across the end of the epoch too."""
-    monkeypatch.setattr(stepping, "_fits", lambda *_: fits)
+    monkeypatch.setattr(cuda_graphs, "_fits", lambda *_: fits)
     steps = on_device("keras-faces-64", dataset)
     for _ in range(4):
         seen = steps.trainer.images_seen
@@ -63,7 +64,7 @@ def test_noise_is_drawn_for_the_whole_batch(preset, dataset):
     for steps in halves:
         steps._random.manual_seed(3)
         config, shapes = steps.trainer.config, steps.trainer.critic.mask_shapes
-        drawn.append(stepping.draw_noise_on_device(config, True, shapes, steps._random, steps.trainer.world))
+        drawn.append(cuda_graphs.draw_noise_on_device(config, True, shapes, steps._random, steps.trainer.world))
     (first, first_mirrored), (second, second_mirrored), (whole, mirrored) = drawn
     assert torch.equal(torch.cat((first.critic_latents, second.critic_latents)), whole.critic_latents)
     assert torch.equal(torch.cat((first.mix, second.mix)), whole.mix)
@@ -77,7 +78,7 @@ def test_noise_is_drawn_for_the_whole_batch(preset, dataset):
 def test_masks_keep_their_share(dataset):
     steps = on_device("human-faces", dataset)
     shapes = steps.trainer.critic.mask_shapes
-    noise, _ = stepping.draw_noise_on_device(steps.trainer.config, True, shapes, steps._random)
+    noise, _ = cuda_graphs.draw_noise_on_device(steps.trainer.config, True, shapes, steps._random)
     kept = torch.cat([mask.flatten() for masks in noise.keep for mask in masks]).float().mean()
     assert abs(kept - 0.5) < 0.01
 
@@ -86,10 +87,10 @@ def test_warming_up_is_undone(dataset):
     """What a capture restores is all that a step changes."""
     steps = on_device("dcgan", dataset)
     steps.step()
-    before = [tensor.clone() for tensor in stepping._tensors(steps.trainer)]
+    before = [tensor.clone() for tensor in cuda_graphs._tensors(steps.trainer)]
     expected = {name: t.clone() for name, t in steps.trainer.critic.state_dict().items()}
     steps.step()
-    for tensor, value in zip(stepping._tensors(steps.trainer), before, strict=True):
+    for tensor, value in zip(cuda_graphs._tensors(steps.trainer), before, strict=True):
         tensor.copy_(value)
     steps.trainer.images_seen -= 4
     assert_same(expected, steps.trainer.critic.state_dict())
@@ -102,8 +103,8 @@ def test_warming_up_is_undone(dataset):
 
 def test_a_moment_made_beforehand_changes_nothing(dataset):
     made, lazy = on_device("keras-faces-64", dataset), on_device("keras-faces-64", dataset)
-    stepping._allocate(made.trainer.critic_optimiser)
-    stepping._allocate(made.trainer.generator_optimiser)
+    cuda_graphs._allocate(made.trainer.critic_optimiser)
+    cuda_graphs._allocate(made.trainer.generator_optimiser)
     for steps in (made, lazy):
         for _ in range(6):
             steps.step()
