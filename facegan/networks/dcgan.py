@@ -92,6 +92,12 @@ class Generator(nn.Module):
 
     Linear to the 4x4 map; octave after octave; a last 3x3 convolution to RGB and tanh. The last octave has no residual
     blocks: at full size they would cost as much as all others together.
+
+    With self-modulation a face may have one latent for the 4x4 map and one for each octave: (B, latent_rows,
+    latent_dim). Training never does; projected photos do (`editing.project`).
+
+    Attributes:
+        latent_rows: how many places the latent enters at.
     """
 
     def __init__(self, config: DcganNetworks) -> None:
@@ -103,12 +109,14 @@ class Generator(nn.Module):
         depths = [*[config.depth] * (len(widths) - 2), 0]
         self.octaves = nn.ModuleList(map(_Octave, widths, widths[1:], depths, repeat(config)))
         self.to_rgb = nn.Conv2d(config.width, 3, 3, padding=1)
+        self.latent_rows = 1 + len(self.octaves) if config.self_modulation else 1
         self.to(memory_format=_LAYOUT)
 
     def forward(self, z: Tensor) -> Tensor:
-        x = F.relu(self.base_norm(self.project(z).unflatten(1, self.base)))
-        for octave in self.octaves:
-            x = octave(x, z)
+        rows = z.unbind(1) if z.ndim == 3 else [z] * (1 + len(self.octaves))
+        x = F.relu(self.base_norm(self.project(rows[0]).unflatten(1, self.base)))
+        for octave, row in zip(self.octaves, rows[1:], strict=True):
+            x = octave(x, row)
         return self.to_rgb(x).tanh()
 
     def initialise(self, rng: np.random.Generator) -> None:
