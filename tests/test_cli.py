@@ -395,7 +395,7 @@ def test_a_gif_that_cannot_be_so_wide_is_refused_before_it_is_read(workdir, monk
     Image.new("RGB", (17_000, 2)).save("wide.png")
     monkeypatch.setattr(ImageOps, "exif_transpose", lambda page: pytest.fail("read"))
     code, _, err = cli("gif", "wide.png", "wide.png", "--full-size", "--out", "a.webp")
-    assert code == 1 and "17,000 x 2 pixels, and a side of a .webp has at most 16,383" in err
+    assert code == 1 and "17,000 x 2 pixels, but a side of a .webp can have at most 16,383" in err
     assert "--full-size" in err and not Path("a.webp").exists()
 
 
