@@ -1,4 +1,4 @@
-"""Animations: what is written has the frames, the times and the loops that were asked for, or is not there."""
+"""Animations: a written file has the frames, times and loops that were asked for; otherwise there is no file."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""What may not be read is neither missing nor damaged: it is said so, and nothing is made anew in its place."""
+"""A file that may not be read is not missing or damaged: facegan says that, and makes no new file in its place."""
 
 from __future__ import annotations
 

@@ -278,7 +278,7 @@ def test_a_way_of_packing_that_is_not_known_is_said(tmp_path: Path, number: int,
     raw[8] = raw[raw.index(b"PK\1\2") + 10] = number
     (tmp_path / "z.zip").write_bytes(raw)
     ((_, reason),) = open_source(tmp_path / "z.zip").unusable
-    assert reason == f"packed with {name}, which is not read in place: unpack the zip first"
+    assert reason == f"packed with {name}, which cannot be read in place: unpack the zip first"
 
 
 def flag_encrypted(path: Path) -> None:
