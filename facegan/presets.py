@@ -127,7 +127,7 @@ PRESETS: dict[str, Config] = {
         ),
     )
 }
-"""Each row is a copy of another one, and names only what differs from that."""
+"""Each row begins as a copy of another row, and says only what differs from it."""
 
 
 @dataclass(frozen=True)

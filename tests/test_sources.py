@@ -399,7 +399,7 @@ def test_values_with_commas_survive_and_a_row_never_goes_to_the_wrong_photo(tmp_
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "header"),
+        ("", "fewer than two columns"),
         ("just text", "header"),
         ("name,a\n1.jpg,1,2\n", "line 2"),
         ("3\nA B\n1.jpg 1 1\n2.jpg 1\n", "line 4"),

@@ -28,7 +28,7 @@ _STEPPED_ASIDE = re.compile(rf"\.(.+)\.[a-z0-9_]{{8}}{re.escape(_ASIDE)}")
 LEFT_BY_SYSTEMS = frozenset(
     (".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", ".@__thumb", "@tmp")
 )
-"""Files and folders that systems and network disks add to any folder, such as thumbnails; names in small letters.
+"""Files and folders, in small letters, that systems and network disks add to any folder: thumbnails, view settings.
 
 The system makes them again, so they may be deleted with the folder. A trash is not listed: it holds the user's files.
 """
@@ -149,7 +149,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def suppress_not_offered() -> Iterator[None]:
-    """Ignore that a file system does not offer a call. A call that it offers and that fails, as with EIO, raises."""
+    """Ignore errors which say that a file system does not offer a call. Other errors, such as EIO, are raised."""
     try:
         yield
     except OSError as error:
@@ -221,7 +221,7 @@ class NewFolder:
             sync_folder(self.out.parent)
 
     def _rename(self) -> None:
-        """Rename the new folder to `out`, and before that the old one away: it cannot be renamed onto a full folder.
+        """Rename an old `out` out of the way, then the new folder to `out`: a rename onto a full folder would fail.
 
         If the process is killed between the two renames, `put_back` undoes the first.
         """

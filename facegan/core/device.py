@@ -80,7 +80,7 @@ def widened(x: torch.Tensor) -> torch.Tensor:
 
 
 def use_tf32(allowed: bool) -> None:
-    """Set whether a CUDA device may round float32 factors to 10 bits (TF32). By default torch lets convolutions."""
+    """Set whether a CUDA device may round float32 factors to 10 bits (TF32), as convolutions do by torch's default."""
     for owner, name, values in _tf32_switches():
         setattr(owner, name, values[allowed])
 

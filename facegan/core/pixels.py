@@ -1,4 +1,4 @@
-"""Convert pixels: bytes on the host become numbers from -1 to 1 on the device, and back, in this one place."""
+"""Convert pixels, for all of facegan: bytes on the host become numbers from -1 to 1 on the device, and back."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _PATIENCE = timedelta(minutes=30)
 _SAID_AFTER = 10.0
 """After so many seconds of waiting for the other processes to start, a note says so."""
 _TURN = 0.2
-"""Seconds between two looks whether the others are here; in between Python can run a signal's handler."""
+"""Seconds between two checks whether the others are here; Python can run a signal's handler at each."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class World:
         """Check and return the device to compute on. Process n of a machine makes `cuda` mean the machine's n-th GPU.
 
         Raises:
-            FaceganError: the processes have devices of two kinds, cannot share this device, or are more than the GPUs.
+            FaceganError: the processes have devices of two kinds, cannot share this device, or outnumber the GPUs.
         """
         self.check_same({"kind of device": device.type.encode()})
         if device.type == "cpu":
@@ -168,7 +168,10 @@ class World:
         return dict(zip(values, (total / self.size).tolist(), strict=True))
 
     def agree(self, number: int) -> int:
-        """The largest of all processes' numbers. If each gives a signal's number or 0, it says whether to stop."""
+        """The largest of all processes' numbers.
+
+        If each gives the number of the signal that it received, or 0, this says whether any was told to stop.
+        """
         return self._largest([number])[0]
 
     def barrier(self) -> None:
@@ -250,7 +253,7 @@ def leave(code: int) -> NoReturn:
     """End this process; its output must have been flushed before.
 
     After an error torch's threads may still talk to other processes or wait for them. They would abort this process
-    when its interpreter ends, so it then ends at once, without ending the interpreter first.
+    when its interpreter ends, so `os._exit` then ends the process without that.
     """
     if _entangled:
         logging.shutdown()

@@ -75,7 +75,7 @@ _UTF8 = 0x800
 
 
 def _without_promises(table: bytes) -> bytes:
-    """The table with no name marked as UTF-8, because zipfile gives up at the first name that is marked and is not."""
+    """Clear all UTF-8 marks in a table of contents: zipfile gives up at the first marked name that is not UTF-8."""
     changed, at = bytearray(table), 0
     while table.startswith(_ENTRY, at) and at + 46 <= len(table):
         changed[at + 9] &= ~(_UTF8 >> 8)
@@ -135,8 +135,8 @@ _TWO_JAPANESE, _OTHER_LETTER = re.compile(f"[{_JAPANESE}]{{2}}"), re.compile(f"[
 def _decoded(raw: bytes) -> str:
     with suppress(UnicodeDecodeError):
         return raw.decode("utf-8")
-    # An accented letter and the next letter can look like one Japanese letter, but hardly ever like two in a row. Or a
-    # Japanese letter's second byte is a backslash before ".jpg", which would make the rest of the name a hidden file.
+    # An accented letter and the next letter can look like one Japanese letter, but hardly ever like two in a row. A
+    # backslash before a dot is half of a Japanese letter: else the rest of the name would be that of a hidden file.
     with suppress(UnicodeDecodeError):
         japanese = raw.decode("cp932")
         if not _OTHER_LETTER.search(japanese) and (_TWO_JAPANESE.search(japanese) or b"\\." in raw):

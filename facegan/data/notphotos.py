@@ -13,7 +13,7 @@ from facegan.pictures.photos import Photo
 
 
 def own(folder: Path) -> str:
-    """What a folder that facegan has made is, such as "a run of facegan", by its files' names; "" for any other."""
+    """Say what a folder is if facegan made it, such as "a run of facegan", judged by its files' names; else ""."""
     if what := _made_of(lambda name: os.path.isfile(folder / name)):  # noqa: PTH113, False where it may not be looked at
         return what
     if folder.name == "outputs" and any(_DRAWN.match(path.name) for path in folder.glob("*-[0-9]*")):
@@ -40,7 +40,7 @@ def own_in(names: Collection[str]) -> dict[str, str]:
 
 
 def _made_of(has: Callable[[str], bool]) -> str:
-    """What a folder that facegan has made is; "" for any other. `has` says whether a file of some name is in it."""
+    """Say what a folder is if facegan made it, else "". `has` says whether a file of some name is in it."""
     return next((what for names, what in _OWN.items() if all(map(has, names))), "")
 
 

@@ -110,7 +110,7 @@ class DatasetWriter:
         filter: str,
         settings: Mapping[str, Any] | None = None,
     ) -> DatasetInfo:
-        """Complete the dataset: close and describe its files, sync them, and rename the folder to `out`."""
+        """Complete the dataset: close its files, describe, sync and rename them to `out`. Returns the description."""
         assert self.count, "an empty dataset is the caller's to report"
         folder = self._folder.path
         with disk_errors(self.out):
