@@ -305,7 +305,7 @@ def test_any_field_can_be_set(workdir):
         ("training.critic.beta1=much", "--set training.critic.beta1: beta1 must be"),
         ("training.critic.bta1=0.5", "training.critic.bta1 does not apply to preset 'dcgan-r3gan'"),
         ("networks.width=8", "networks.width is set twice"),
-        ("training.images=5", "has flags"),
+        ("training.images=5", "has flags of its own"),
         ("training=5", "--set training"),
     ],
 )
