@@ -1,4 +1,4 @@
-"""Training that goes wrong: nothing bad is saved, it is said, and the run stops or goes back."""
+"""Training that goes wrong: nothing bad is saved, the user is told, and the run stops or goes back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two at once: each new run has a directory of its own, and a run has one process at a time."""
+"""Two processes at once: each new run has a directory of its own, and a run has one process at a time."""
 
 from __future__ import annotations
 

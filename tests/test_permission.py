@@ -1,4 +1,4 @@
-"""What may not be read is neither missing nor damaged: it is said so, and nothing is made anew in its place."""
+"""Files that may not be read are neither missing nor damaged: messages say so, and nothing replaces the files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two processes, of which one diverges: both go back together, and go on as one process does that has met the same."""
+"""Two processes, of which one diverges: both go back together, and go on as a single process does after the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distances from photos: against formulas by hand, what is cached for which photos, and what is said."""
+"""Distances from photos, compared with formulas by hand; what is cached for which photos; and what users are told."""
 
 from __future__ import annotations
 
