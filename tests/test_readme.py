@@ -56,6 +56,6 @@ def test_every_file_and_every_test_that_a_page_names_exists():
     for page in PAGES:
         text = page.read_text("utf-8")
         for named in re.findall(r"[\w/]+\.py\b", text):
-            made_by_the_reader = named.endswith("networks/residual.py")  # docs/extending.md shows how
-            assert made_by_the_reader or any(f"/{path}".endswith(f"/{named}") for path in files), f"{page.name}: {named}"
+            example = named.endswith("networks/residual.py")  # docs/extending.md shows how
+            assert example or any(f"/{path}".endswith(f"/{named}") for path in files), f"{page.name}: {named}"
         assert set(re.findall(r"`(test_\w+)`", text)) <= tests, page.name
