@@ -55,7 +55,7 @@ def test_every_file_and_every_test_that_a_page_names_exists():
     tests = {name for path in files for name in re.findall(r"def (test_\w+)", (ROOT / path).read_text("utf-8"))}
     for page in PAGES:
         text = page.read_text("utf-8")
-        for named in re.findall(r"[\w/]+\.py\b", text):
+        for named in re.findall(r"\w[\w/]*\.py\b", text):
             example = named.endswith("networks/residual.py")  # docs/extending.md shows how
             assert example or any(f"/{path}".endswith(f"/{named}") for path in files), f"{page.name}: {named}"
         assert set(re.findall(r"`(test_\w+)`", text)) <= tests, page.name
