@@ -80,7 +80,6 @@ def broken_promises(before: Mapping[str, Any], config: Config, device: torch.dev
     Args:
         before: the `environment` of the run's part before.
     """
-    before = {"processes": 1, **before}  # early runs do not record it: there was one process
     now = environment(config, device, world, [])
     changed = [f"{key} was {before.get(key)} and is {now[key]}" for key in _DECIDE_BITS if before.get(key) != now[key]]
     if changed:
