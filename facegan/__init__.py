@@ -1,6 +1,6 @@
 """facegan: photos of faces in, a face generator out. `docs/python.md` shows how to use it from Python.
 
-What is public is imported when it is first asked for, so that `import facegan` is quick and loads no torch.
+Public names are imported when they are first used, so that `import facegan` is quick and loads no torch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LATER = {
     **dict.fromkeys(("Model", "evaluate", "load", "preprocess", "sheet", "train"), "facegan.api"),
     **dict.fromkeys(("Began", "Logged", "Noted", "Stepped", "Wrote"), "facegan.runs.events"),
 }
-"""Name -> the module that has it."""
+"""Name -> the module that defines it."""
 
 
 def __getattr__(name: str) -> object:

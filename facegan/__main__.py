@@ -1,10 +1,10 @@
-"""`facegan`, and `python -m facegan`."""
+"""The entry point of `facegan` and of `python -m facegan`."""
 
 import sys
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C in the moment before it can handle signals is a sentence too."""
+    """Run the command line. Ctrl-C gives a sentence even in the moment before the command line handles signals."""
     try:
         from facegan.cli.app import main as run
     except KeyboardInterrupt:

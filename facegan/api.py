@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 Name = str | os.PathLike[str]
 Face = int | str | ArrayLike
-"""An index on the sheet of seed 0, a SPEC such as "7:44" or "1-10", or a latent, (latent_dim,); of several, (K,
-latent_dim), the mean is taken."""
+"""An index on the sheet of seed 0, a SPEC such as "7:44" or "1-10", or a latent, (latent_dim,); several latents, (K,
+latent_dim), are averaged."""
 
 
 class Model:
@@ -59,7 +59,7 @@ class Model:
         return sample_latents(self.loaded, seed, range(first, first + count), truncation)
 
     def draw(self, z: ArrayLike) -> Pixels:
-        """The faces of latents (N, latent_dim), or the one face of a latent (latent_dim,), which is (size, size, 3).
+        """The faces of latents (N, latent_dim), or the face (size, size, 3) of one latent (latent_dim,).
 
         Raises:
             UsageError: latents of another shape.
@@ -76,17 +76,17 @@ class Model:
         return self.draw(self.latents(count, seed, truncation=truncation))
 
     def face(self, face: Face) -> Latents:
-        """The latent, (latent_dim,), of a face however it is named; an average is brought back to the prior's norm."""
+        """The latent, (latent_dim,), of a face that is named in any way; an average is brought to the prior's norm."""
         return point(self._operand(face))
 
     def interpolate(self, *faces: Face, steps: int = 10, method: str = "slerp", loop: bool = False) -> Latents:
-        """Latents on the way through two faces or more: `steps` from each to the next, both counted.
+        """Latents, (N, latent_dim), on the way through two or more faces: `steps` from each to the next, both counted.
 
         Raises:
-            UsageError: fewer than two faces, fewer than two steps, or no such method.
+            UsageError: fewer than two faces, fewer than two steps, or an unknown method.
         """
         if len(faces) < 2 or steps < 2 or method not in latents.METHODS:
-            raise UsageError(f"A walk needs two faces, two steps, and one of {', '.join(latents.METHODS)}.")
+            raise UsageError(f"A walk needs two faces or more, two steps or more, and {' or '.join(latents.METHODS)}.")
         walk, _ = latents.path(np.stack([self.face(face) for face in faces]), steps, method, loop)
         return walk
 
@@ -94,7 +94,7 @@ class Model:
         """The sum of some faces' latents minus others', (latent_dim,), brought to the prior's norm unless `raw`.
 
         Raises:
-            UsageError: no face at all.
+            UsageError: no face is given.
         """
         if not (*plus, *minus):
             raise UsageError("There is nothing to add.")
@@ -108,7 +108,7 @@ class Model:
         return Operand(z, ("",) * len(z), "")
 
     def _checked(self, given: ArrayLike, wanted: str) -> Latents:
-        """Latents, (N, latent_dim), of one or of several; `wanted` begins the sentence about anything else."""
+        """One latent or several as (N, latent_dim). The error for anything else begins with `wanted`."""
         z = np.asarray(given, np.float32)
         if z.ndim not in (1, 2) or z.shape[-1] != self.latent_dim or not z.size:
             raise UsageError(f"{wanted}, not {z.shape}.")
@@ -116,10 +116,10 @@ class Model:
 
 
 def load(generator: Name | None = "pretrained", device: str = "auto") -> Model:
-    """A generator: "pretrained", a .pt, a .safetensors or a run's folder; None takes the newest run's.
+    """Load a generator: "pretrained", a .pt, a .safetensors or a run's folder; None takes the newest run's.
 
     Raises:
-        FaceganError: there is none, it is damaged, or the device is not there.
+        FaceganError: there is no such generator or device, or the file is damaged.
     """
     path, _ = find_generator(None if generator is None else Path(generator))
     return Model(open_generator(path, choose_device(device)))
@@ -130,7 +130,7 @@ def sheet(faces: Pixels, labels: Sequence[str] | None = None, *, scale: int | No
 
     Args:
         labels: N texts to write under them.
-        scale: how many times faces are enlarged; left out, small ones are brought near 128 pixels.
+        scale: how many times faces are enlarged; by default small ones are brought to about 128 pixels.
     """
     from PIL.Image import fromarray
 
@@ -167,7 +167,7 @@ def train(
     Args:
         data: the dataset's folder.
         start: a generator, a checkpoint or a run to start from.
-        on_event: told of every step, row, file and note, as `facegan.runs.events` has them.
+        on_event: called with every step, row, file and note, as `facegan.runs.events` defines them.
         settings: fields of the configuration under the names of `facegan train`'s flags, such as images=20_000,
             batch_size=8, width=16, evaluate_every=1; or under their paths, such as "training.critic.beta1".
 
@@ -182,7 +182,7 @@ def train(
     from facegan.runs.train import train as work
 
     if unknown := sorted(name for name in settings if name not in FIELDS and "." not in name):
-        raise UsageError(f"There is no setting {unknown[0]!r}.", f"There are {', '.join(FIELDS)}.")
+        raise UsageError(f"There is no setting {unknown[0]!r}.", f"Known: {', '.join(FIELDS)}.")
     overrides = to_overrides({name: value for name, value in settings.items() if name in FIELDS})
     overrides |= {path: value for path, value in settings.items() if path not in FIELDS}
     origin = None if start is None else find_generator(Path(start))[0]

@@ -1,4 +1,4 @@
-"""What a training run is made of: frozen dataclasses, checked on construction, to and from plain JSON."""
+"""The configuration of a training run: frozen dataclasses, checked when made, and converted to and from plain JSON."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class KerasNetworks(Checked):
 
     @property
     def pixel_range(self) -> tuple[float, float]:
-        """The unit of the networks and of the penalty: (0, 1) with a sigmoid output, else (-1, 1) with tanh."""
+        """The pixel range of networks and penalty: (0, 1) with a sigmoid output, else (-1, 1) with tanh."""
         return (0.0, 1.0) if self.unit_pixels else (-1.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DcganNetworks(Checked):
-    """One family for every power of two from 32 to 256 (`networks/dcgan.py`)."""
+    """facegan's own networks, for every size that is a power of two from 32 to 256 (`networks/dcgan.py`)."""
 
     family: ClassVar[str] = "dcgan"
     any_size: ClassVar[bool] = True
@@ -108,7 +108,7 @@ class Training(Checked):
         super().__post_init__()
         if self.update == "joint" and self.n_critic != 1:
             raise FaceganError(f"n_critic must be 1 where both networks are updated jointly, not {self.n_critic}.")
-        if self.update == "joint" and self.objective != "wgan-gp":  # the trick of the joint step needs opposed losses
+        if self.update == "joint" and self.objective != "wgan-gp":  # a joint step needs losses of opposite sign
             raise FaceganError(
                 f"objective must be wgan-gp where both networks are updated jointly, not {self.objective}."
             )
@@ -116,7 +116,7 @@ class Training(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Output(Checked):
-    """What a run writes and how often; none of it changes what is computed."""
+    """What a run writes and how often. None of these settings changes what is computed."""
 
     sample_every: float = in_range(0.01, 1e7)
     checkpoint_every: float = in_range(0, 1e7, above=True)
@@ -129,7 +129,10 @@ class Output(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Checked):
-    """A whole run. `networks.size` is the dataset's; `training.images` is set once the dataset is known."""
+    """The configuration of a whole run.
+
+    `networks.size` is the size of the dataset's images; `training.images` is set once the dataset is known.
+    """
 
     preset: str
     seed: int = in_range(0, 2**63 - 1)
@@ -142,22 +145,22 @@ class Config(Checked):
         if not re.fullmatch(r"[\w.+-]{1,64}", self.preset):  # it becomes part of a folder's name
             raise FaceganError(f"preset must be a name of letters, digits and hyphens, not {shown(self.preset)}.")
 
-        if self.training.batch_size < self.networks.fewest:  # batch norm of single numbers needs others to compare
+        if self.training.batch_size < self.networks.fewest:  # batch norm needs more than one number
             raise FaceganError(f"batch_size must be at least {self.networks.fewest} with preset {self.preset!r}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; the networks carry the name of their family."""
+        """The configuration as plain JSON values. `networks` also holds the name of the family."""
         data = dataclasses.asdict(self)
         data["networks"] = {"family": self.networks.family, **data["networks"]}
         return data
 
     def to_json(self) -> str:
-        """The one string that stands in config.json, in checkpoints and in a generator's metadata."""
+        """The configuration as text; config.json, checkpoints and a generator's metadata all hold this same text."""
         return json.dumps(self.to_dict(), indent=2)
 
     @classmethod
     def from_dict(cls, data: object, where: str = "configuration") -> Config:
-        """The inverse of `to_dict`, strict: a missing or unknown key is an error that names `where` it stands."""
+        """The inverse of `to_dict`. A missing or unknown key is a FaceganError that begins with `where`."""
         data = _mapping(data, where)
         networks = dict(_mapping(data.get("networks"), f"{where}: networks"))
         family = networks.pop("family", None)
@@ -188,7 +191,7 @@ class Config(Checked):
         return cls.from_dict(parse_json(text, where), where)
 
     def at(self, path: str) -> Any:
-        """The field that a dotted path such as `training.critic.lr` names; None where these networks have none."""
+        """The field that a dotted path such as `training.critic.lr` names; None if these networks lack it."""
         node: Any = self
         for name in path.split("."):
             node = getattr(node, name, None)

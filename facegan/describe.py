@@ -1,4 +1,4 @@
-"""What a path is, in one screen: a dataset, run, checkpoint or generator. Datasets are described without torch."""
+"""Describe in one screen what is at a path: a dataset, run, checkpoint or generator. Datasets need no torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def describe(path: Path) -> tuple[str, Facts]:
     """The kind of thing at `path` and its facts.
 
     Raises:
-        FaceganError: nothing there, or nothing that facegan writes.
+        FaceganError: nothing is there, or nothing that facegan writes.
     """
     if not is_there(path):
         what = "Name a dataset, a run, a .pt, a .safetensors or 'pretrained'."
@@ -68,7 +68,7 @@ def _run(run: RunDir) -> Facts:
         last = rows[-1]
         facts.append(("last row", f"score gap {_number(last, 'wasserstein')}, slope {_number(last, 'slope')}"))
     facts.append(("sample grids", f"{len(run.samples()):,}"))
-    none = f"none left, but {run.generator.name} is" if run.weights() else "none yet"
+    none = f"none left, only {run.generator.name}" if run.weights() else "none yet"
     facts.append(("checkpoints", ", ".join(path.name for _, path in checkpoints) or none))
     if run.best.exists():
         facts.append(("best checkpoint", f"{run.best.name}, {_measured(run.best)}"))
@@ -99,13 +99,13 @@ def _checkpoint(path: Path) -> Facts:
 
 
 def _seen(images: int, config: Config) -> str:
-    """A run ends with a whole batch, so it may have seen more than was asked for."""
+    """Images seen, of those asked for. A run ends with a whole batch, so it may have seen more than was asked for."""
     asked = config.training.images or 0
     return f"{images:,} of {asked:,}" if images < asked else f"{images:,}, all of the {asked:,} asked for"
 
 
 def _measured(path: Path) -> str:
-    """How good a best checkpoint was found, and when."""
+    """The figures of a run's best checkpoint, and after how many images it was written."""
     from facegan.runs.find import open_checkpoint
 
     try:
@@ -116,7 +116,7 @@ def _measured(path: Path) -> str:
 
 
 def _evaluated(provenance: dict[str, Any]) -> str:
-    """What a checkpoint says of its own evaluation; "" where it says nothing."""
+    """The figures that are recorded in a checkpoint, in words; "" if there are none."""
     found = provenance.get("evaluated")
     if not isinstance(found, dict):
         return ""

@@ -127,7 +127,7 @@ PRESETS: dict[str, Config] = {
         ),
     )
 }
-"""Each row says what differs from the row that it begins as."""
+"""Each row begins as a copy of another row, and says only what differs from it."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ class Origin:
     """What the original of a preset did to its photos, and where its settings come from.
 
     Attributes:
-        no_faces_before: images seen when the sample grid of a run on 7,000 photos of CelebA still showed no face, only
-            grey, stripes and blobs; 0 where that has not been looked for.
+        no_faces_before: a number of images seen at which a run on 7,000 photos of CelebA still drew no face in its
+            sample grid, only grey, stripes and blobs; 0 if nobody has looked for that number.
     """
 
     crop: str

@@ -2,11 +2,11 @@
 
     python tests/arithmetic_rate.py data/celeba-64 [CHECKPOINT ...] [--triples 500] [--examples 1 3 10]
 
-A small classifier learns the attributes Smiling and Male from a CelebA dataset, all but its last 1,500 photos, on which
-its accuracy is then told. It labels 3,000 faces of each generator, those of which it is sure. Each triple is drawn at
-random from them: so many faces of each kind (`--examples`), averaged, as `facegan arithmetic` does it. The same
-classifier judges the result. For comparison: faces drawn as they come, and the mean of the three neutral men, to which
-the smile is added. Shares are told with their standard error: fifty triples leave 7 % of doubt, five hundred 2 %.
+A small classifier learns the attributes Smiling and Male from a CelebA dataset. The last 1,500 photos are kept back to
+measure its accuracy. It labels 3,000 faces of each generator, and those of which it is sure are used. Each triple is
+drawn from them at random: so many faces of each kind (`--examples`), averaged as `facegan arithmetic` does. The same
+classifier judges the result. For comparison, it also judges unchosen faces, and the mean of the neutral men to which
+the smile is added. Shares have a standard error: 7 % with fifty triples, 2 % with five hundred.
 """
 
 from __future__ import annotations

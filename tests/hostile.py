@@ -1,4 +1,4 @@
-"""Files that mean harm, made by code: a name and what makes its bytes out of an honest one's."""
+"""Hostile files, made by code: each has a name, and a function that makes its bytes from those of an honest file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kill -9 at random moments, go on, and compare with what was never killed.
+"""Kill trainings with -9 at random moments, go on with them, and compare them with one that was never killed.
 
     python tests/killing.py --kills 50 --seed 0
 

@@ -9,8 +9,8 @@ A trial is a preset and what is changed in it: fields of its configuration by th
 processor time, on OMP_NUM_THREADS threads. As learning rates fall towards the end, the length must be known before: the
 rate is measured first, with networks that are thrown away, and gives the number of images.
 
-A finished trial is a line of trials.jsonl, its generator and a row of faces of the same latents, and is not repeated:
-an interrupted series goes on where it was.
+A finished trial leaves a line in trials.jsonl, its generator and a row of faces of the same latents. It is not
+repeated, so an interrupted series goes on where it was.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`facegan` whose last process spoils its critic once: one of the two processes of test_rollback.py."""
+"""One of the two processes of test_rollback.py: `facegan`, but the last process spoils its critic once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Animations: what is written has the frames, the times and the loops that were asked for, or is not there."""
+"""Animations: a written file has the frames, times and loops that were asked for; otherwise there is no file."""
 
 import io
 import os
@@ -107,7 +107,7 @@ def test_an_ffmpeg_that_cannot_be_used_is_said_before_anything_is_drawn(tmp_path
 @pytest.mark.parametrize(
     ("given", "name", "fps", "sentence"),
     [
-        (frames(2), "walk.avi", 12, "no animation"),
+        (frames(2), "walk.avi", 12, "not an animation"),
         ([], "walk.gif", 12, "no frames"),
         ([], "walk.webp", 12, "no frames"),
         (frames(2) + frames(1, 30, 30), "walk.gif", 12, "Frame 3 of .* is 30x30, the first 20x24"),

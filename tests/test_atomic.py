@@ -1,4 +1,4 @@
-"""A process that dies between the two renames of `preprocess --overwrite`: the next one puts the old dataset back."""
+"""If a process dies between the two renames of `preprocess --overwrite`, the next one puts the old dataset back."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_preprocess_puts_it_back_and_others_say_where_it_is(place, command):
     elif command == "preprocess":  # the old one is kept: it is of another source
         assert code == 1 and "--overwrite" in err and read_dataset_json(Path("data/d")).count == 6
     else:
-        assert code == 1 and f"rename {aside} to {Path('data/d')}" in err
+        assert code == 1 and f"Rename {aside} to {Path('data/d')}" in err
     assert aside.exists() == ("preprocess" not in command)
 
 

@@ -1,4 +1,4 @@
-"""Tables of attributes: whatever a person, Excel, R or a published data set has, and whose row is whose."""
+"""Tables of attributes as people, Excel, R and published data sets write them, and which row is whose."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def test_copies_with_another_ending(tmp_path: Path) -> None:
         (b"image_id,Smiling\n000001.jpg,-1\n000002.jpg,1,1,1\n", "line 3 has 4 fields", ["-1", ""]),
         (b"image_id,Smiling\n9.jpg,1\n", "no attributes: .* has no row for any photo", None),
         (b"\xff\xd8\xff\x00", "no attributes: .* not text", None),
-        (b"", "no attributes: .* no header", None),
+        (b"", "no attributes: .* fewer than two columns", None),
     ],
 )
 @pytest.mark.parametrize("zipped", [False, True])

@@ -305,7 +305,7 @@ def test_any_field_can_be_set(workdir):
         ("training.critic.beta1=much", "--set training.critic.beta1: beta1 must be"),
         ("training.critic.bta1=0.5", "training.critic.bta1 does not apply to preset 'dcgan-r3gan'"),
         ("networks.width=8", "networks.width is set twice"),
-        ("training.images=5", "has flags"),
+        ("training.images=5", "has flags of its own"),
         ("training=5", "--set training"),
     ],
 )
@@ -395,7 +395,7 @@ def test_a_gif_that_cannot_be_so_wide_is_refused_before_it_is_read(workdir, monk
     Image.new("RGB", (17_000, 2)).save("wide.png")
     monkeypatch.setattr(ImageOps, "exif_transpose", lambda page: pytest.fail("read"))
     code, _, err = cli("gif", "wide.png", "wide.png", "--full-size", "--out", "a.webp")
-    assert code == 1 and "17,000 x 2 pixels, and a side of a .webp has at most 16,383" in err
+    assert code == 1 and "17,000 x 2 pixels, but a side of a .webp can have at most 16,383" in err
     assert "--full-size" in err and not Path("a.webp").exists()
 
 
@@ -439,7 +439,7 @@ def test_options_of_a_walk_are_for_a_walk(workdir, words):
     for command in ("sample", "info", "train --run"):
         code, _, err = cli(*command.split(), "runs")
         assert code == 1 and f"Name one of the runs in it, such as {run}" in err
-    for folder, hint in (("runs", f"such as {run}"), (run, f"named alone: facegan gif {run}")):
+    for folder, hint in (("runs", f"such as {run}"), (run, f"name it alone: facegan gif {run}")):
         code, _, err = cli("gif", folder, *([] if folder == "runs" else [run / "samples/epoch-0001.png"]))
         assert code == 1 and f"{folder} is a folder, not a picture" in err and hint in err
     for which in ([], [run]):

@@ -1,4 +1,4 @@
-"""Terminals as they are: closed, vanished, narrow in letters and in columns, or a log file and none at all."""
+"""Terminals as they occur: closed, vanished, with few characters or few columns, or a log file instead of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The critic's gradient written out against autograd's double backward, in float64."""
+"""The written-out gradient of the critic, compared with autograd's double backward in float64."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Curves, sample grids and progress.gif never end a run: a note, once for each kind, and the next turn tries again."""
+"""Curves, sample grids and progress.gif never end a run: a failure is one note for each kind, and is tried again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training that goes wrong: nothing bad is saved, it is said, and the run stops or goes back."""
+"""Training that goes wrong: nothing bad is saved, the user is told, and the run stops or goes back."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ def test_rollback_goes_on_with_other_noise(workdir, monkeypatch):
     assert met == [0, 1, 2]
     told = [event.text for event in events if isinstance(event, Noted)]
     assert len(told) == 2
-    assert "back to runs" in told[0].replace("\\", "/") and "000000020.pt with other noise, 1 of at most 3" in told[0]
+    assert "going back to runs" in told[0].replace("\\", "/")
+    assert "000000020.pt with other noise, rollback 1 of at most 3" in told[0]
     found = load_checkpoint(whole.newest_checkpoint())
     assert found.state["rollbacks"] == 2
     assert [row["images_seen"] for row in rows(whole)] == list(range(4, 52, 4)), "rows beyond the checkpoint are gone"

@@ -1,7 +1,7 @@
-"""Files of every format version, built here by hand, open; files of a newer facegan are refused with that word.
+"""Files of every format version, built here by hand, can be opened; files of a newer facegan are refused as newer.
 
-From the first release on, a new format version or a new entry in the configuration must not orphan the files that
-people have: then what is below is only added to.
+From the first release on, people have files, which a new format version or a new entry in the configuration must not
+make useless: tests may then be added below, but none may be changed.
 """
 
 from __future__ import annotations

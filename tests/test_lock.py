@@ -1,4 +1,4 @@
-"""Two at once: each new run has a directory of its own, and a run has one process at a time."""
+"""Two processes at once: each new run has a directory of its own, and a run has one process at a time."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_file_system_without_locks_is_said(workdir, monkeypatch):
     write_dataset(workdir / "data/d", 10)
     code, _, err = cli(*TRAIN, "--images", "8")
     assert code == 0, err
-    assert "knows no locks" in err
+    assert "has no locks" in err
 
 
 @pytest.mark.parametrize("number", [lambda: 0, iter(range(1, 99)).__next__], ids=["all 0", "new each time"])

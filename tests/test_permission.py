@@ -1,4 +1,4 @@
-"""What may not be read is neither missing nor damaged: it is said so, and nothing is made anew in its place."""
+"""Files that may not be read are neither missing nor damaged: messages say so, and nothing replaces the files."""
 
 from __future__ import annotations
 
@@ -149,4 +149,4 @@ def test_a_run_of_its_generator_alone_is_drawn_with(workdir):
     assert path == second.generator and str(second.generator) in why
     assert open_generator(second.path).images_seen == open_generator(first.path).images_seen > 0
     assert describe(second.path)[0] == "generator"
-    assert dict(describe(first.path)[1])["checkpoints"] == "none left, but generator.safetensors is"
+    assert dict(describe(first.path)[1])["checkpoints"] == "none left, only generator.safetensors"

@@ -1,4 +1,4 @@
-"""In which precision a run computes, on processors that compute in bfloat16 themselves and on others."""
+"""The precision in which a run computes, on processors that compute in bfloat16 themselves and on others."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 
 REPLACED = {
     "--epochs 100 --device cuda": "--epochs 1 --device cpu --width 4 --critic-width 4 --batch-size 4",
@@ -43,7 +44,18 @@ def test_every_command_of_the_readme_runs(workdir):
 
 
 def test_links_and_pictures_exist():
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text("utf-8")):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_file_and_every_test_that_a_page_names_exists():
+    files = [path.relative_to(ROOT).as_posix() for kind in ("facegan", "tests") for path in (ROOT / kind).rglob("*.py")]
+    tests = {name for path in files for name in re.findall(r"def (test_\w+)", (ROOT / path).read_text("utf-8"))}
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        for named in re.findall(r"\w[\w/]*\.py\b", text):
+            example = named.endswith("networks/residual.py")  # docs/extending.md shows how
+            assert example or any(f"/{path}".endswith(f"/{named}") for path in files), f"{page.name}: {named}"
+        assert set(re.findall(r"`(test_\w+)`", text)) <= tests, page.name

@@ -1,4 +1,4 @@
-"""Two processes, of which one diverges: both go back together, and go on as one process does that has met the same."""
+"""Two processes, of which one diverges: both go back together, and go on as a single process does after the same."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def test_both_go_back(workdir, monkeypatch):
     both = [start([*command, "two"], **place, RANK=str(n), LOCAL_RANK=str(n)) for n in (0, 1)]
     (code, said), (other_code, other_said) = map(ended, both)
     assert (code, other_code, other_said) == (0, 0, ""), said + other_said
-    assert said.count("000000020.pt with other noise, 1 of at most 3 times") == 1
+    assert said.count("000000020.pt with other noise, rollback 1 of at most 3") == 1
     assert "2 processes, which share each batch: 2 images for each of them" in said
     monkeypatch.setattr(Trainer, "compute", spoiled)
     code, _, said = cli(*WORDS, "--name", "one")
-    assert code == 0 and said.count("1 of at most 3 times") == 1, said
+    assert code == 0 and said.count("rollback 1 of at most 3") == 1, said
     two, one = (RunDir(next(Path("runs").glob(f"*-{name}"))) for name in ("two", "one"))
     assert [row["images_seen"] for row in two.read_metrics()] == list(range(4, 52, 4))
     for row, other in zip(two.read_metrics(), one.read_metrics(), strict=True):

@@ -1,4 +1,4 @@
-"""Distances from photos: against formulas by hand, what is cached for which photos, and what is said."""
+"""Distances from photos, compared with formulas by hand; what is cached for which photos; and what users are told."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ def test_another_crop_is_said(loaded, dataset, extractor):
     for crop, notes in ((dict(dataset.info.crop), 0), ({"name": "human-faces"}, 1)):
         loaded.provenance["dataset"] = {"crop": crop}
         scores.evaluate(Comparison(loaded, dataset, extractor, note=said.append))
-        assert sum("cropped otherwise" in text for text in said) == notes
+        assert sum("another crop" in text for text in said) == notes
 
 
 def test_photos_of_the_training_are_recognised(loaded, dataset):
@@ -270,7 +270,7 @@ def test_weights_that_cannot_be_had_are_one_sentence(loaded, dataset, monkeypatc
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     code, out, err = run(loaded, dataset)
     assert code == 1 and not out
-    assert err.count("error: ") == 1 and "inception-v3-compat cannot be had" in err
+    assert err.count("error: ") == 1 and "inception-v3-compat could not be downloaded" in err
     assert f"--features {OFFLINE}, which needs no download, or save https://" in err
     assert "Traceback" not in err and socket.getdefaulttimeout() is None
 

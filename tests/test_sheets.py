@@ -216,7 +216,7 @@ def test_the_longest_sides_are_those_that_can_be_written(tmp_path: Path, suffix:
     for size in ((most, 2), (2, most)):
         check_size(path, size)
         save_picture(np.zeros((*size[::-1], 3), np.uint8), path)
-    with pytest.raises(FaceganError, match=f"a side of a {suffix} has at most {most:,}") as caught:
+    with pytest.raises(FaceganError, match=f"a side of a {suffix} can have at most {most:,}") as caught:
         check_size(path, (2, most + 1))
     assert ".png" in caught.value.hint
 

@@ -278,7 +278,7 @@ def test_a_way_of_packing_that_is_not_known_is_said(tmp_path: Path, number: int,
     raw[8] = raw[raw.index(b"PK\1\2") + 10] = number
     (tmp_path / "z.zip").write_bytes(raw)
     ((_, reason),) = open_source(tmp_path / "z.zip").unusable
-    assert reason == f"packed with {name}, which is not read in place: unpack the zip first"
+    assert reason == f"packed with {name}, which cannot be read in place: unpack the zip first"
 
 
 def flag_encrypted(path: Path) -> None:
@@ -399,7 +399,7 @@ def test_values_with_commas_survive_and_a_row_never_goes_to_the_wrong_photo(tmp_
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "header"),
+        ("", "fewer than two columns"),
         ("just text", "header"),
         ("name,a\n1.jpg,1,2\n", "line 2"),
         ("3\nA B\n1.jpg 1 1\n2.jpg 1\n", "line 4"),

@@ -1,4 +1,4 @@
-"""The device's road, on a CPU and uncaptured: the functions that a CUDA graph records."""
+"""The steps that a CUDA device takes, run on a CPU without capture: the functions that a CUDA graph records."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run that goes back, or on."""
+"""What TensorBoard shows of a run that goes back to a checkpoint, or that goes on after a stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One of the processes that test_world.py starts: training in parts against training whole."""
+"""One of the processes that test_world.py starts: it compares training in parts with training in one process."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How fast facegan is, and how much of that is its doing."""
+"""Measures how fast facegan is, and how much of that is due to facegan itself."""

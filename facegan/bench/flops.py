@@ -18,16 +18,17 @@ from facegan.networks.keras import DoublingConv2d
 def needed_flops(config: Config) -> int:
     """Floating-point operations that one cycle of the preset needs: n_critic critic updates and the generator's.
 
-    Convolutions and matrix products, two operations per multiply-add, in passes over a network for a batch: F forward
-    through the critic, G through the generator, f through the critic's first layer alone.
+    Convolutions and matrix products are counted, two operations per multiply-add. The units are forward passes of a
+    batch: F through the critic, G through the generator, and f through the critic's first layer alone.
 
-    - A critic's update: 10F - 2f + G. Ten passes (docs/mathematics.md), of which the one back to the pixels is needed
-      for mixed images only, and the fakes.
-    - The generator's: 2F + 3G. Forward and back to the fakes, and forward, data and weights of its own.
+    - The critic's update: 10F - 2f + G. It has ten passes (docs/mathematics.md), of which the one back to the pixels is
+      needed only for mixed images, and one pass of the generator for the fakes.
+    - The generator's update: 2F + 3G. It goes forward through the critic and back to the fakes, and through the
+      generator forward, back and to the weights.
     - With R3GAN's objective: 8F + G, and 3F + 3G, as the generator's loss looks at real scores too.
-    - Both jointly: 10F - f + 3G, as the fakes are shared and the critic's pass back to their pixels serves both.
+    - Joint updates: 10F - f + 3G, as the fakes are shared and the critic's pass back to their pixels serves both.
 
-    Work whose result is known or thrown away is not needed, even where a step does it.
+    Work whose result is known beforehand or thrown away is not counted, even where a step does it.
     """
     device = torch.device("meta")
     generator, critic = build_generator(config).to(device), build_critic(config).to(device)

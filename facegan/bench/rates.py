@@ -20,7 +20,7 @@ from facegan.models.pretrained import PATH
 
 PHOTOS = 4000
 _PHOTO_SIZE, _PHOTO_QUALITY = (178, 218), 92
-"""CelebA's aligned photos."""
+"""Those of CelebA's aligned photos: pixels wide and high, and JPEG quality."""
 _FACES = 256
 
 
@@ -47,7 +47,7 @@ class RateTask:
 
 
 def decoding(folder: Path, count: int) -> list[RateTask]:
-    """The same photos through plain Pillow in this process (a part of them, as it needs no start) and `preprocess`."""
+    """Two tasks: plain Pillow in this process, on a part of the photos as it has no start-up time, and `preprocess`."""
     photos, out = folder / "photos", folder / "dataset"
     make_photos(photos, count)
     some = sorted(photos.iterdir())[: max(1, count // 8)]
@@ -58,7 +58,7 @@ def decoding(folder: Path, count: int) -> list[RateTask]:
 
 
 def make_photos(folder: Path, count: int) -> None:
-    """JPEGs of CelebA's size and common quality: smooth random colours with some finer detail; every fourth is new."""
+    """Make JPEGs of CelebA's size and a usual quality: smooth random colours with finer detail, each one four times."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
 

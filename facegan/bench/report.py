@@ -1,4 +1,4 @@
-"""How fast facegan is on this machine, and how much of that is facegan's doing: `docs/performance.md`."""
+"""Measure how fast facegan is on this machine, and how much of that is due to facegan (`docs/performance.md`)."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class StepRow:
 
     Attributes:
         images_per_second: real images over whole cycles; None where it was not measured, and `absent` says why.
-        ratio: to the textbook step, the median of the rounds' ratios.
+        ratio: of its speed to the textbook step's, the median of the rounds' ratios.
         share_of_peak: the operations the preset needs, times its speed, over the convolutions' peak in this precision.
-        critic, generator: images per second of each update alone; None where a step is always both.
+        critic, generator: images per second of each update alone; None where every step does both.
         inputs: share of the time that went into images and noise, median.
-        uncaptured: why steps that should be CUDA graphs were not; None where they were, or where there are none.
+        uncaptured: why steps did not run as CUDA graphs; None where they did, and on devices that have none.
     """
 
     preset: str
@@ -65,13 +65,13 @@ class RateRow:
 
 @dataclass(frozen=True)
 class Report:
-    """All that was measured; what was not asked for is empty.
+    """All that was measured; parts that were not asked for are empty.
 
     Attributes:
-        machine: versions, processor, device: what a figure means nothing without.
-        rounds: done of each.
-        gflops_per_image: what each preset's step needs, generator's share included.
-        peak_gflops: of convolutions, per precision.
+        machine: versions, processor and device, without which a figure means nothing.
+        rounds: how many rounds were done.
+        gflops_per_image: preset -> what its step needs per image, the generator's share included.
+        peak_gflops: precision -> the convolutions' peak.
     """
 
     machine: dict[str, Any]
@@ -101,11 +101,11 @@ def bench(
     """Measure training steps, preprocessing and sampling in turn, round by round.
 
     Args:
-        presets: whose steps.
+        presets: those whose steps are measured.
         rounds: how many; None for as many as are useful within a few minutes, see `rounds.interleave`.
         only: some of SECTIONS.
         photos: how many to preprocess; they are made in a temporary folder.
-        on_event: told when all options are good, of each task done, and once of how long it will take.
+        on_event: called when all options are checked, after each task, and once with how long it will take.
 
     Raises:
         UsageError: an unknown preset or section, or a value out of range.
@@ -195,7 +195,7 @@ def _step_rows(
 
 
 def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Both of one round were measured side by side, so the ratio is taken there and the median of ratios after."""
+    """The median of the rounds' ratios: what is measured within one round meets the same conditions."""
     return Spread.of([a / b for a, b in zip(ours, theirs, strict=True)]).median
 
 

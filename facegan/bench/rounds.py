@@ -1,4 +1,4 @@
-"""Measuring in turn: rounds of several tasks, so that a machine's moods fall on all of them alike."""
+"""Measure several tasks in turn, round by round, so that slow moments of the machine affect all of them alike."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Protocol
 
 ROUNDS, LEAST_ROUNDS = 5, 3
 BUDGET = 270.0
-"""Seconds after which no further round is begun, where the number of rounds was not asked for."""
+"""Seconds after which no further round begins, unless the number of rounds was given."""
 SHORTEST = 0.25
-"""Seconds: what takes less is repeated within a round until it takes as long."""
+"""Seconds. A task that takes less is repeated within a round until it takes this long."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,15 @@ class Task(Protocol):
     """Something to measure; it keeps the figures of its rounds itself."""
 
     def warm_up(self) -> float:
-        """Do everything once that costs more the first time; roughly the seconds that a round will take."""
+        """Do once what costs more the first time. Returns roughly the seconds that a round will take."""
 
     def measure(self) -> None:
-        """One round."""
+        """Measure one round."""
 
 
 @dataclass(frozen=True)
 class WarmingUp:
-    """What was asked for can be done, and is begun."""
+    """All options are valid, and the warm-up begins."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class WarmedUp:
 
 @dataclass(frozen=True)
 class Estimated:
-    """All are warm: at most `rounds` rounds will take roughly `seconds`."""
+    """All tasks are warm: at most `rounds` rounds will take roughly `seconds`."""
 
     seconds: float
     rounds: int
@@ -62,7 +62,7 @@ class Estimated:
 
 @dataclass(frozen=True)
 class Measured:
-    """`done` of `total` measurements are made; `total` is that of all rounds that may come."""
+    """`done` of `total` measurements are made; `total` counts all rounds that may be done."""
 
     done: int
     total: int

@@ -27,7 +27,7 @@ from facegan.training.trainer import Trainer
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was told: before a clock is read."""
+    """Wait until the device has finished its work; needed before a clock is read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -35,7 +35,7 @@ def wait(device: torch.device) -> None:
 
 
 class Stepper(Protocol):
-    """One way to train: a step's inputs, and the step. `uncaptured` is that of `training.steps.Steps`."""
+    """One way to train: a step's inputs, and the step itself. `uncaptured` is as in `training.steps.Steps`."""
 
     def inputs(self, step: int) -> tuple[Any, ...]: ...
 
@@ -85,7 +85,7 @@ class FaceganStepper:
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of the table: its name, its precision, whether it keeps memory, and how its stepper is made."""
+    """A row of the table: its name, its precision, whether freed memory is kept, and how its stepper is made."""
 
     name: str
     precision: str
@@ -108,8 +108,8 @@ class StepRound:
     """One round of whole cycles.
 
     Attributes:
-        images_per_second: real images; noise and the conversion of the images are part of the time.
-        critic, generator: images per second of each update alone; None where a step is always both.
+        images_per_second: real images; the time includes noise and the conversion of the images.
+        critic, generator: images per second of each update alone; None where every step does both.
         inputs: share of the time that went into images and noise.
     """
 
@@ -152,7 +152,7 @@ class StepTask:
         n_critic, batch = self.config.training.n_critic, self.config.training.batch_size
         self._set_process()
         if self.variant.keeps:
-            self._timed_step()  # takes the memory that the others gave back
+            self._timed_step()  # not timed: takes again the memory that other variants gave back
             self._next += n_critic - 1
         timed = [self._timed_step() for _ in range(self._cycles * n_critic)]
         inputs, steps = (sum(part) for part in zip(*timed, strict=True))
@@ -185,7 +185,7 @@ _PEAK_BATCH, _KERNEL = 64, 5
 
 
 class PeakTask:
-    """The best that this machine's convolutions reach: GFLOP/s of the fastest of several, both memory formats."""
+    """The best that this machine's convolutions reach: GFLOP/s of the fastest of several, in either memory format."""
 
     def __init__(self, precision: str, device: torch.device) -> None:
         self.precision, self.device = precision, device
@@ -232,5 +232,5 @@ def _layer(inputs: int, outputs: int, side: int) -> tuple[Tensor, Tensor]:
 
 
 def _flops(weight: Tensor, images: Tensor) -> int:
-    """Two per multiply-add; the map that comes out has half the side."""
+    """Operations of one convolution, two per multiply-add; the map that comes out has half the side."""
     return 2 * weight.numel() * len(images) * (images.shape[2] // 2) * (images.shape[3] // 2)

@@ -1,8 +1,8 @@
 """The training step as a reader of the paper writes it in PyTorch: what facegan's own step is compared with.
 
 Gulrajani et al. 2017 (arXiv:1704.00028), algorithm 1, line by line, over a preset's own networks with torch's own
-layers: default memory layout, one critic pass for each kind of images, `create_graph=True`, plain Adam. With the losses
-of Huang et al. 2024 (arXiv:2501.05441) where the preset has them.
+layers: default memory layout, one critic pass for each kind of images, `create_graph=True`, plain Adam. If the preset
+has them, the losses are those of Huang et al. 2024 (arXiv:2501.05441).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from facegan.training.noise import Masks, StepNoise
 class SparingLeakyReLU(nn.Module):
     """LeakyReLU as the product x·m, m = 1 where x > 0 and `slope` elsewhere, with m a constant for autograd.
 
-    Value, first and second derivative are LeakyReLU's wherever it has them. What differs is the graph: ATen's second
-    backward of `leaky_relu` returns a tensor of zeros for the input, which autograd then carries through every layer
-    below, data and weights. A product with a constant has no such edge.
+    Its value and its first and second derivative equal LeakyReLU's wherever those exist. Only the graph differs: ATen's
+    second backward of `leaky_relu` returns a tensor of zeros for the input, and autograd then carries these zeros
+    through every layer below, to inputs and weights. A product with a constant has no such edge.
     """
 
     def __init__(self, slope: float) -> None:
@@ -42,9 +42,8 @@ class Textbook:
     """Generator, critic and their optimisers, stepped by algorithm 1; the counterpart of `Trainer`.
 
     Args:
-        config: what to build. Averaged weights and falling learning rates are left out: they are no part of the
-            algorithm.
-        sparing: the critic's LeakyReLU is replaced by `SparingLeakyReLU`.
+        config: what to build. Averaged weights and falling learning rates are left out, as the algorithm has neither.
+        sparing: replace the critic's LeakyReLU by `SparingLeakyReLU`.
     """
 
     def __init__(self, config: Config, device: torch.device, *, sparing: bool = False) -> None:
@@ -93,7 +92,7 @@ class Textbook:
     def critic_loss(self, reals: Tensor, fakes: Tensor, noise: StepNoise) -> Tensor:
         """mean D(fake) - mean D(real) + weight·mean((||dD(mixed)/dmixed||_2 - 1)²), lines 6 and 7.
 
-        With R3GAN's objective mean softplus(D(fake) - D(real)) + weight/2·(mean ||dD/dreal||² + mean ||dD/dfake||²).
+        With R3GAN's objective: mean softplus(D(fake) - D(real)) + weight/2·(mean ||dD/dreal||² + mean ||dD/dfake||²).
         """
         keep_real, keep_fake, keep_mixed = noise.keep[:3] or (None, None, None)
         weight = self.config.training.penalty_weight
@@ -107,7 +106,7 @@ class Textbook:
         return F.softplus(fake_scores - real_scores).mean() + penalty
 
     def _slopes(self, images: Tensor, keep: Masks | None) -> tuple[Tensor, Tensor]:
-        """Scores, and the norm of each in its image's pixels."""
+        """Scores, and the norm of each score's gradient in the pixels of its image."""
         images = images.detach().requires_grad_(True)
         scores = self._score(images, keep)
         (slopes,) = torch.autograd.grad(scores, images, torch.ones_like(scores), create_graph=True)
@@ -119,10 +118,10 @@ class Textbook:
 
 
 def torch_noise(config: Config, critic: nn.Module, device: torch.device, *, generator: bool) -> StepNoise:
-    """A step's noise from torch's global generator, at the cost of `randn`, `rand` and `nn.Dropout`.
+    """Draw a step's noise from torch's global generator, at the cost that `randn`, `rand` and `nn.Dropout` have.
 
     Args:
-        critic: whose dropout masks are drawn, if it has any.
+        critic: the critic, for which dropout masks are drawn if it has dropout.
         generator: whether the step also updates the generator.
     """
     batch, latent_dim = config.training.batch_size, config.networks.latent_dim
@@ -150,7 +149,7 @@ def replace_layers(network: nn.Module, replacements: Mapping[type[nn.Module], Ca
 
 
 def as_torch(kind: type[nn.Module]) -> Callable[[nn.Module], nn.Module]:
-    """facegan's convolutions are torch's with shortcuts in `forward`: without them, the same layer."""
+    """Make facegan's convolutions into torch's own, from which they differ only by shortcuts in `forward`."""
 
     def make(layer: nn.Module) -> nn.Module:
         layer.__class__ = kind

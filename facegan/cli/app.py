@@ -1,4 +1,4 @@
-"""The Typer application, and where an exception becomes a sentence."""
+"""The Typer application, which turns every exception into a sentence for the user."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Photos of faces in, a face generator out."""
@@ -130,14 +130,14 @@ def _refuse_empty(words: Sequence[str]) -> None:
 
 
 def options_of(words: Sequence[str]) -> set[str]:
-    """The options of the command that a command line names; hints offer no others."""
+    """The options of the command that a command line names, so that hints offer no others."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     named = next((commands[word] for word in words if word in commands), None)
     return {option for parameter in named.params for option in parameter.opts} if named else set()
 
 
 def at_home(word: str) -> str:
-    """A word of the command line, with the home folder for a `~` that the shell has left, as most do in `--out=~/x`.
+    """A word of the command line, with `~` replaced by the home folder: most shells leave it in `--out=~/x`.
 
     In a list with commas each item counts: `--through=~/me.npy,~/you.npy`.
     """
@@ -165,10 +165,10 @@ def _command() -> None:
 
 
 def _ended(work: Callable[[], None]) -> int:
-    """Do it, say what was wrong, and give the exit code."""
+    """Do the work, print what went wrong, and return the exit code."""
     try:
         work()
-    except SystemExit as end:  # how typer ends, whether all was well or the usage wrong
+    except SystemExit as end:  # typer always ends so, after success and after wrong usage
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except (Exception, Stopped) as cause:
         if os.environ.get("FACEGAN_DEBUG") == "1":
@@ -182,7 +182,7 @@ def _ended(work: Callable[[], None]) -> int:
 
 
 def _in_words(error: Exception | Stopped) -> FaceganError:
-    """Whatever ended a command as a sentence, also what nobody foresaw."""
+    """The error that ended a command, as a sentence; unforeseen errors too."""
     if isinstance(error, FaceganError):
         return error
     if isinstance(error, Stopped):

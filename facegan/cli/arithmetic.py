@@ -40,12 +40,14 @@ def arithmetic(
     plus: Annotated[
         options.Specs, typer.Option(metavar="SPEC", help=f"Faces to add, {options.SPEC}", show_default=False)
     ] = None,
-    minus: Annotated[options.Specs, typer.Option(metavar="SPEC", help="Faces to take away, likewise.")] = None,
+    minus: Annotated[options.Specs, typer.Option(metavar="SPEC", help="Faces to subtract, as in --plus.")] = None,
     seed: options.Seed = 0,
     scale: options.Scale = None,
     raw: Annotated[bool, typer.Option("--raw", help="Do not bring sums and means to the prior's norm.")] = False,
     save: Annotated[bool, typer.Option("--save", help="Also write the result's latent as .npy.")] = False,
-    steps: Annotated[int, typer.Option(min=0, max=10_000, help="Also draw the way there, in so many faces.")] = 0,
+    steps: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Also draw so many faces from the first --plus to the result.")
+    ] = 0,
     device: options.Device = "auto",
     out: options.Out = None,
     overwrite: options.Overwrite = False,
@@ -56,7 +58,7 @@ def arithmetic(
     from facegan.pictures.sheets import WRITABLE, save_picture
 
     if steps == 1:
-        raise UsageError("--steps 1 is no way: both ends are counted.", "Use 2 or more.")
+        raise UsageError("--steps 1 is too few: both ends of the way are counted.", "Use 2 or more.")
     terms = ctx.meta[_ORDER]
     file = Output(out, "arithmetic", WRITABLE, overwrite)
     way = f"-way{file.path.suffix}"

@@ -26,13 +26,17 @@ _UPDATE_HEADS = ("preset", "one update alone", "critic, images/s", "generator, i
 def bench(
     ctx: typer.Context,
     preset: Annotated[
-        Names, typer.Option(metavar="NAME", help="Whose step; repeatable. Default: all of 64 px.", show_default=False)
+        Names,
+        typer.Option(metavar="NAME", help="Preset to time; repeatable. Default: all of 64 px.", show_default=False),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=2, max=65536, help="Images per step.")] = 64,
     rounds: Annotated[
         Whole,
         typer.Option(
-            min=1, max=1000, show_default=False, help="Default: 5, or at least 3 where five would take too long."
+            min=1,
+            max=1000,
+            show_default=False,
+            help="Rounds. Default: 5, or fewer, but at least 3, if 5 take too long.",
         ),
     ] = None,
     device: options.Device = "auto",
@@ -44,7 +48,7 @@ def bench(
 ) -> None:
     """Measure how fast this machine trains, preprocesses and samples.
 
-    Training steps are compared with the textbook's, interleaved; medians over rounds. Needs no dataset.
+    Training steps and the textbook's are measured in turn; the figures are medians over rounds. No dataset is needed.
     """
     from facegan.bench.report import DEFAULT_PRESETS, SECTIONS, check
     from facegan.bench.report import bench as work
@@ -71,7 +75,7 @@ def _bar() -> Iterator[Callable[[Event], None]]:
 
         def on_event(event: Event) -> None:
             if isinstance(event, WarmingUp):
-                console.note("warming up: everything once")
+                console.note("warming up: everything is done once")
             elif isinstance(event, WarmedUp | Measured):
                 bar.show(event.done, event.total)
             elif isinstance(event, Estimated):

@@ -28,7 +28,7 @@ Item = TypeVar("Item")
 class _Console(Console):
     @property
     def is_terminal(self) -> bool:
-        """Whether the output goes to a terminal. A log file is none, whatever FORCE_COLOR and the like say."""
+        """Whether the output goes to a terminal. A log file never is one, whatever FORCE_COLOR says."""
         try:
             return bool(self.file.isatty())
         except ValueError:  # it is closed
@@ -41,7 +41,7 @@ _world = ALONE
 
 
 class _Lasting:
-    """A stream whose failure ends no command.
+    """A stream whose failure never ends a command.
 
     A character that its encoding lacks is spelled out. When writing fails, because the terminal or the reading program
     has gone or the disk is full, everything after that is dropped.
@@ -76,14 +76,14 @@ class _Lasting:
                 os.dup2(nowhere, self._stream.fileno())  # what is left in the buffer goes there too
                 os.close(nowhere)
         except RuntimeError:
-            pass  # a signal came while a slow reader was waited for, and Python lets its handler write nothing
+            pass  # a signal came while this waited for a slow reader; Python forbids its handler to write too
 
 
 @contextmanager
 def lasting_streams() -> Iterator[None]:
     """Let nothing that happens to stdout and stderr end the work: see `_Lasting`."""
     number = 0
-    while number <= 2:  # one that was closed gives its number to the next file that is opened: better to nowhere
+    while number <= 2:  # a closed one gives its number to the next file that is opened: here, to devnull
         number = os.open(os.devnull, os.O_RDWR)
         os.set_inheritable(number, True)
     os.close(number)
@@ -113,7 +113,7 @@ def speak_for(world: World) -> None:
 
 
 def escape(text: str) -> str:
-    """Text to be shown as it is: its brackets are no markup, and control characters but line feeds are spelled out."""
+    """Make a text show as it is: its brackets are no markup, and control characters but line feeds are spelled out."""
     return without_markup("\n".join(map(visible, text.split("\n"))))
 
 
@@ -176,7 +176,7 @@ def data(text: str) -> None:
 
 
 def complain(error: FaceganError) -> None:
-    """Print an error and its hint. Of several processes only the first to fail does, and says which one it is."""
+    """Print an error and its hint. Of several processes, only the first to fail prints, and names itself."""
     if not (_world.first if isinstance(error, Interrupted) else _world.fails_first()):
         return
     err.quiet = False
@@ -189,15 +189,15 @@ def complain(error: FaceganError) -> None:
 
 _BAR = 24
 _FIRST_LINE, _EVERY = 10.0, 30.0
-"""Where no terminal shows a bar: seconds until the first line, so that quick commands write none, and between lines."""
+"""Where no terminal shows a bar: seconds until the first line, so that quick commands print none; and between lines."""
 
 
 class Progress:
-    """How far a command has come, how fast, and for how long still: a bar in a terminal, a line now and then elsewhere.
+    """Shows how far a command has come, its speed and the time left: a bar in a terminal, else a line now and then.
 
     Args:
         unit: what is counted, in the plural; "bytes" are shown in larger units.
-        what: is being done.
+        what: what is being done, such as "drawing".
     """
 
     def __init__(self, unit: str, what: str) -> None:

@@ -27,8 +27,8 @@ def evaluate(
         options.OptionalPath,
         typer.Option(
             metavar="PATH",
-            help="The photos: a dataset directory. Default: what the generator was trained on, else the only one "
-            "under data/.",
+            help="The photos: a dataset directory. Default: the one that the generator was trained on, else the only "
+            "one under data/.",
             show_default=False,
         ),
     ] = None,
@@ -53,15 +53,15 @@ def evaluate(
         Text,
         typer.Option(
             metavar="NAME",
-            help="Extractor in torch-fidelity's registry. Default: inception-v3-compat, that of the published FID, "
-            "whose weights are downloaded; efficientnet-lite0, which needs no download, with --neighbours.",
+            help="Extractor in torch-fidelity's registry. Default: inception-v3-compat, as in published FIDs, whose "
+            "weights are downloaded; with --neighbours efficientnet-lite0, which needs no download.",
             show_default=False,
         ),
     ] = None,
     seed: options.Seed = 0,
     truncation: options.Truncation = 1.0,
     neighbours: Annotated[
-        bool, typer.Option("--neighbours", help="Instead, draw the photos nearest to some samples.", show_default=False)
+        bool, typer.Option("--neighbours", help="Draw the photos nearest to some samples instead.", show_default=False)
     ] = False,
     device: options.Device = "auto",
     out: options.Out = None,
@@ -144,7 +144,7 @@ def _print(report: Report, as_json: bool) -> None:
 
 
 def _conditions(facts: dict[str, Any], samples: int, photos: int) -> list[tuple[str, str]]:
-    """What the figures depend on: figures compare only where all of it is alike."""
+    """What the figures depend on: two figures can be compared only if all of it is the same."""
     origin = "those it was trained on" if facts["trained_on"] else "not known to be those it was trained on"
     return [
         ("samples", f"{samples:,} of seed {facts['seed']}, truncation {facts['truncation']:g}"),
@@ -173,5 +173,5 @@ def _print_neighbours(found: Neighbours, path: Path, as_json: bool) -> None:
     )
     console.table("", _conditions(found.facts, len(found.faces), found.looked_at))
     if not found.facts["trained_on"]:
-        console.note("whether faces were learnt by heart is told only by the photos that the generator was trained on")
+        console.note("only the photos that the generator was trained on can show whether it has memorised faces")
     console.wrote([path])

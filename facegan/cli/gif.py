@@ -30,7 +30,7 @@ def gif(
         typer.Argument(
             metavar="[RUN | CKPT | PICTURES...]",
             help="A run: its progress. A checkpoint, a generator or 'pretrained': a looped walk through faces. "
-            "Pictures: those. Default: the newest run, else the generator that ships with facegan.",
+            "Pictures: these in turn. Default: the newest run, else the generator that ships with facegan.",
             show_default=False,
         ),
     ] = None,
@@ -42,7 +42,7 @@ def gif(
     full_size: Annotated[
         bool,
         typer.Option(
-            "--full-size", help="Pictures: keep the size of a camera's; else they are scaled down to 1,280 pixels."
+            "--full-size", help="Pictures: keep their size; else large ones are scaled down to 1,280 pixels a side."
         ),
     ] = False,
     device: options.Device = "auto",
@@ -69,7 +69,7 @@ def gif(
         kind = f"the progress of {run.path}" if run else "pictures"
         options.refuse(ctx, *_OF_A_WALK, without=f"is for a walk through faces, and this is {kind}", hint=_A_WALK)
     if not pictures:
-        options.refuse(ctx, "full_size", without="is for pictures, and this is none", hint="Leave it out.")
+        options.refuse(ctx, "full_size", without="is for pictures, and none are named", hint="Leave it out.")
     if run:
         from facegan.runs.progress import write_progress
 
@@ -94,7 +94,7 @@ def gif(
 
 
 def _write(file: Output, what: str, frames: Callable[[], Iterable[Pixels]], count: int, fps: float) -> None:
-    """Write frames, which are made anew where another command has just taken the file's name."""
+    """Write frames. If another command has just taken the file's name, they are made again for another name."""
     from facegan.pictures.animation import write_animation
 
     def write(path: Path, *, new: bool) -> Path:
@@ -105,7 +105,7 @@ def _write(file: Output, what: str, frames: Callable[[], Iterable[Pixels]], coun
 
 
 def _run_of(what: list[Path]) -> RunDir | None:
-    """The run whose progress is meant, if one is."""
+    """The run whose progress is to be shown, if the arguments mean one."""
     from facegan.runs.folder import RunDir, is_run, runs
 
     if not what:
@@ -114,11 +114,11 @@ def _run_of(what: list[Path]) -> RunDir | None:
 
 
 def _instead_of(folder: Path) -> str:
-    """What to name where a folder was named that is no run, or not alone."""
+    """The hint for a folder among the pictures."""
     from facegan.runs.folder import is_run, run_in
 
     if is_run(folder):
-        return f"It is a run, whose progress is shown if it is named alone: facegan gif {typed(folder)}"
+        return f"It is a run; to show its progress, name it alone: facegan gif {typed(folder)}"
     return run_in(folder) or f"Name the pictures in it: facegan gif {typed(folder)}/*.png"
 
 

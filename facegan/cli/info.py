@@ -37,7 +37,9 @@ def info(
     console.table(f"{kind} {path}", facts)
     if verify:
         if kind != "dataset":
-            raise UsageError(f"--verify is for datasets, and {path} is a {kind}.", "Others are checked when opened.")
+            raise UsageError(
+                f"--verify is for datasets, and {path} is a {kind}.", "Other files are checked when they are opened."
+            )
         from facegan.data.folder import read_dataset_json
 
         options.verify(read_dataset_json(path))

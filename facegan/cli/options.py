@@ -1,4 +1,4 @@
-"""Option types that several commands share, how each finds its generator, and how a dataset is verified."""
+"""Options that several commands share, how commands find a generator, and how they verify a dataset."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SPEC = (
 
 
 def number(low: float, high: float) -> Callable[[str], float]:
-    """A parser of numbers in [low, high]. Typer's own range takes NaN for one that is too large, or for a good one."""
+    """A parser of numbers in [low, high]. It refuses NaN, which typer's own range calls too large, or accepts."""
 
     def parse(text: str) -> float:
         try:
@@ -56,7 +56,7 @@ Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Which contact she
 Truncation = Annotated[
     float,
     typer.Option(
-        parser=number(0, 2), metavar="0..2", help="Below 1: faces more alike; less than about 0.7 dissolves them."
+        parser=number(0, 2), metavar="0..2", help="Below 1, faces are more alike; below about 0.7 they dissolve."
     ),
 ]
 Scale = Annotated[
@@ -64,7 +64,7 @@ Scale = Annotated[
     typer.Option(
         min=1,
         max=16,
-        help="Enlarge faces so many times, smoothly. Default: small ones to 128 pixels.",
+        help="Enlarge faces so many times, smoothly. Default: small ones are enlarged to 128 pixels.",
         show_default=False,
     ),
 ]
@@ -82,7 +82,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file t
 
 
 def refuse(ctx: typer.Context, *names: str, without: str, hint: str = "") -> None:
-    """Raises: UsageError: one of these options was typed, where it would do nothing; `without` says why."""
+    """Raises: UsageError: one of these options was typed where it would do nothing; `without` says why."""
     for parameter in ctx.command.params:
         source = ctx.get_parameter_source(parameter.name or "")
         if parameter.name in names and source is not None and source.name == "COMMANDLINE":
@@ -90,10 +90,10 @@ def refuse(ctx: typer.Context, *names: str, without: str, hint: str = "") -> Non
 
 
 def open_generator(given: Path | None, device: str) -> LoadedGenerator:
-    """The generator that the user named or the one that is found, on its device; says which."""
+    """Open the generator that the user named, or else the one that is found, on a device, and say which it is."""
     if given is not None and re.fullmatch(r"[\d,:-]*\d", str(given)) and not given.exists():
         hint = "Faces are named by options, several with commas between: facegan interpolate --through 17,4"
-        raise UsageError(f"{given} is no generator.", hint)
+        raise UsageError(f"{given} is not a generator.", hint)
     from facegan.core.device import choose_device
     from facegan.runs.find import find_generator
     from facegan.runs.find import open_generator as load
@@ -103,16 +103,16 @@ def open_generator(given: Path | None, device: str) -> LoadedGenerator:
     try:
         loaded = load(path, where)
     except FaceganError:
-        if os.path.exists(path):  # noqa: PTH110, False where it may not be looked at
+        if os.path.exists(path):  # noqa: PTH110, False where this user may not look
             raise
-        path, reason = find_generator(given)  # a run that trains has just deleted its oldest checkpoint
+        path, reason = find_generator(given)  # a run in progress has just deleted that checkpoint
         loaded = load(path, where)
     console.note(f"generator: {reason} ({loaded.weights} weights, {loaded.images_seen:,} images seen)")
     return loaded
 
 
 def verify(dataset: DatasetInfo) -> None:
-    """Compare a dataset with the hash of its pixels, and say how far it is in the minutes that a large one takes."""
+    """Compare a dataset's pixels with their hash, and show progress, as a large dataset takes minutes."""
     from facegan.data.folder import verify_pixels
 
     with console.Progress("bytes", "verifying") as bar:

@@ -18,7 +18,7 @@ class Output:
     """The file that a command writes: the one that --out names, or the next free number under outputs/.
 
     Attributes:
-        path: which file, as far as is known before it is written.
+        path: the file; until it is written, another command may take its number, and then the next one is used.
     """
 
     def __init__(self, given: Path | None, kind: str, suffixes: tuple[str, ...], overwrite: bool) -> None:
@@ -31,7 +31,7 @@ class Output:
             overwrite: `--overwrite`.
 
         Raises:
-            UsageError: another ending, or nothing that could be overwritten.
+            UsageError: the name has another ending, or `overwrite` comes without `given`.
             FaceganError: it exists already.
         """
         if given is None and overwrite:
@@ -53,8 +53,8 @@ class Output:
     def write(self, save: Callable[..., Path]) -> Path:
         """Write the file by `save(path, new=...)`.
 
-        Where its number was free and another command has written under it in the meantime, it takes the next one, so
-        `save` may be called more than once.
+        If another command has meanwhile written a file with the same number, the next number is taken, so `save` may be
+        called more than once.
         """
         while True:
             try:
@@ -73,7 +73,7 @@ class Output:
 
 
 def output_folder(given: Path | None, kind: str) -> Path:
-    """The folder to write into, which is not there yet or empty.
+    """The folder to write into. It does not exist yet, or is empty.
 
     Raises:
         UsageError: its name ends like a picture's.
@@ -91,7 +91,7 @@ def output_folder(given: Path | None, kind: str) -> Path:
 
 
 def make_folder(given: Path | None, kind: str) -> Path:
-    """Make the folder that `output_folder` names; of two commands at once each gets a number of its own."""
+    """Make the folder that `output_folder` names. Two commands at the same time get two numbers."""
     while True:
         folder = output_folder(given, kind)
         try:
@@ -105,4 +105,4 @@ def _next(kind: str, suffix: str) -> Path:
     taken = [re.match(r"\d+", path.name.removeprefix(f"{kind}-")) for path in OUTPUTS.glob(f"{kind}-*")]
     first = 1 + max((int(match[0]) for match in taken if match), default=0)
     names = (OUTPUTS / f"{kind}-{number:03d}{suffix}" for number in count(first))
-    return next(name for name in names if not name.exists())  # one may be there in capital letters
+    return next(name for name in names if not name.exists())  # the disk may ignore case

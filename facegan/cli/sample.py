@@ -20,7 +20,7 @@ def sample(
         bool, typer.Option("--number", help="Write under each face how to name it: 44, or 7:44 for seed 7.")
     ] = False,
     sort: Annotated[
-        bool, typer.Option("--sort", help="Best first, as the critic of a checkpoint (.pt) scores them.")
+        bool, typer.Option("--sort", help="Best first, by the scores of the critic in a checkpoint (.pt).")
     ] = False,
     separate: Annotated[bool, typer.Option("--separate", help="Write single .png files into a folder.")] = False,
     truncation: options.Truncation = 1.0,

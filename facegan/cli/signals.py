@@ -1,6 +1,6 @@
-"""Ctrl-C, SIGTERM and SIGHUP: any command unwinds, so that unfinished files are removed; one that trains saves first.
+"""Ctrl-C, SIGTERM and SIGHUP make a command remove its unfinished files and end; a training saves first.
 
-SIGHUP comes when a terminal is closed. SIGUSR1, with which batch systems warn, lets a training save and go on.
+SIGHUP comes when a terminal is closed. SIGUSR1, by which batch systems warn, makes a training save and go on.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def train(
     flip: Annotated[Switch, _flag(_OPTIMISER, "Mirror half of the images.", "--flip/--no-flip")] = None,
     augment: Annotated[
         Real,
-        _flag(_OPTIMISER, "For few photos: probability of each random change of what the critic sees, such as 0.5."),
+        _flag(_OPTIMISER, "For few photos: probability of each random change to the critic's images, such as 0.5."),
     ] = None,
     generator_lr: Annotated[Real, _flag(_OPTIMISER, "Generator's learning rate.")] = None,
     critic_lr: Annotated[Real, _flag(_OPTIMISER, "Critic's learning rate.")] = None,
@@ -98,7 +98,7 @@ def train(
     ] = None,
     latent_dim: Annotated[Whole, _flag(_NETWORK, "Numbers in a latent.")] = None,
     width: Annotated[Whole, _flag(_NETWORK, "Generator's channels at full size; they double per octave.")] = None,
-    critic_width: Annotated[Whole, _flag(_NETWORK, "Critic's channels, likewise.")] = None,
+    critic_width: Annotated[Whole, _flag(_NETWORK, "Critic's channels at full size; they double per octave.")] = None,
     self_modulation: Annotated[
         Switch,
         _flag(
@@ -114,7 +114,7 @@ def train(
     sample_every: Annotated[Real, _flag(_OUTPUT, "Epochs between sample grids.")] = None,
     checkpoint_every: Annotated[Real, _flag(_OUTPUT, "Epochs between checkpoints.")] = None,
     evaluate_every: Annotated[
-        Real, _flag(_OUTPUT, "Epochs between evaluations, the best of which is kept as best.pt; 0 for none.")
+        Real, _flag(_OUTPUT, "Epochs between evaluations; the best checkpoint is kept as best.pt. 0 for none.")
     ] = None,
     keep: Annotated[Whole, _flag(_OUTPUT, "Newest checkpoints to keep, beside every 10th.")] = None,
     tensorboard: Annotated[
@@ -138,7 +138,7 @@ def train(
         from facegan.runs.train import check_extras
 
         check_extras(plan)
-        if verify and world.first:  # the others meet it when they next speak to each other
+        if verify and world.first:  # the others notice at their next exchange
             options.verify(plan.dataset.info)
             console.note("verified: the dataset's pixels are those that were written")
         if dry_run:
@@ -216,7 +216,7 @@ def _train(plan: Plan, name: str | None) -> None:
 
 
 class _Display:
-    """What the networks do, how fast, and how long it will take, as the run's events tell it.
+    """Shows the losses, the speed and the time left, from the run's events.
 
     Attributes:
         written: the files that were written, each once, in order.

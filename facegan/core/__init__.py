@@ -1,1 +1,1 @@
-"""What knows nothing of faces: errors, atomic files, random streams, devices, processes."""
+"""The base of all packages, which knows nothing of faces: errors, atomic files, random streams, devices, processes."""

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or absent: written under a temporary name, synced, then renamed into place."""
+"""Write files and folders that are whole or absent: under a temporary name, synced, then renamed into place."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from types import TracebackType
 from facegan.core.errors import FaceganError
 
 NOT_OFFERED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM}
-"""How network and FUSE file systems refuse what they do not know, such as fsync and chmod."""
+"""Error numbers with which network and FUSE file systems refuse a call that they lack, such as fsync or chmod."""
 
 _TEMPORARY = re.compile(r"\.(.{1,40})-[0-9a-f]{8}(\.[^.]*)?")
 _ASIDE = ".facegan-old"
@@ -28,32 +28,32 @@ _STEPPED_ASIDE = re.compile(rf"\.(.+)\.[a-z0-9_]{{8}}{re.escape(_ASIDE)}")
 LEFT_BY_SYSTEMS = frozenset(
     (".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", ".@__thumb", "@tmp")
 )
-"""Files and folders, in small letters, that systems and network disks add to any folder: thumbnails, how to show it.
+"""Files and folders, in small letters, that systems and network disks add to any folder: thumbnails, view settings.
 
-They can be made again, so that they may go with the folder. A trash has files of the user's, and is not among them.
+The system makes them again, so they may be deleted with the folder. A trash is not listed: it holds the user's files.
 """
 
 
 @contextmanager
 def atomic_path(path: Path, *, new: bool = False) -> Iterator[Path]:
-    """Lend a temporary path to write to; when the block ends well, its file becomes `path` in one step.
+    """Give a temporary path to write to; when the block ends without error, that file becomes `path` in one step.
 
-    The temporary file stands in the same folder (made if missing), so that renaming it never copies, and has the same
-    suffix, so that writers which choose a format by name choose the right one. Its name begins with a dot: whoever
-    lists a folder for such files must skip those, as a killed process leaves one behind.
+    The temporary file is in the same folder (made if missing), so that renaming it never copies. It has the same
+    suffix, so that writers which choose a format by name choose the right one. Its name begins with a dot: a killed
+    process leaves such a file behind, and code that lists the folder must skip it.
 
-    When the block raises, or is interrupted, the temporary file is removed and what stood at `path` is untouched.
+    When the block raises, or is interrupted, the temporary file is removed and a file at `path` is untouched.
 
     Args:
-        path: where the file shall be. An existing file is replaced; permissions are those of a new file.
-        new: replace nothing, even what another process has written there in the meantime.
+        path: where the file is to be. An existing file is replaced; permissions are those of a new file.
+        new: never replace a file, not even one that another process writes there in the meantime.
 
     Yields:
         The path to write to. Write a file there, and close it before the block ends.
 
     Raises:
         FaceganError: the system refuses to write: no space, no permission, `path` is a folder.
-        TakenError: it exists and is to be new.
+        TakenError: with `new`, there is a file at `path` already.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
@@ -67,8 +67,8 @@ def atomic_path(path: Path, *, new: bool = False) -> Iterator[Path]:
         else:
             temporary.replace(path)
     except OSError as error:
-        # Only the system's word on this very file: an OSError about something read inside the block passes unchanged,
-        # and so does Pillow's "image file is truncated", which has no errno.
+        # Only errors about this very file become a sentence. An OSError about another file, such as one that the block
+        # reads, passes unchanged, and so does Pillow's "image file is truncated", which has no errno.
         about_this_file = error.filename is None or Path(os.fsdecode(error.filename)) in (temporary, *path.parents)
         if error.errno is None or not about_this_file or isinstance(error, BrokenPipeError):
             raise
@@ -83,35 +83,35 @@ def atomic_path(path: Path, *, new: bool = False) -> Iterator[Path]:
 
 
 class TakenError(FaceganError):
-    """A file that was to be new is there: another command has just written it."""
+    """There is already a file where a new one was to be: another command has just written it."""
 
 
 def _place_new(temporary: Path, path: Path) -> None:
-    """Give a file its name unless there is one of that name: a link is made or refused in one step."""
+    """Rename a file unless its new name is taken. The system makes or refuses a hard link in one step."""
     try:
         os.link(temporary, path)
     except OSError:  # it is there, or the file system knows no links
         if path.exists():
             raise TakenError(
                 f"{path} was made by another command in the meantime, and is left as it is.",
-                "Do it again, or choose another name with --out.",
+                "Run the command again, or choose another name with --out.",
             ) from None
         temporary.replace(path)
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether `atomic_path` made this file; with nobody at work on it, a killed process left it behind."""
+    """Whether this is a temporary file of `atomic_path`. If no process is writing it, a killed one left it behind."""
     return final_name(path.name) is not None and path.is_file()
 
 
 def final_name(name: str) -> str | None:
-    """The name that a temporary file of `atomic_path` was to get, its stem at most 40 long; None for any other name."""
+    """The name that a temporary file of `atomic_path` was to get, its stem cut to 40 letters; None for other names."""
     match = _TEMPORARY.fullmatch(name)
     return match[1] + (match[2] or "") if match else None
 
 
 def write_atomic(path: Path, content: bytes | str) -> Path:
-    """Write a whole file in one step, or leave what is there.
+    """Write a file in one step: afterwards `path` has the whole new content, or what it had before.
 
     Args:
         path: where; missing folders are made.
@@ -129,11 +129,11 @@ def write_atomic(path: Path, content: bytes | str) -> Path:
 
 
 def sync_file(path: Path) -> None:
-    """Bring a file's content to the disk, so that what is written after it cannot outlive it in a power cut.
+    """Bring a file's content to the disk, so that a power cut cannot lose it and keep something written later.
 
-    A disk that offers no such thing keeps the file all the same.
+    On a disk that does not offer this, nothing happens and the file is kept.
     """
-    with path.open("r+b") as file, suppress_not_offered():  # Windows syncs only what is open for writing
+    with path.open("r+b") as file, suppress_not_offered():  # Windows syncs only files open for writing
         os.fsync(file.fileno())
 
 
@@ -149,7 +149,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def suppress_not_offered() -> Iterator[None]:
-    """Go on without what the file system does not offer; what it offers and fails in, such as EIO, goes through."""
+    """Ignore errors which say that a file system does not offer a call. Other errors, such as EIO, are raised."""
     try:
         yield
     except OSError as error:
@@ -167,15 +167,15 @@ def free_room(folder: Path) -> int | None:
 
 
 class NewFolder:
-    """A folder beside `out` to fill; `publish` gives it its name. Left without that, it is removed.
+    """A temporary folder beside `out` to fill. `publish` renames it to `out`; without `publish` it is removed.
 
     Args:
         out: the folder to make. Parents are made as needed.
-        overwrite: replace what is at `out`, if there is nothing in it but `known` files.
+        overwrite: replace a folder at `out`, if there is nothing in it but `known` files.
         known: names of the files that this kind of folder consists of, `*` for any part of a name.
 
     Raises:
-        FaceganError: `out` is in the way, or the system refuses to write.
+        FaceganError: something at `out` may not be replaced, or the system refuses to write.
     """
 
     def __init__(self, out: Path, *, overwrite: bool, known: Collection[str]) -> None:
@@ -195,7 +195,7 @@ class NewFolder:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             self._remove_abandoned()
             self._temporary = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.", suffix=".part", dir=self.out.parent))
-            with suppress_not_offered():  # mkdtemp makes it private; this is to be like any other folder
+            with suppress_not_offered():  # mkdtemp makes it private: give it the usual permissions
                 self._temporary.chmod(0o777 & ~_umask())
         return self
 
@@ -205,10 +205,10 @@ class NewFolder:
             self._temporary = None
 
     def publish(self) -> None:
-        """Sync every file and rename the folder to `out`. All files must be closed: Windows renames no open ones.
+        """Sync every file and rename the folder to `out`. All files must be closed: Windows cannot rename open ones.
 
         Raises:
-            FaceganError: something has come to `out` meanwhile that may not be replaced, or the system refuses.
+            FaceganError: by now there is something at `out` that may not be replaced, or the system refuses.
         """
         with disk_errors(self.out):
             for file in self.path.iterdir():
@@ -221,9 +221,9 @@ class NewFolder:
             sync_folder(self.out.parent)
 
     def _rename(self) -> None:
-        """Rename an old folder out of the way first: no folder can be renamed onto one that is not empty.
+        """Rename an old `out` out of the way, then the new folder to `out`: a rename onto a full folder would fail.
 
-        `put_back` undoes that after a kill between the two renames.
+        If the process is killed between the two renames, `put_back` undoes the first.
         """
         old = self.path.with_suffix(_ASIDE)
         try:
@@ -265,19 +265,19 @@ class NewFolder:
 
 
 def _is_known(name: str, known: Collection[str]) -> bool:
-    name = final_name(name) or name  # a killed process has left half of it
+    name = final_name(name) or name  # half a file, which a killed process has left, counts as that file
     return name.lower() in LEFT_BY_SYSTEMS or any(fnmatchcase(name, pattern) for pattern in known)
 
 
 def stepped_aside(parent: Path) -> dict[Path, Path]:
-    """Folders of `parent` that a killed process left renamed: the name that each had -> where it is now.
+    """Find the folders in `parent` that a killed process had renamed away: the path before -> the path now.
 
-    A folder whose successor is there is not among them. Nothing is changed; see `put_back`.
+    A folder whose replacement is in place is not listed. This changes nothing; `put_back` does.
     """
     found: dict[Path, Path] = {}
-    with suppress(OSError, ValueError):  # a stranger's path may be none at all
+    with suppress(OSError, ValueError):  # ValueError: a stranger's path may be no valid path
         folders = [folder for folder in parent.iterdir() if folder.name.endswith(_ASIDE)]
-        for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime):  # of several the newest
+        for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime):  # the newest comes last and counts
             match = _STEPPED_ASIDE.fullmatch(folder.name)
             if match and folder.is_dir() and not os.path.lexists(parent / match[1]):
                 found[parent / match[1]] = folder
@@ -285,9 +285,9 @@ def stepped_aside(parent: Path) -> dict[Path, Path]:
 
 
 def put_back(out: Path, known: Collection[str]) -> None:
-    """Give `out` its name again, if the process that was replacing it was killed after it had stepped aside.
+    """Rename the old folder back to `out`, if the process that was replacing it was killed between its two renames.
 
-    Only a folder of this user is renamed, and only if it holds nothing but `known` files: it is surely ours.
+    Only a folder that belongs to this user and holds nothing but `known` files is renamed: facegan surely made it.
     """
     if (folder := stepped_aside(out.parent).get(out)) is not None:
         with suppress(OSError):
@@ -302,7 +302,7 @@ def disk_errors(out: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, FaceganError) as error:
-        system = error.__cause__ if isinstance(error, FaceganError) else error  # of `atomic_path`, about a file in it
+        system = error.__cause__ if isinstance(error, FaceganError) else error  # it comes from `atomic_path`
         if not isinstance(system, OSError):
             raise
         culprit = f": {system.filename}" if system.filename and Path(system.filename) in out.parents else ""

@@ -1,6 +1,6 @@
-"""Dataclasses whose fields carry the legal range of their values, which one loop checks.
+"""Dataclasses that check themselves: each field carries the legal range of its values, and one loop checks them all.
 
-So a number is judged by the same rule whether it comes from a preset, a flag or a file that a stranger wrote.
+A number is judged by the same rule whether it comes from a preset, a flag or a file that a stranger wrote.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Checked:
     """A frozen dataclass whose values are checked when it is made.
 
     Raises:
-        FaceganError: a value of another type than its field's, or outside its range.
+        FaceganError: a value has another type than its field, or is outside the field's range.
     """
 
     def __post_init__(self) -> None:
@@ -58,13 +58,13 @@ def _check(name: str, value: object, kind: str, rule: Mapping[str, Any]) -> None
         raise FaceganError(f"{name} must be one of {', '.join(map(str, rule['choices']))}, not {shown(value)}.")
     if "low" in rule:
         number, low, high = cast(float, value), rule["low"], rule["high"]
-        if not low <= number <= high or (rule["above"] and number == low):  # nor is NaN between any two numbers
+        if not low <= number <= high or (rule["above"] and number == low):  # this refuses NaN too
             bound = "above" if rule["above"] else "at least"
             raise FaceganError(f"{name} must be {bound} {low:g} and at most {high:g}, not {shown(number)}.")
 
 
 def shown(value: object) -> str:
-    """A value as a sentence quotes it, cut short if it is long."""
+    """A value as an error message quotes it, cut short if it is long."""
     try:
         text = repr(value)
     except ValueError:  # Python does not write numbers of more than 4300 digits

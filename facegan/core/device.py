@@ -1,4 +1,4 @@
-"""Where and how precisely to compute."""
+"""Choose the device and the precision to compute with, and how much memory the process keeps."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def describe_device(device: torch.device) -> str:
 
 
 def computes_bf16(device: torch.device) -> bool:
-    """Whether the device computes in bfloat16 itself. Others widen to float32 and round again: right, but slow.
+    """Whether the device has bfloat16 arithmetic. Other devices compute in float32 and round: right, but slow.
 
-    FACEGAN_CPU_BF16, 1 or 0 in the environment, answers for the processor: the tests play both kinds with it.
+    For a CPU, FACEGAN_CPU_BF16 in the environment (1 or 0) overrides the answer, so that tests can try both kinds.
     """
     if device.type == "cpu" and (forced := os.environ.get("FACEGAN_CPU_BF16")):
         return forced == "1"
@@ -75,21 +75,21 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
 
 
 def widened(x: torch.Tensor) -> torch.Tensor:
-    """What came out of `autocast`, in float32 if it was narrower: scores, norms and losses are summed there."""
+    """Convert a result of `autocast` to float32 if it is narrower: scores, norms and losses are summed in float32."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def use_tf32(allowed: bool) -> None:
-    """Whether a CUDA device may round float32 factors to 10 bits (TF32), which torch lets convolutions do."""
+    """Set whether a CUDA device may round float32 factors to 10 bits (TF32), as convolutions do by torch's default."""
     for owner, name, values in _tf32_switches():
         setattr(owner, name, values[allowed])
 
 
 def _tf32_switches() -> list[tuple[Any, str, tuple[object, object]]]:
-    """Where torch keeps its switches, and their values for no and yes.
+    """torch's switches for TF32: the object, its attribute, and the attribute's values for no and yes.
 
-    From torch 2.9 on each kind of operation has its own; the old ones, which complain there about a mixture, remain for
-    versions before.
+    From torch 2.9 on each kind of operation has its own switch, and torch complains about a mixture of those and the
+    old ones. The old ones are for earlier versions.
     """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     if hasattr(cudnn, "conv") and hasattr(matmul, "fp32_precision"):
@@ -99,7 +99,7 @@ def _tf32_switches() -> list[tuple[Any, str, tuple[object, object]]]:
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """Compute without TF32 for a while, whatever `use_tf32` said."""
+    """Compute without TF32 inside this block, whatever `use_tf32` has set."""
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in _tf32_switches()]
     use_tf32(False)
     try:
@@ -114,17 +114,18 @@ _MALLOC_OPTIONS = {
     "top pad": (-2, 64 << 20, 128 << 10),
     "mmap maximum": (-4, 0, 65536),
 }
-"""mallopt(3)'s numbers of its options, their values that keep memory, and the C library's own."""
+"""Options of mallopt(3): the option's number, the value that keeps memory, and the C library's default."""
 
 
 def keep_memory(keep: bool = True) -> bool:
-    """Let this process keep the memory that a step gives back, for the next step.
+    """Let this process keep the memory that a training step frees, for the next step.
 
-    glibc returns every large block to the system at once, and the system fills each new one with zeros, page by page:
-    up to a fourth of a training step on two CPU cores. Kept, memory stays at its peak until the process ends.
+    glibc returns every large block to the system at once, and the system fills each new one with zeros, page by page.
+    This takes up to a fourth of a training step on two CPU cores. With `keep`, the process's memory stays at its peak
+    until the process ends.
 
     Returns:
-        Whether the C library could be told; only glibc can.
+        Whether the C library took the setting; only glibc has it.
     """
     mallopt = _of_glibc("mallopt")
     if mallopt is None:
@@ -137,7 +138,7 @@ def release_memory(device: torch.device) -> None:
     """Give memory that no tensor uses any more back to the device or to the system, so that something else fits."""
     gc.collect()
     if device.type == "cuda":
-        with suppress(RuntimeError):  # torch 2.6 refuses for ever after a capture that failed
+        with suppress(RuntimeError):  # torch 2.6 refuses for ever once a graph's capture has failed
             torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
@@ -146,5 +147,5 @@ def release_memory(device: torch.device) -> None:
 
 
 def _of_glibc(name: str) -> Any:
-    """A function that glibc alone has; None elsewhere."""
+    """A function that only glibc has; None on other systems."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None

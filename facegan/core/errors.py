@@ -1,4 +1,4 @@
-"""What goes wrong for users, said in one sentence. A broken assumption of ours is an `assert` instead."""
+"""Errors for users, each in one sentence. A broken assumption of the code itself is an `assert` instead."""
 
 import errno
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from shlex import quote
 
 
 def visible(text: str) -> str:
-    """A text that a stranger may have chosen, with what would move a terminal's cursor or colours spelled out."""
+    """Spell out the unprintable characters of a stranger's text: they could move a terminal's cursor or colours."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
@@ -18,7 +18,7 @@ def typed(path: PurePath) -> str:
     """A path as one types it into a shell, for the commands that hints name."""
     if not isinstance(path, PureWindowsPath):
         return quote(str(path))
-    text = path.as_posix()  # as good there as the backslash, which shlex would quote in a way that cmd does not know
+    text = path.as_posix()  # Windows takes slashes too; shlex would quote backslashes in a way unknown to cmd
     return f'"{text}"' if " " in text else text
 
 
@@ -37,7 +37,7 @@ class FaceganError(Exception):
 
 
 class UsageError(FaceganError):
-    """A value on the command line that no file could make right: the command exits with 2 instead of 1."""
+    """A value on the command line that is wrong whatever the files hold: the command exits with 2 instead of 1."""
 
 
 class Interrupted(FaceganError):
@@ -49,12 +49,12 @@ class Interrupted(FaceganError):
 
 
 def first_line(error: BaseException) -> str:
-    """What another library says, without the lines that follow; the name of its type where it says nothing."""
+    """The first line of an exception's text without its full stop; the exception's type if the text is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def one_line(error: BaseException) -> str:
-    """All that another library says, as one line; the name of its type where it says nothing."""
+    """The whole text of an exception as one line without its full stop; the exception's type if the text is empty."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
@@ -65,13 +65,13 @@ _OUT_OF_MEMORY = (
     "not enough memory",
     "bad_alloc",
     "alloc_failed",  # cuDNN and cuBLAS
-    "could not create a primitive",  # oneDNN, which says no more
+    "could not create a primitive",  # oneDNN, which gives no reason
 )
-"""How torch and the libraries below it say it, on GPU and CPU, in small letters."""
+"""Words, in small letters, by which torch and the libraries below it say that memory ran out, on GPU and CPU."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception of whatever type says that memory ran out: told by its text, which needs no torch."""
+    """Whether an exception of any type says that memory ran out. Only its text is read, so torch is not needed."""
     if isinstance(error, FaceganError):
         return False
     return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _OUT_OF_MEMORY)
@@ -79,15 +79,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def needed(what: str, extra: str, packages: str, otherwise: str = "") -> Iterator[None]:
-    """Import the packages of an extra inside, and do what a broken one would fail in.
+    """Report an extra that is missing or broken. Inside this block import its packages, and try what might fail.
 
-    A half-working installation can raise anything: a shared library that is missing is an OSError, a package built for
+    A half-working installation can raise anything: a missing shared library raises an OSError, a package built for
     another NumPy a RuntimeError or an AttributeError.
 
     Args:
-        what: needs them, as the sentence's subject.
-        extra: of facegan.
-        packages: that the extra brings, as pip knows them.
+        what: what needs the packages; the subject of the error's sentence.
+        extra: the name of facegan's extra.
+        packages: the extra's packages, as pip knows them.
         otherwise: what to do instead, such as ", or end the name in .gif".
 
     Raises:
@@ -110,12 +110,12 @@ def needed(what: str, extra: str, packages: str, otherwise: str = "") -> Iterato
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _DAMAGED = (None, errno.EINVAL, errno.EISDIR)
-"""What the system says where a damaged file leads to an impossible offset, or a folder stands where a file should."""
+"""Error numbers for an impossible offset, to which a damaged file leads, and for a folder in the place of a file."""
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to read into a sentence; absence and damage pass, for the caller to tell.
+    """Turn the system's refusal to read into a FaceganError. Errors of absence or damage pass: the caller reports them.
 
     Raises:
         FaceganError: no permission, a disk that fails or has gone, and the like.
@@ -132,10 +132,10 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def listing(folder: Path) -> list[Path]:
-    """What is in a folder, in no order; nothing where there is none.
+    """The paths in a folder, in no order; an empty list if there is no such folder.
 
     Raises:
-        FaceganError: it may not be read, which a glob would take for an empty folder.
+        FaceganError: the folder may not be read; a glob would take it for an empty one.
     """
     try:
         with reading(folder):
@@ -148,11 +148,11 @@ def is_there(path: Path) -> bool:
     """Whether there is something at `path`.
 
     Raises:
-        FaceganError: the system does not say, because a folder above may not be looked into. That is no absence.
+        FaceganError: the system does not say, because a folder above may not be entered. The file may still be there.
     """
     try:
         with reading(path):
             path.stat()
-    except (OSError, ValueError):  # a stranger's path may be none at all
+    except (OSError, ValueError):  # ValueError: a stranger's path may be no valid path
         return False
     return True

@@ -1,4 +1,4 @@
-"""Pixels between the host and the device: the one place where bytes become numbers from -1 to 1, and back."""
+"""Convert pixels, for all of facegan: bytes on the host become numbers from -1 to 1 on the device, and back."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Pixels = NDArray[np.uint8]
-"""Images as they are shown and kept: (N, S, S, 3), or one of them."""
+"""Images as they are shown and stored: uint8 (N, S, S, 3), or one of them."""
 
 
 def to_images(pixels: Pixels, device: torch.device, mirrored: NDArray[np.bool_] | None = None) -> Tensor:
-    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [-1, 1] on `device`, some mirrored left to right."""
+    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [-1, 1] on `device`, mirrored left to right where `mirrored`."""
     images = scaled(torch.from_numpy(pixels).to(device)).contiguous()
     if mirrored is None:
         return images
@@ -23,7 +23,7 @@ def to_images(pixels: Pixels, device: torch.device, mirrored: NDArray[np.bool_] 
 
 
 def scaled(pixels: Tensor) -> Tensor:
-    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [-1, 1], channels innermost as they were."""
+    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [-1, 1]; in memory the channels stay innermost."""
     return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 

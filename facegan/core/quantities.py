@@ -17,7 +17,7 @@ def parse_count(text: str) -> int:
     """`1.5M` -> 1500000, `200k` -> 200000, `8,500` -> 8500.
 
     Raises:
-        UsageError: not such a number, or less than one.
+        UsageError: the text is not such a number, or the number is less than 1.
     """
     match = _NUMBER.fullmatch(_BETWEEN_THOUSANDS.sub("", text.strip()))
     if not match:
@@ -49,13 +49,13 @@ def size(count: float) -> str:
 
 
 _SHORTEST, _SHARE = 20.0, 0.25
-"""A pace's half-life: so many seconds, or this share of the time since the beginning, whichever is longer."""
+"""The half-life of a `Pace`: _SHORTEST seconds, or _SHARE of the time since its beginning, whichever is longer."""
 
 
 class Pace:
-    """How fast something goes: an average that forgets the past exponentially.
+    """How fast some work goes: an average in which older work counts exponentially less.
 
-    Its half-life grows with the time that the work has lasted. So pauses that recur, such as a run's evaluations, are
+    Its half-life grows with the time that the work has lasted. So recurring pauses, such as a run's evaluations, are
     part of the rate and do not make it jump.
 
     Args:
@@ -68,7 +68,7 @@ class Pace:
         self._done, self._counted, self._seconds = done, 0.0, 0.0
 
     def at(self, done: int, now: float) -> None:
-        """So many are done by now."""
+        """Note that `done` are done at the time `now`."""
         passed = now - self._now
         fade = 0.5 ** (passed / max(_SHORTEST, _SHARE * (now - self._start)))
         self._counted = self._counted * fade + done - self._done

@@ -1,7 +1,7 @@
 """Streams of random numbers that need no saved state: each is a function of (seed, stream, counter).
 
-Whatever training draws is keyed by its step and whatever sampling draws by its index, so a resumed run, another batch
-size or another device draws the same numbers.
+The counter is the step in training and the index in sampling, so a resumed run, another batch size or another device
+draws the same numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class Stream(IntEnum):
     """The uses of randomness. Numbers are part of the file format of a run: never reuse or renumber one."""
 
     LATENT = 0
-    """Latent n of a seed; the contact sheet, counter = index."""
+    """The latents of a seed, as on the contact sheet; counter = index."""
     ORDER = 1
     """The order of the dataset, counter = epoch."""
     FLIP = 2
@@ -23,10 +23,10 @@ class Stream(IntEnum):
     CRITIC_LATENT = 4
     GENERATOR_LATENT = 5
     DROPOUT = 6
-    """Training noise, counter = step; another stream after each rollback."""
+    """FLIP to DROPOUT: the noise of training, counter = step; other numbers after each rollback."""
     INIT_GENERATOR = 7
     INIT_CRITIC = 8
-    """Initial weights, counter = 0."""
+    """INIT_GENERATOR and INIT_CRITIC: initial weights, counter = 0."""
     DEVICE = 9
     """Seeds a CUDA device's own generator, which draws all noise of a step there; counter = step."""
     AUGMENT = 10
@@ -34,12 +34,12 @@ class Stream(IntEnum):
 
 
 def rng(seed: int, stream: Stream, counter: int, rollbacks: int = 0) -> np.random.Generator:
-    """The generator of one (seed, stream, counter), independent of all others.
+    """The random generator of one (seed, stream, counter), independent of all others.
 
-    A run that went back to a checkpoint `rollbacks` times draws other numbers from there on than those that led it
-    astray: the count is the spawn key.
+    The number of rollbacks is the spawn key: a run that went back to a checkpoint then draws other numbers than those
+    with which it diverged.
 
-    The key is hashed by `numpy.random.SeedSequence`, never packed into one integer: packed bits overlap, and some
+    `numpy.random.SeedSequence` hashes the key. It is never packed into one integer: packed bits overlap, and some
     generators ignore the high ones.
     """
     key = (rollbacks,) if rollbacks else ()

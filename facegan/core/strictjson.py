@@ -1,4 +1,4 @@
-"""JSON from files that a stranger may have written: bounded, UTF-8, without NaN; what is wrong is one sentence."""
+"""Read JSON that a stranger may have written: of limited length, in UTF-8, without NaN; any fault is one sentence."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, NoReturn
 from facegan.core.errors import FaceganError, is_there, reading
 
 MAX_BYTES = 4 << 20
-"""Ours have a few kilobytes; a longer one would only fill the memory."""
+"""facegan's own files have a few kilobytes; a file longer than this would only fill the memory."""
 
 
 def read_json(path: Path, hint: str = "") -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        FaceganError: not a file, not to be read, longer than MAX_BYTES, not UTF-8, not JSON, or not an object.
-        FileNotFoundError: there is none; what that means is the caller's to say.
+        FaceganError: it is not a file, may not be read, is longer than MAX_BYTES, or is not a JSON object in UTF-8.
+        FileNotFoundError: there is no such file; the caller knows what that means.
     """
     if is_there(path) and not path.is_file():  # a device or a pipe could be read for ever
         raise FaceganError(f"{path} is not a file.", hint)
@@ -33,10 +33,10 @@ def read_json(path: Path, hint: str = "") -> dict[str, Any]:
 
 
 def parse_json(text: object, where: str, hint: str = "") -> dict[str, Any]:
-    """The JSON object in a text. `where` it stands begins the sentence.
+    """The JSON object in a text. Messages begin with `where`, the name of the place that the text comes from.
 
     Raises:
-        FaceganError: no text, not JSON, nested too deeply, or not an object.
+        FaceganError: it is not a text, not JSON, nested too deeply, or not an object.
     """
     if not isinstance(text, str):
         raise FaceganError(f"{where} is not text.", hint)

@@ -1,9 +1,9 @@
-"""Work in parallel, results in order: helper processes that import nothing they do not need.
+"""Work in parallel, in helper processes that import only what they need; the results come in order.
 
-Helpers are plain Python processes that take pickled tasks on stdin and give pickled results on stdout. Against
+Helpers are plain Python processes that take pickled tasks on stdin and give pickled results on stdout. Compared with
 `multiprocessing`: they never run the caller's main module again (so they start fast, never import torch, and need no
-`if __name__ == "__main__"` in a caller's script), they are the same on every system, Ctrl-C reaches only the parent,
-and they end with it however it ends, because their stdin does.
+`if __name__ == "__main__"` in a caller's script), they work the same way on every system, Ctrl-C reaches only the
+parent, and they end when the parent ends, for whatever reason, because their stdin closes.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from facegan.core.errors import FaceganError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-# Most sources are small; they are done before a helper would have started.
+# Most sources of photos are small, and this process has read them before a helper would have started.
 HEAD_START_SECONDS = 0.3
 
 _CGROUP, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def processors(*, quota: bool = True) -> int:
-    """How many processors this process may use: fewer than the machine has where it is pinned, or has a quota."""
+    """How many processors this process may use: fewer than the machine has if it is pinned, or has a quota."""
     if pinned := getattr(os, "process_cpu_count", None):  # since Python 3.13
         count = pinned() or 1
     elif hasattr(os, "sched_getaffinity"):
@@ -46,29 +46,29 @@ def processors(*, quota: bool = True) -> int:
 
 
 def heed_quota() -> None:
-    """Let torch and NumPy start no more threads than a container's quota, unless OMP_NUM_THREADS is set.
+    """Limit the threads of torch and NumPy to a container's quota of processors, unless OMP_NUM_THREADS is set.
 
-    They count the processors that they may run on, and know no quota: their many threads would stand still together
-    for most of the time. Call it before they are imported.
+    Both count the processors that they may run on and do not know the quota: they would start so many threads that the
+    system halts all of them for most of the time. Call this before they are imported.
     """
     if (count := processors()) < processors(quota=False):
         os.environ.setdefault("OMP_NUM_THREADS", str(count))
 
 
 def processor_quota() -> int | None:
-    """The processors whose time Linux gives this container or batch job, rounded up; None where there is no limit.
+    """How many processors Linux lets this container or batch job keep busy, rounded up; None if there is no limit.
 
-    That is the least of its control group's quota and those of all groups above, in either version of control groups.
+    It is the smallest of the quotas of its control group and all groups above, in either version of control groups.
     """
     try:
         lines = _CGROUP.read_text().splitlines()
-    except (OSError, ValueError):  # another system
+    except (OSError, ValueError):  # not Linux
         return None
     quotas = []
     for _, kinds, group in (line.split(":", 2) for line in lines if line.count(":") > 1):
         if kinds and "cpu" not in kinds.split(","):
             continue
-        inner = PurePosixPath(group.lstrip("/"))  # inside a container this may be the host's name for it: try "." too
+        inner = PurePosixPath(group.lstrip("/"))  # inside a container this may be the host's path, so "." is tried too
         for root in {_CGROUPS, _CGROUPS / kinds, _CGROUPS / "cpu"} if kinds else {_CGROUPS}:
             quotas += [_quota_of(root / folder) for folder in (inner, *inner.parents)]
     least = min(quotas, default=math.inf)
@@ -76,12 +76,12 @@ def processor_quota() -> int | None:
 
 
 def _quota_of(group: Path) -> float:
-    """Processors that a control group may keep busy; infinite where it has no limit, or is none."""
+    """How many processors a control group may keep busy; infinite if it has no limit or does not exist."""
     for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
         try:
             quota, period = " ".join((group / name).read_text() for name in names).split()
             return int(quota) / int(period) if int(quota) > 0 else math.inf
-        except (OSError, ValueError, ZeroDivisionError):  # "max", or not of this version
+        except (OSError, ValueError, ZeroDivisionError):  # "max", or the other version
             continue
     return math.inf
 
@@ -89,8 +89,9 @@ def _quota_of(group: Path) -> float:
 def in_order(work: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Generator[Result, None, None]:
     """Yield work(task) for each task, in the order of the tasks, computed by `workers` helper processes.
 
-    The first moments, and all of it with one worker, are worked in this process. No more than a few tasks per worker
-    are ever under way, so memory is bounded. Closing the iterator, or an exception such as Ctrl-C, ends the helpers.
+    This process works for the first HEAD_START_SECONDS, and with one worker does everything. No more than a few tasks
+    per worker are ever under way, so memory is bounded. Closing the iterator, or an exception such as Ctrl-C, ends the
+    helpers.
 
     Args:
         work: a function at the top of an importable module. Tasks and results are pickled.
@@ -98,7 +99,7 @@ def in_order(work: Callable[[Task], Result], tasks: Iterable[Task], workers: int
         workers: at least 1.
 
     Raises:
-        FaceganError: a helper died. An exception in `work` comes through as it is.
+        FaceganError: a helper died. An exception in `work` is raised here unchanged.
     """
     tasks = iter(tasks)
     end_of_head_start = time.monotonic() + HEAD_START_SECONDS
@@ -113,7 +114,7 @@ def in_order(work: Callable[[Task], Result], tasks: Iterable[Task], workers: int
         pending: deque[Future[Result]] = deque()
         for task in tasks:
             if len(pending) >= 2 * workers and not helpers.ready:
-                pending.append(_done(work(task)))  # rather than wait for them to start
+                pending.append(_done(work(task)))  # instead of waiting until a helper has started
             else:
                 pending.append(helpers.submit(task))
             while pending and (pending[0].done() or len(pending) >= most):
@@ -127,15 +128,15 @@ class WorkerEnded(FaceganError):
 
 
 def apart(work: Callable[[Task], Result], task: Task) -> Result:
-    """work(task) in a helper process of its own, so that whatever goes wrong there leaves this one alone.
+    """Compute work(task) in a helper process of its own, so that even a crash there does not harm this process.
 
-    What the helper prints, such as a library's last words, is not shown.
+    Nothing that the helper prints, such as a library's message before it crashes, is shown.
 
     Args:
         work: a function at the top of an importable module. Task and result are pickled.
 
     Raises:
-        WorkerEnded: it crashed or was killed. An exception in `work` comes through as it is.
+        WorkerEnded: the helper crashed or was killed. An exception in `work` is raised here unchanged.
     """
     with _Helpers(work, 1, quiet=True) as helpers:
         return helpers.submit(task).result()
@@ -148,7 +149,7 @@ def _done(result: Result) -> Future[Result]:
 
 
 class _Helpers:
-    """A thread per helper process hands it tasks and waits for the results."""
+    """Helper processes. Each has a thread here that hands it tasks and waits for the results."""
 
     def __init__(self, work: Callable[[Any], Any], count: int, *, quiet: bool = False) -> None:
         self._errors = subprocess.DEVNULL if quiet else None
@@ -209,7 +210,7 @@ class _Helpers:
             result = pickle.load(process.stdout)  # noqa: S301, a pipe from a process of our own
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             raise WorkerEnded(
-                "A worker process ended before its work was done.", "If memory ran out, use fewer: --workers 1"
+                "A worker process ended before its work was done.", "If memory ran out, use fewer workers: --workers 1"
             ) from error
         self.ready = True
         if isinstance(result, BaseException):
@@ -218,7 +219,7 @@ class _Helpers:
 
 
 def serve(work: str) -> None:
-    """A helper's whole life: answer tasks until stdin ends.
+    """Run as a helper process: answer tasks until stdin ends.
 
     Args:
         work: the function, as "module:name".

@@ -1,8 +1,8 @@
-"""The processes that train one run together, and what they say to each other.
+"""Connect the processes that train one run together, and pass tensors and messages between them.
 
-`torchrun` starts them, and each learns its place from the environment. Large tensors travel over NCCL between CUDA
-devices and over gloo between CPUs; small words to each other always over gloo, so that no GPU has to be waited for.
-A process that is alone never imports `torch.distributed`, and pays nothing: torch itself is imported only when needed.
+`torchrun` starts the processes, and each learns its place from the environment. Large tensors travel over NCCL between
+CUDA devices and over gloo between CPUs. Small messages always travel over gloo, so that no process waits for a GPU.
+A process that is alone never imports `torch.distributed` and loses no time; torch is imported only when needed.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 _PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others: rank 0 may be writing files, or drawing a dataset."""
 _SAID_AFTER = 10.0
-"""Seconds of waiting for the others to start, after which it is said."""
+"""After so many seconds of waiting for the other processes to start, a note says so."""
 _TURN = 0.2
-"""Seconds in which a signal's handler is heard."""
+"""Seconds between two checks whether the others are here; Python can run a signal's handler at each."""
 
 
 @dataclass(frozen=True)
 class World:
     """A process's place among those that train one run.
 
-    Every method but `part` and those that say so must be called by all processes, in the same order.
+    A method that exchanges anything must be called by all processes, in the same order, unless it says otherwise.
 
     Attributes:
         rank: its number, 0 to size - 1. Process 0 alone writes and speaks.
         size: how many there are.
-        local: its number among those of its machine, which is the number of its CUDA device.
+        local: its number among the processes of its machine, which is also the number of its CUDA device.
     """
 
     rank: int = 0
@@ -66,7 +66,7 @@ class World:
         return self.size == 1
 
     def command(self, words: str) -> str:
-        """What to type for a command in as many processes, started as these were."""
+        """The command line that runs `words` in as many processes, started in the same way as these."""
         if self.alone:
             return f"facegan {words}"
         if "TORCHELASTIC_RUN_ID" not in os.environ:  # not by torchrun
@@ -85,19 +85,18 @@ class World:
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def check_batch(self, batch_size: int) -> None:
-        """Raises: FaceganError: a global batch that cannot be dealt out evenly."""
+        """Refuse, with a FaceganError, a global batch that the processes cannot share evenly."""
         if batch_size % self.size:
             raise FaceganError(
                 f"A batch of {batch_size} cannot be shared evenly by {self.size} processes.",
-                "--batch-size is that of all processes together: choose a multiple of their number.",
+                "--batch-size counts the images of all processes together: choose a multiple of their number.",
             )
 
     def take_device(self, device: torch.device) -> torch.device:
-        """The device to compute on: itself, and process n of a machine makes `cuda` mean its n-th GPU.
+        """Check and return the device to compute on. Process n of a machine makes `cuda` mean the machine's n-th GPU.
 
         Raises:
-            FaceganError: processes with devices of two kinds, a device that several cannot share, or more processes
-                than GPUs.
+            FaceganError: the processes have devices of two kinds, cannot share this device, or outnumber the GPUs.
         """
         self.check_same({"kind of device": device.type.encode()})
         if device.type == "cpu":
@@ -106,7 +105,7 @@ class World:
 
         if self.alone:
             if device.type == "cuda" and device.index is not None:
-                torch.cuda.set_device(device)  # what torch makes without naming a device goes there too
+                torch.cuda.set_device(device)  # so that tensors made without naming a device go there too
             return device
         if device.type != "cuda":
             raise FaceganError(f"Several processes cannot train on {device.type}.", "Use --device cpu.")
@@ -116,7 +115,7 @@ class World:
                 "Use --device cuda: each process takes the GPU of its own number.",
             )
         count = torch.cuda.device_count()
-        own = 0 if count == 1 else self.local  # a batch system may show each process its own GPU alone
+        own = 0 if count == 1 else self.local  # a batch system may show each process only its own GPU
         enough = "Start at most as many processes on a machine as it has GPUs, or use --device cpu."
         mine = torch.cuda.get_device_properties(own) if own < count else None
         names = self._from_all(_digest(str(getattr(mine, "uuid", self.rank)).encode()) if mine else 0)
@@ -142,7 +141,7 @@ class World:
     def average_(self, tensors: Iterable[torch.Tensor]) -> None:
         """Replace tensors by their means over all processes: one message for all tensors of a type.
 
-        Each keeps its memory and its strides, as fused Adam misreads a gradient laid out unlike its parameter.
+        Each tensor keeps its memory and strides: fused Adam misreads a gradient laid out otherwise than its parameter.
         """
         if self.alone:
             return
@@ -159,7 +158,7 @@ class World:
                 tensor.copy_(values.view(tensor.shape))
 
     def mean_of(self, values: dict[str, float]) -> dict[str, float]:
-        """Numbers by name, averaged over all processes; one that is not finite anywhere is so everywhere."""
+        """Average named numbers over all processes. A mean is not finite if the number of any process is not."""
         if self.alone:
             return values
         import torch
@@ -169,15 +168,18 @@ class World:
         return dict(zip(values, (total / self.size).tolist(), strict=True))
 
     def agree(self, number: int) -> int:
-        """The largest of all processes' numbers: with a signal's number, or 0, whether any was told to stop."""
+        """The largest of all processes' numbers.
+
+        If each gives the number of the signal that it received, or 0, this says whether any was told to stop.
+        """
         return self._largest([number])[0]
 
     def barrier(self) -> None:
-        """Go on when all processes are here."""
+        """Wait until all processes have called this."""
         self.agree(0)
 
     def tell(self, text: str) -> str:
-        """What process 0 says, in all of them."""
+        """Send process 0's text to all processes; each returns it."""
         if self.alone:
             return text
         import torch
@@ -190,7 +192,7 @@ class World:
         return bytes(said.tolist()).decode()
 
     def check_same(self, facts: Mapping[str, bytes]) -> None:
-        """Raises: FaceganError: one of the facts, such as the configuration, is not the same in all processes."""
+        """Refuse, with a FaceganError, facts such as the configuration that are not the same in all processes."""
         if self.alone:
             return
         digests = [_digest(content) for content in facts.values()]
@@ -214,22 +216,22 @@ class World:
         return [int(number) for number in tensor.tolist()]
 
     def _from_all(self, number: int) -> list[int]:
-        """Each process's number, 0 or more, by rank."""
+        """The numbers of all processes, each 0 or more, in the order of their ranks."""
         return self._largest([number if rank == self.rank else 0 for rank in range(self.size)])
 
     def fails_first(self) -> bool:
-        """Whether no other process has asked this before: the one that fails first says why, and the rest are silent.
+        """Whether this process is the first to fail: it says why, and those that fail after it are silent.
 
-        Called by a process that is about to end, before its connections close.
+        Not a collective: a process calls it when it is about to end, before its connections close.
         """
         if self.alone:
             return True
         try:
             first = bool(self._store.add("failed", 1) == 1)
-        except RuntimeError:  # the store has gone with the process that kept it
+        except RuntimeError:  # the store has ended with process 0, which kept it
             return True
         if self.first:
-            time.sleep(_FAILING)  # the store ends with this process: the others, which fail too, still ask it
+            time.sleep(_FAILING)  # the store ends with this process, and others that fail too still ask it
         return first
 
 
@@ -239,19 +241,19 @@ _FAILING = 1.0
 
 
 def _digest(content: bytes) -> int:
-    """A number that stands for the content."""
+    """A hash of the content, as a number of 56 bits."""
     return int.from_bytes(sha256(content).digest()[:7], "big")
 
 
 _entangled = False
-"""Whether threads of torch's wait for other processes."""
+"""Whether torch has threads in this process that wait for other processes."""
 
 
 def leave(code: int) -> NoReturn:
-    """End this process, whose output is flushed.
+    """End this process; its output must have been flushed before.
 
-    Torch's threads abort a process whose interpreter ends while they still speak to other processes, or wait for them,
-    as they do after an error: then it ends without the interpreter.
+    After an error torch's threads may still talk to other processes or wait for them. They would abort this process
+    when its interpreter ends, so `os._exit` then ends the process without that.
     """
     if _entangled:
         logging.shutdown()
@@ -267,7 +269,7 @@ def joined(note: Callable[[str], None] = lambda text: None) -> Iterator[World]:
     and the others notice that and end too.
 
     Args:
-        note: told when the others are long in coming: WORLD_SIZE may be left over from something else.
+        note: called with a sentence if the others take long to start: WORLD_SIZE may be left over from something else.
 
     Raises:
         FaceganError: the environment is not torchrun's, or the others cannot be reached.
@@ -277,13 +279,13 @@ def joined(note: Callable[[str], None] = lambda text: None) -> Iterator[World]:
     if size == 1:
         yield ALONE
         return
-    # Read when torch is first imported: its warnings about a connection that ends are pages long.
+    # torch reads this when it is first imported. Its warnings about a connection that ends are pages long.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     import torch.distributed as dist
 
     rank, local = _from_environment("RANK"), _from_environment("LOCAL_RANK")
     if rank >= size:
-        raise FaceganError(f"The environment has RANK={rank} and WORLD_SIZE={size}, which cannot be.", _HOW_TO_START)
+        raise FaceganError(f"The environment has RANK={rank}, which must be below WORLD_SIZE={size}.", _HOW_TO_START)
     _entangled = True
     try:
         world = _when_all_are_here(World(rank, size, local), note)
@@ -292,7 +294,7 @@ def joined(note: Callable[[str], None] = lambda text: None) -> Iterator[World]:
         raise
     yield world
     world.barrier()  # process 0 may still be writing
-    gc.collect()  # NCCL waits for the end of captured graphs in which it takes part, and a cycle may hold one
+    gc.collect()  # NCCL waits until captured graphs that use it are freed, and a cycle may hold one
     dist.destroy_process_group()
     _entangled = False
 
@@ -308,7 +310,7 @@ def _from_environment(name: str, default: str = "") -> int:
 
 
 def _when_all_are_here(world: World, note: Callable[[str], None]) -> World:
-    """`_join` in a thread: it waits in C++, which hears no Ctrl-C."""
+    """Run `_join` in a thread, because it waits in C++, where Ctrl-C has no effect."""
     joining: Future[World] = Future()
 
     def join() -> None:

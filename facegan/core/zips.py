@@ -1,7 +1,7 @@
-"""A zip's table of contents in bounded memory, as any tool may have written it; nothing is unpacked here.
+"""Read a zip's table of contents in bounded memory, whichever tool wrote it; nothing is unpacked here.
 
-`zipfile` reads the whole table at once and keeps an object per member, some ten times the table's bytes; a file made
-for it can hold millions. Here the table's length is limited before it is read.
+`zipfile` reads the whole table at once and keeps an object per member, which takes some ten times the table's bytes. A
+hostile zip can list millions of members, so here the table's length is limited before it is read.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MAX_ZIP_TABLE = 64 << 20
-"""Bytes of the table of contents of a zip of photos: some 600,000 of them, and at most a gigabyte of memory."""
+"""Most bytes of the table of contents of a zip of photos: some 600,000 photos, and at most a gigabyte of memory."""
 
 
 class _Capped(io.BufferedReader):
-    """A file of which no more than `most` bytes are read at once, while that is set."""
+    """A file that reads at most `most` bytes at once; None lifts the limit."""
 
     def __init__(self, path: Path, most: int) -> None:
         super().__init__(io.FileIO(path))
@@ -38,13 +38,13 @@ class _Capped(io.BufferedReader):
 
 @contextmanager
 def open_zip(path: Path, most_table: int) -> Iterator[zipfile.ZipFile]:
-    """The zip at `path`, if its table of contents has at most `most_table` bytes.
+    """Open the zip at `path`, if its table of contents has at most `most_table` bytes.
 
-    Members that together are larger than the file share their bytes: such a zip can unpack to far more than
-    compression alone allows, so it is refused. Members whose place was written in too few bits are given their place.
+    If the members together are larger than the file, some share their bytes. Such a zip can unpack to far more than
+    compression alone allows, so it is refused. Offsets that were written in too few bits are corrected.
 
     Raises:
-        zipfile.BadZipFile: whatever is wrong with it.
+        zipfile.BadZipFile: the zip is damaged, or refused.
         OSError: it cannot be read.
     """
     with _Capped(path, most_table) as file:
@@ -57,7 +57,7 @@ def open_zip(path: Path, most_table: int) -> Iterator[zipfile.ZipFile]:
                 archive = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, OSError):
             raise
-        except Exception as error:  # damaged tables end in nearly every exception there is
+        except Exception as error:  # a damaged table can raise nearly any exception
             raise zipfile.BadZipFile(f"its table of contents is damaged ({type(error).__name__})") from error
         with archive:
             length = file.seek(0, io.SEEK_END)
@@ -75,7 +75,7 @@ _UTF8 = 0x800
 
 
 def _without_promises(table: bytes) -> bytes:
-    """A table of contents none of whose names claims to be UTF-8: zipfile gives up at the first that is not."""
+    """Clear all UTF-8 marks in a table of contents: zipfile gives up at the first marked name that is not UTF-8."""
     changed, at = bytearray(table), 0
     while table.startswith(_ENTRY, at) and at + 46 <= len(table):
         changed[at + 9] &= ~(_UTF8 >> 8)
@@ -84,10 +84,10 @@ def _without_promises(table: bytes) -> bytes:
 
 
 def _unwrap(archive: zipfile.ZipFile, file: io.BufferedReader, length: int) -> None:
-    """Find members beyond 4 GiB whose place was written in 32 bits, as the Mac's Archive Utility does.
+    """Correct the offsets of members beyond 4 GiB that were written in 32 bits, as the Mac's Archive Utility does.
 
-    zipfile takes what is missing for something that stands before the zip, and adds it to every place. It is some
-    multiple of 4 GiB: the one with which a header with the member's name is found.
+    Such an offset lacks a multiple of 4 GiB. zipfile takes the difference for data in front of the zip, and adds it to
+    every offset. So all multiples are tried, until a header with the member's name is found.
     """
     for member in archive.infolist():
         name = member.orig_filename.encode("utf-8" if member.flag_bits & _UTF8 else "cp437")
@@ -102,21 +102,21 @@ def _unwrap(archive: zipfile.ZipFile, file: io.BufferedReader, length: int) -> N
 
 
 def member_name(member: zipfile.ZipInfo) -> str:
-    """A member's name, whichever tool wrote it: slashes between folders, and the letters that were meant.
+    """A member's name in the right letters, whichever tool wrote it, with slashes between folders.
 
-    Names are UTF-8 where the zip says so, and often where it does not: the Mac never says so. Else they are in the
-    encoding of the system that wrote them, which no zip names: Japanese is told by its letters, and the rest is read as
-    DOS did.
+    A name is in UTF-8 where the zip says so, and often where it does not: the Mac never says so. Other names are in the
+    encoding of the system that wrote them, and the zip does not say which. Japanese (cp932) is recognised by its
+    letters; all others are read as DOS did (cp437).
     """
     name = member.orig_filename
     if not name.isascii() and not member.flag_bits & _UTF8:
-        raw = name.encode("cp437")  # as zipfile has read them
+        raw = name.encode("cp437")  # the bytes as zipfile has read them
         name = _by_extra_field(member.extra, raw) or _decoded(raw)
     return name.partition("\0")[0].replace("\\", "/")
 
 
 def _by_extra_field(extra: bytes, raw: bytes) -> str:
-    """The name in UTF-8 that some tools write beside another, if it belongs to that one; else nothing."""
+    """The UTF-8 name that some tools write beside the plain one, if its checksum fits that one; else ""."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, at)
@@ -135,8 +135,8 @@ _TWO_JAPANESE, _OTHER_LETTER = re.compile(f"[{_JAPANESE}]{{2}}"), re.compile(f"[
 def _decoded(raw: bytes) -> str:
     with suppress(UnicodeDecodeError):
         return raw.decode("utf-8")
-    # An accent and the letter behind it can be read as one Japanese letter, but hardly ever two of them in a row. Half
-    # of a Japanese letter can look like a backslash, which would make the rest of the name a hidden file.
+    # An accented letter and the next letter can look like one Japanese letter, but hardly ever like two in a row. A
+    # backslash before a dot is half of a Japanese letter: else the rest of the name would be that of a hidden file.
     with suppress(UnicodeDecodeError):
         japanese = raw.decode("cp932")
         if not _OTHER_LETTER.search(japanese) and (_TWO_JAPANESE.search(japanese) or b"\\." in raw):

@@ -18,12 +18,12 @@ from facegan.core.zips import MAX_ZIP_TABLE, open_zip
 from facegan.data.rowmatch import is_picture, rows_of_photos
 
 MAX_BYTES = 100_000_000
-"""Of a table; CelebA's has 27 million."""
+"""Most bytes of a table; CelebA's has 27 million."""
 MAX_FIELD = 10_000
-"""Characters of one value."""
+"""Most characters of one value."""
 MAX_COLUMNS = 4_000
 MAX_ROW = 500_000
-"""Characters of one row, or of all names of columns: `attributes.csv` and `dataset.json` are read within limits too."""
+"""Most characters of one row or of all column names, since `attributes.csv` and `dataset.json` have limits too."""
 
 _ANOTHER = "Correct that line, or name another table with --attributes"
 _WITHOUT_HEADER = {"identity_celeba": ("identity",), "list_eval_partition": ("partition",)}
@@ -32,11 +32,11 @@ _WITHOUT_HEADER = {"identity_celeba": ("identity",), "list_eval_partition": ("pa
 
 @dataclass
 class AttributeTable:
-    """Rows by photo.
+    """A table with one row for each photo.
 
     Attributes:
         where: the file, for messages.
-        columns: the names of the columns, but for the column of the photos' names.
+        columns: the names of the columns, without the column of the photos' names.
         rows: the photo's name as the table has it -> the values as one line of CSV. A list of them would take ten times
             the memory.
         remarks: sentences about what is odd in the table: what was left out, and what was guessed.
@@ -115,7 +115,7 @@ def _decoded(raw: bytes) -> tuple[str, str]:
     """The text, and its encoding if that was guessed: Excel's plain "CSV" is in Windows-1252 in Western Europe.
 
     Raises:
-        UnicodeDecodeError: it is no text.
+        UnicodeDecodeError: it is not text.
     """
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return raw.decode("utf-16"), ""
@@ -128,7 +128,7 @@ def _decoded(raw: bytes) -> tuple[str, str]:
 
 
 _NOT_IN_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
-"""Bytes that files of pictures and programs have, and text has in no encoding of one byte per letter."""
+"""Bytes that occur in pictures and programs, but not in text of any encoding with one byte per letter."""
 
 
 def _from_file(path: Path) -> bytes:
@@ -180,9 +180,9 @@ class _Parser:
         return AttributeTable(self.where, columns, self.rows, tuple(self._all_remarks()))
 
     def _fields(self, text: str, delimiter: str, before: int) -> Iterator[tuple[int, list[str]]]:
-        """(line number, values) of all rows that are not blank. A row begins in the line of that number.
+        """Yield (line number, values) of all rows that are not blank; the number is that of a row's first line.
 
-        A quote that is not closed costs one line: reading goes on in the next one.
+        A quote that is not closed spoils one line only: reading goes on in the next one.
         """
         lines = io.StringIO(text, newline="")
         if delimiter == " ":  # no quoting: a quote is part of the value
@@ -217,7 +217,7 @@ class _Parser:
             number += taken
 
     def _alone(self, line: str, delimiter: str, number: int, fault: str) -> list[str]:
-        """The values of a line that is against the rules of CSV; none, and a word on it, if a quote is not closed."""
+        """The values of a line that breaks the rules of CSV. If they cannot be read, the line is refused."""
         if line.count('"') % 2:
             fault = "a quote in it is not closed"
         else:
@@ -233,8 +233,8 @@ class _Parser:
             cells = _without_blank_end(cells, at + 1)
         if len(cells) < 2:
             raise FaceganError(
-                f"{self.where} has no header of at least two columns, nor rows of as many.",
-                "Its first line names the columns, the first of which is the photo's file name: name,smiling,age",
+                f"{self.where} has fewer than two columns.",
+                "Its first line names the columns, beginning with the photo's file name: name,smiling,age",
             )
         if len(cells) > MAX_COLUMNS:
             raise FaceganError(f"{self.where} has more than {MAX_COLUMNS:,} columns.", "Leave some out.")
@@ -297,21 +297,24 @@ class _Parser:
             such = f"such as the one in line {self.spread[0]}"
             yield f"{self.where}: {rows} over several lines, {such}; check that its quotes are closed"
         if self.repeated:
-            yield f"{self.where} has several rows for a name, {self.repeated:,} times: the last counts"
+            yield f"{self.where} has several rows for a name, {self.repeated:,} times: the last row counts"
 
 
 def _header(first: list[str], rest: list[list[str]], *, by_spaces: bool) -> tuple[list[str] | None, int]:
-    """The header, a name per column, or None where the first line is a row; and the index of the column of names.
+    """Find the header and the column of the photos' names.
 
-    A row has a picture's name, and a header has none. Where no line has one, the first line is a header if none of its
+    A row has a picture's name, and a header has none. If no line has one, the first line is a header if none of its
     values is a number.
 
     Args:
         first: values of the first line.
         rest: values of a few lines that follow.
-        by_spaces: whether spaces part the values. CelebA's tables are such, and their headers do not name the first
-            column, so that one longer row is enough to know it. R leaves out that name too, with any separator; there
-            two rows must be longer, since a single one may be damaged.
+        by_spaces: whether spaces separate the values. They do in CelebA's tables, whose headers do not name the first
+            column, so one row that is longer than the header shows this. R leaves out that name too, with any
+            separator; there two rows must be longer, since a single one may be damaged.
+
+    Returns:
+        The header, with a name for each column, or None if the first line is a row; and the index of the column.
     """
     longer = sum(len(_without_blank_end(row, len(first))) == len(first) + 1 for row in rest)
     lacks_name = 2 * longer >= len(rest) > 0 if by_spaces else 2 * longer > len(rest) > 1
@@ -333,7 +336,7 @@ def _first_lines(text: str) -> list[str]:
 
 
 def _delimiter(first: str, second: str) -> str:
-    """What parts the values: what parts both lines into equally many; else what parts the first line into most."""
+    """The separator that splits both lines into equally many values, else the one that splits the first into most."""
 
     def count(line: str, delimiter: str) -> int:
         try:
@@ -356,7 +359,7 @@ def _delimiter(first: str, second: str) -> str:
 
 
 def _has_picture(line: str, delimiter: str) -> bool:
-    """Whether a value of a line is a picture's name, so that the line is a row."""
+    """Whether a value of a line is a picture's name, which means that the line is a row."""
     return any(is_picture(value.strip(' "\r\n')) for value in line.split(delimiter))
 
 

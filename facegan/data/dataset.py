@@ -1,4 +1,4 @@
-"""A dataset directory as batches; their order is a function of (seed, images seen)."""
+"""Read a dataset directory in batches, whose order is a function of (seed, images seen)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from facegan.data.folder import DatasetInfo, make_again, read_dataset_json
 
 
 class Batches(Protocol):
-    """What steps read: images in an order that is a function of how many were seen."""
+    """The images that training steps read, in an order that is a function of how many were seen."""
 
     images: Pixels
 
@@ -29,7 +29,7 @@ class Batches(Protocol):
 
 
 class NoiseImages:
-    """Random pixels in memory instead of a dataset: a step's speed does not depend on what its images show."""
+    """Random pixels in memory instead of a dataset, to measure speed, which does not depend on what images show."""
 
     def __init__(self, count: int, size: int) -> None:
         self.images: Pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
@@ -53,7 +53,7 @@ class Dataset:
             image is seen once per epoch and every batch is full.
 
     Raises:
-        FaceganError: not a dataset, or a damaged one.
+        FaceganError: it is not a dataset, or a damaged one.
     """
 
     def __init__(self, path: Path, seed: int) -> None:
@@ -78,7 +78,7 @@ class Dataset:
 
     def order_of(self, epoch: int) -> NDArray[np.int64]:
         """The indices of all images in the order of one epoch."""
-        known, order = self._order  # one value: two threads may ask for different epochs
+        known, order = self._order  # read as one value: two threads may ask for different epochs
         if known != epoch:
             order = rng(self._seed, Stream.ORDER, epoch).permutation(len(self))
             self._order = epoch, order

@@ -1,6 +1,6 @@
-"""What a dataset directory holds, read and checked. `data.writer` has the list of its files.
+"""Read and check a dataset directory. `data.writer` lists its files.
 
-A directory is whole or absent; `facegan preprocess` makes it.
+`facegan preprocess` makes the directory, which is whole or absent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from facegan.core.version import __version__
 
 FORMAT_VERSION = 1
 
-# Magic string, version 1.0 and length take 10 bytes; a fixed total leaves room for any count, known only at the end.
+# Magic string, version 1.0 and length take 10 bytes. The count is known only at the end; a fixed total has room for it.
 HEADER_BYTES = 128
 
 _UPGRADE = "Upgrade: pip install --upgrade facegan"
@@ -40,13 +40,13 @@ KNOWN_FILES = (*FILES, FEATURES_NAME.format("*"))
 
 _BLOCK_BYTES = 4 << 20
 _MAX_LINE = 1 << 20
-"""Characters; `attributes.MAX_ROW` and a photo's name are together shorter."""
+"""Most characters of a line; `attributes.MAX_ROW` and a photo's name are together shorter."""
 _MAKE_ONE = "Make one: facegan preprocess SOURCE  (a folder or .zip of photos)"
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What `dataset.json` says, checked.
+    """The content of `dataset.json`, checked.
 
     Attributes:
         path: the dataset directory.
@@ -55,10 +55,10 @@ class DatasetInfo:
         source: where the photos came from: at least `name`.
         crop: how they were cut: at least `name`.
         filter: how they were resized, such as "lanczos".
-        skipped, duplicates: how many photos were left out; how many images occur more than once.
+        skipped, duplicates: how many photos were left out; how many images have the pixels of an earlier one.
         attributes: names of the columns of `attributes.csv` after the first.
-        pixels_sha256: of the N*S*S*3 bytes that follow the header of images.npy. The identity of a dataset.
-        settings: what was asked for, to tell whether an existing dataset is the one wanted.
+        pixels_sha256: of the N*S*S*3 bytes that follow the header of images.npy. It identifies the dataset.
+        settings: what was asked for; it tells whether an existing dataset is the one that is wanted.
     """
 
     path: Path
@@ -80,7 +80,7 @@ class DatasetInfo:
 
 
 def to_json(info: DatasetInfo) -> dict[str, Any]:
-    """What stands in dataset.json; `from_json` is the inverse."""
+    """The content of dataset.json; `from_json` is the inverse."""
     return {
         "format_version": FORMAT_VERSION,
         "facegan": __version__,
@@ -98,7 +98,7 @@ def to_json(info: DatasetInfo) -> dict[str, Any]:
 
 
 def from_json(folder: Path, facts: Mapping[str, Any]) -> DatasetInfo:
-    """Check the kinds of the values; ValueError or KeyError where one is wrong."""
+    """Read the content of dataset.json, checked. A wrong value raises a ValueError, a missing one a KeyError."""
     version = facts["format_version"]
     if type(version) is not int or version < 1:
         raise ValueError('"format_version" is unknown')
@@ -124,17 +124,17 @@ def from_json(folder: Path, facts: Mapping[str, Any]) -> DatasetInfo:
 
 
 def npy_header(count: int, size: int) -> bytes:
-    """The first HEADER_BYTES of images.npy, version 1.0 of NumPy's format; its one line is filled up with spaces."""
+    """The first HEADER_BYTES of images.npy, in version 1.0 of NumPy's format; spaces fill up its only line."""
     shape = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({count}, {size}, {size}, 3), }}"
     text = shape.ljust(HEADER_BYTES - 11) + "\n"
     return b"\x93NUMPY\x01\x00" + (HEADER_BYTES - 10).to_bytes(2, "little") + text.encode("ascii")
 
 
 def read_dataset_json(path: Path) -> DatasetInfo:
-    """What the dataset at `path` (the directory, or its dataset.json) says it is.
+    """Read and check the description of the dataset at `path`, the directory or its dataset.json.
 
     Raises:
-        FaceganError: there is none, it may not be read, it is broken, or a newer facegan wrote it.
+        FaceganError: there is no dataset, it may not be read, it is broken, or a newer facegan wrote it.
     """
     folder = path.parent if path.name == "dataset.json" else path
     if not _is_dataset(folder):
@@ -165,7 +165,7 @@ def read_dataset_json(path: Path) -> DatasetInfo:
 
 
 def _is_dataset(folder: Path) -> bool:
-    """Whether facegan made it, whole or damaged: StyleGAN, for one, keeps a dataset.json beside its photos too."""
+    """Whether facegan made the folder, now whole or damaged. StyleGAN, for one, keeps a dataset.json too."""
     file = folder / "dataset.json"
     if not is_there(file):
         return False
@@ -173,7 +173,7 @@ def _is_dataset(folder: Path) -> bool:
         return True
     with contextlib.suppress(OSError), file.open("rb") as facts:
         return b'"facegan"' in facts.read(1 << 16)
-    return True  # whoever reads it will say why it cannot be read
+    return True  # the caller reads it, and then says why that fails
 
 
 def verify_pixels(info: DatasetInfo, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
@@ -184,7 +184,7 @@ def verify_pixels(info: DatasetInfo, on_progress: Callable[[int, int], None] = l
         on_progress: called with (bytes read, bytes in all).
 
     Raises:
-        FaceganError: they are not what they were when the dataset was made, or cannot be read.
+        FaceganError: the files have changed since the dataset was made, or cannot be read.
     """
     again = make_again(info.path)
     total = info.count * info.size * info.size * 3
@@ -207,7 +207,7 @@ def verify_pixels(info: DatasetInfo, on_progress: Callable[[int, int], None] = l
 
 
 def _table_fault(info: DatasetInfo) -> str:
-    """What is wrong with `attributes.csv`, or nothing: a header, and a row of as many fields for every image."""
+    """What is wrong with `attributes.csv`, or "". It must have a header, and a row of as many fields for each image."""
     columns, rows = ["name", *info.attributes], 0
     try:
         path = info.path / "attributes.csv"
@@ -228,14 +228,14 @@ def find_dataset(root: Path = Path("data")) -> DatasetInfo:
     """The only dataset directly under `root`.
 
     Raises:
-        FaceganError: there is none, or there are several, which are then listed.
+        FaceganError: there is no dataset, or there are several, which the message lists.
     """
     refused: list[FaceganError] = []
 
     def is_dataset(folder: Path) -> bool:
         try:
             return _is_dataset(folder)
-        except FaceganError as error:  # such as lost+found, which says nothing about the others
+        except FaceganError as error:  # such as lost+found: the other folders may be readable
             refused.append(error)
             return False
 
@@ -255,18 +255,18 @@ def find_dataset(root: Path = Path("data")) -> DatasetInfo:
 
 
 def cut_off(folder: Path) -> str:
-    """What to do where a dataset is missing because a `preprocess --overwrite` was killed; "" where that is not so."""
+    """A hint for a dataset that is missing because a `preprocess --overwrite` was killed; "" for any other folder."""
     aside = stepped_aside(folder.parent).get(folder)
     if aside is None:
         return ""
     return (
-        f"Its replacement was cut off, and the old one is whole: rename {aside} to {folder}, "
-        f"or go on with the replacement, which does so first: facegan preprocess SOURCE --out {typed(folder)}"
+        f"Its replacement was interrupted, but the old dataset is whole. Rename {aside} to {folder}, "
+        f"or start the replacement again, which does that first: facegan preprocess SOURCE --out {typed(folder)}"
     )
 
 
 def make_again(folder: Path) -> str:
-    """What to do about a damaged dataset; never about one that only may not be read."""
+    """A hint for a damaged dataset. It must not be given for a dataset that only may not be read."""
     return f"Make it again with: facegan preprocess SOURCE --out {typed(folder)} --overwrite"
 
 

@@ -1,4 +1,4 @@
-"""Files beside photos that are no photos: those of systems and programs, masks, and what facegan has written."""
+"""Recognise files beside photos that are not photos: those of systems and programs, masks, facegan's own files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from facegan.pictures.photos import Photo
 
 
 def own(folder: Path) -> str:
-    """What facegan has made of a folder, told by the names of its files; "" if it did not make it."""
+    """Say what a folder is if facegan made it, such as "a run of facegan", judged by its files' names; else ""."""
     if what := _made_of(lambda name: os.path.isfile(folder / name)):  # noqa: PTH113, False where it may not be looked at
         return what
     if folder.name == "outputs" and any(_DRAWN.match(path.name) for path in folder.glob("*-[0-9]*")):
@@ -40,7 +40,7 @@ def own_in(names: Collection[str]) -> dict[str, str]:
 
 
 def _made_of(has: Callable[[str], bool]) -> str:
-    """What facegan has made of a folder that has files of some names, or ""."""
+    """Say what a folder is if facegan made it, else "". `has` says whether a file of some name is in it."""
     return next((what for names, what in _OWN.items() if all(map(has, names))), "")
 
 
@@ -50,7 +50,7 @@ _SYSTEM = LEFT_BY_SYSTEMS | {
     "system volume information", "lost+found", "network trash folder", "temporary items",
 }
 # fmt: on
-"""What systems and network disks keep beside the files: thumbnails, trash, snapshots, what a repair found."""
+"""Names that systems and network disks give to their own files: thumbnails, trash, snapshots, finds of a repair."""
 _LIBRARIES = (".photoslibrary/", ".photolibrary/", ".migratedphotolibrary/", ".aplibrary/")
 _ORIGINALS = ("originals", "masters")
 
@@ -89,10 +89,10 @@ _LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
 
 
 def without_masks(photos: list[Photo]) -> tuple[list[Photo], list[tuple[str, str]]]:
-    """The photos without masks: pictures that say where the hair is, as data sets for segmentation have them.
+    """Leave out masks: pictures that say where, for example, the hair is, as data sets for segmentation have them.
 
-    A mask is told by the name of its folder, or by its own name beside the photo's, and by its format, since JPEG would
-    blur it. Where all are masks, they are taken for photos.
+    A mask is known by its folder's name, or by its own name beside its photo's. Only files of lossless formats are
+    masks, since JPEG would blur one. If all pictures seem to be masks, they are taken for photos.
 
     Returns:
         The photos, and (name, reason) of each folder of masks and each mask beside its photo.

@@ -1,4 +1,4 @@
-"""Which row of a table of attributes belongs to which photo, told by their paths."""
+"""Find out by their paths which row of a table of attributes belongs to which photo."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def rows_of_photos(rows: Collection[str], photos: Iterable[str], folder: str = "
     Args:
         rows: photos' names, as a table has them.
         photos: paths inside the source, with slashes.
-        folder: name of the source. If rows have it in front of their photos' paths, rows with another folder there
-            belong to another source.
+        folder: name of the source. If some rows have this folder in front of their photos' paths, then rows with
+            another folder there belong to another source.
     """
     photos = list(photos)
     given = {photo: photo for photo in photos if photo in rows}
@@ -47,7 +47,7 @@ def rows_of_photos(rows: Collection[str], photos: Iterable[str], folder: str = "
 
 
 def _folded(name: str) -> str:
-    """A path in one case and Unicode form, with a zip's name as that of a folder."""
+    """A path in one case and one Unicode form; a zip's name in it becomes that of a folder."""
     if name.isascii():
         name = name.lower()
     else:

@@ -1,4 +1,4 @@
-"""Where photos come from: a folder, a zip read in place, CelebA in any of its layouts; and tables of attributes.
+"""Find photos and tables of attributes: in a folder, in a zip read in place, in CelebA in any of its layouts.
 
 Nothing is ever unpacked to disk, and no picture is decoded here: a source is a sorted list of names with a way to
 get each one's bytes.
@@ -24,7 +24,7 @@ ARCHIVES = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
 # The folders of CelebA's aligned photos, the usual one first: the PNG copies are taken only where there are no JPEGs.
 CELEBA_FOLDERS = ("img_align_celeba", "img_align_celeba_png")
 _CELEBA_NAMES = ("celeba", "img", "archive")
-"""What the folders above and the downloads of it are called."""
+"""Names of CelebA's downloads, and of the folders that hold the ones above."""
 CELEBA_TABLES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
 
 
@@ -37,12 +37,13 @@ class Source:
         kind: "folder", "zip", or "several".
         celeba: whether the photos are CelebA's aligned ones.
         photos: sorted by name.
-        unusable: (name, reason) of what looked like photos and can be ruled out by name alone.
-        ignored: how many other files there are, which are no pictures by name.
-        beside: how many pictures lie beside the aligned ones, in a source that is CelebA: they are left out.
+        unusable: (name, reason) of files and folders that cannot be used, as far as that is known without reading them.
+        ignored: how many other files there are, whose names are not those of pictures.
+        beside: in a source that is CelebA, how many pictures are left out because they are not the aligned ones.
         table: where the CelebA layout has its attributes: a file, or the name of a member of the zip, or None.
         table_crc: checksum of a table that is a member of the zip.
-        parts: of several sources, each one. Their photos stand in the same order, under their own names.
+        parts: the sources that a source of kind "several" consists of. Their photos have the same order, and the names
+            that they have in their own source.
     """
 
     path: Path
@@ -59,7 +60,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What it is called, without where it is."""
+        """The name of the folder or zip, without its path."""
         return " + ".join(part.name for part in self.parts) or self.path.resolve().name
 
     @property
@@ -68,7 +69,7 @@ class Source:
         if self.parts:
             first, *others = (part.title for part in self.parts)
             return "-and-".join((first, *others)) if len(others) == 1 else f"{first}-and-{len(others)}-more"
-        stem = unicodedata.normalize("NFC", self.path.resolve().name)  # else a letter and its accent are two words
+        stem = unicodedata.normalize("NFC", self.path.resolve().name)  # else a letter and its accent become two words
         stem = stem[:-4] if stem.lower().endswith(".zip") else stem
         if self.celeba and stem.lower() in (*CELEBA_FOLDERS, *_CELEBA_NAMES):
             return "celeba"
@@ -80,7 +81,8 @@ def open_source(path: Path) -> Source:
     """List the photos at `path`: a folder, searched to the bottom, or a .zip, read in place.
 
     Raises:
-        FaceganError: there is nothing at `path`, it is neither, it holds no photo, or facegan itself has made it.
+        FaceganError: there is nothing at `path`, it is neither a folder nor a zip, it holds no photo, or facegan itself
+            has made it.
     """
     if path.is_dir():
         if made := own(path):
@@ -135,9 +137,9 @@ _NOT_A_FILE = "not a file: a broken link or a device"
 
 
 def _walk(root: Path) -> Iterator[tuple[str, str]]:
-    """(name, fault) of every file under `root`, hidden ones left out. Links are followed, none of them in circles.
+    """Yield (name, fault) of every file under `root` that is not hidden. Links are followed, but not in circles.
 
-    A folder that facegan has written has a fault itself, and its pictures are no photos.
+    A folder that facegan has written is itself yielded with a fault; its pictures are not photos.
     """
     seen: set[object] = set()
     folders = [""]
@@ -145,7 +147,7 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
         folder = folders.pop()
         try:
             status = (root / folder).stat()
-            # Some file systems number no folders; there the path without its links tells them apart.
+            # Some file systems give folders no number. There the path with its links resolved tells them apart.
             itself = (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(root / folder)
             if itself in seen:
                 continue
@@ -181,7 +183,7 @@ def _suffix(name: str) -> str:
 
 
 def _by_name(photo: Photo) -> tuple[str, str]:
-    """One order on every system: a Mac writes a letter and its accent as two characters."""
+    """A key for the same order on every system, although a Mac writes a letter and its accent as two characters."""
     name = photo.name
     return (name if name.isascii() else unicodedata.normalize("NFC", name)), name
 
@@ -197,7 +199,7 @@ def _zip(path: Path) -> Source:
             members = [(member_name(member), member) for member in archive.infolist()]
     except (zipfile.BadZipFile, OSError) as error:
         raise FaceganError(
-            f"{path} is damaged, or not a zip to be read in place: {str(error).rstrip('.')}.",
+            f"{path} is damaged, or not a zip that can be read in place: {str(error).rstrip('.')}.",
             "Download or pack it again, or unpack it and name the folder.",
         ) from error
     last = dict(members)  # of two with one name, unpacking would leave the last
@@ -245,7 +247,7 @@ _METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "XZ", 
 
 
 def _fault(member: zipfile.ZipInfo, parts: Sequence[str]) -> str:
-    """Why a member of a zip is not read, or nothing."""
+    """Why a member of a zip cannot be used; "" if it can."""
     if ".." in parts or parts[0] == "" or parts[0].endswith(":"):
         return "its path in the zip climbs out of it"
     if member.flag_bits & 0x1:
@@ -254,14 +256,14 @@ def _fault(member: zipfile.ZipInfo, parts: Sequence[str]) -> str:
         return "a link, not a photo"
     if member.compress_type not in (STORED, DEFLATED):
         method = _METHODS.get(member.compress_type, f"method {member.compress_type}")
-        return f"packed with {method}, which is not read in place: unpack the zip first"
+        return f"packed with {method}, which cannot be read in place: unpack the zip first"
     if max(member.file_size, member.compress_size) > MAX_FILE_BYTES:
         return f"too large for a photo: {max(member.file_size, member.compress_size):,} bytes"
     return ""
 
 
 def _only_celeba(photos: list[Photo], root: str, has_table: bool) -> tuple[list[Photo], int, bool]:
-    """Where there is a folder of CelebA's aligned photos, those alone: (photos, how many others, whether CelebA)."""
+    """Keep only CelebA's aligned photos if there is a folder of them: (photos, how many others, whether CelebA)."""
     for folder in CELEBA_FOLDERS:
         inside = [photo for photo in photos if folder in photo.name.split("/")[:-1]]
         if inside:
@@ -270,7 +272,7 @@ def _only_celeba(photos: list[Photo], root: str, has_table: bool) -> tuple[list[
 
 
 def _by_layout(name: str) -> tuple[int, int]:
-    """Prefer the table nearest to the top, and the official one of two."""
+    """A key that prefers the table nearest to the top, and of two there the official one."""
     return name.count("/"), CELEBA_TABLES.index(name.rpartition("/")[2])
 
 

@@ -1,4 +1,4 @@
-"""Writes a dataset directory, under another name until it is whole.
+"""Write a dataset directory, under a temporary name until it is whole.
 
 data/celeba-64/
     images.npy      uint8 (N, S, S, 3), a plain NumPy file, made to be memory-mapped
@@ -7,7 +7,7 @@ data/celeba-64/
     skipped.csv     name, reason: every photo that is not in images.npy
     duplicates.csv  name, same_as: photos that are in it twice (only if there are any)
     preview.png     up to 64 of the images, evenly spread
-    features-*      what an extractor sees in the images, kept by `facegan evaluate`
+    features-*      an extractor's features of the images, kept by `facegan evaluate`
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class DatasetWriter:
         overwrite: replace an existing dataset at `out`. A directory with foreign files in it is never replaced.
 
     Raises:
-        FaceganError: `out` is in the way, or cannot be written, from any of the methods.
+        FaceganError: from any method: something at `out` may not be replaced, or the system refuses to write.
     """
 
     def __init__(self, out: Path, size: int, *, columns: Sequence[str] = (), overwrite: bool = False) -> None:
@@ -110,7 +110,7 @@ class DatasetWriter:
         filter: str,
         settings: Mapping[str, Any] | None = None,
     ) -> DatasetInfo:
-        """Close, describe, sync and rename: from here on the dataset is there. Returns what it is."""
+        """Complete the dataset: close its files, describe, sync and rename them to `out`. Returns the description."""
         assert self.count, "an empty dataset is the caller's to report"
         folder = self._folder.path
         with disk_errors(self.out):
@@ -152,5 +152,5 @@ def _write_preview(images: Path, out: Path) -> None:
     pixels = np.load(images, mmap_mode="r", allow_pickle=False)
     chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), PREVIEW_IMAGES)).round().astype(int)
     sheet = pixels[chosen]
-    pixels._mmap.close()  # Windows renames no folder with a mapped file in it
+    pixels._mmap.close()  # Windows cannot rename a folder with a mapped file in it
     save_png(grid(sheet), out)

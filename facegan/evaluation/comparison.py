@@ -1,4 +1,4 @@
-"""A generator's faces and a dataset's photos, side by side: what every figure about both depends on."""
+"""A generator and the photos that its faces are compared with: the part that `scores` and `neighbours` share."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from facegan.models.checkpoint import LoadedGenerator
 
 @dataclass(frozen=True)
 class Comparison:
-    """A generator and the photos that its faces are compared with, of one size.
+    """A generator, the photos that its faces are compared with, and the options of the comparison.
 
     Attributes:
         seed, truncation: of the faces.
-        on_progress: told what is being looked at, how much of it is done, and how much there is.
-        note: told, in words, what a reader of the figures must know.
+        on_progress: called with what is being looked at, how many are done, and how many there are.
+        note: called with each sentence that a reader of the figures must know.
 
     Raises:
         FaceganError: faces and photos differ in size.
@@ -51,7 +51,7 @@ class Comparison:
         return photo_features(self.dataset, self.extractor, count, partial(self.on_progress, "photos"), self.note)
 
     def facts(self) -> dict[str, Any]:
-        """What figures depend on, beside the number of pictures."""
+        """Everything that the figures depend on, except the number of pictures."""
         info = self.dataset.info
         return {
             "seed": self.seed,
@@ -72,7 +72,7 @@ class Comparison:
 
 
 def check_match(loaded: LoadedGenerator, dataset: Dataset) -> None:
-    """Raises: FaceganError: faces and photos differ in size, so they could not be compared."""
+    """Raises: FaceganError: faces and photos differ in size, so they cannot be compared."""
     size, info = loaded.config.networks.size, dataset.info
     if info.size != size:
         raise FaceganError(
@@ -82,21 +82,20 @@ def check_match(loaded: LoadedGenerator, dataset: Dataset) -> None:
 
 
 def photos_of_training(loaded: LoadedGenerator) -> dict[str, Any]:
-    """What the generator's file says of the photos that it learnt from; empty where it says nothing."""
+    """What the generator's file says about the photos that it was trained on; empty if it says nothing."""
     found = loaded.provenance.get("dataset")
     return found if isinstance(found, dict) else {}
 
 
 def trained_on(loaded: LoadedGenerator, dataset: DatasetInfo) -> bool:
-    """Whether these are the photos that the generator learnt from, as far as its file says."""
+    """Whether the generator's file says that it was trained on these photos."""
     return bool(photos_of_training(loaded).get("sha256") == dataset.pixels_sha256)
 
 
 def own_photos(loaded: LoadedGenerator) -> Path | None:
-    """The dataset that the generator was trained on, where it still is as it was and may be read; else None."""
-    folder = Path(
-        str(photos_of_training(loaded).get("path"))
-    )  # perhaps of another machine, or of somebody who keeps it private
+    """The dataset that the generator was trained on, if it is still there, unchanged and readable; else None."""
+    # The path may be from another machine, or of a folder that this user may not read.
+    folder = Path(str(photos_of_training(loaded).get("path")))
     try:
         with (folder / "dataset.json").open("rb"):
             pass

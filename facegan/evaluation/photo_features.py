@@ -24,11 +24,11 @@ FORMAT, VERSION = "facegan-features", 1
 _CHUNK = 256
 
 Progress = Callable[[int, int], None]
-"""Told how much is done, of how much."""
+"""Called with how many are done, and how many there are."""
 
 
 def order(dataset: Dataset) -> NDArray[np.int64]:
-    """All photos in one order that depends on their number alone: the first n are a fair choice, whatever n is."""
+    """A random order of all photos that depends only on their number: for every n, the first n are a fair choice."""
     return rng(0, Stream.ORDER, 0).permutation(len(dataset))
 
 
@@ -46,11 +46,11 @@ def photo_features(
 ) -> Features:
     """The features of the first `count` photos in `order`, (count, width).
 
-    Those in the cache are taken from there, if it belongs to these very pixels, this extractor and these versions; the
-    others are computed and added to it, also when the work is interrupted.
+    Features are read from the cache if it was made from the same pixels, by the same extractor, with the same versions.
+    The others are computed and added to the cache, even if the work is interrupted.
 
     Args:
-        note: told when the cache cannot be written; the features are there all the same.
+        note: called with a sentence if the cache cannot be written; the features are returned all the same.
     """
     path, belongs = cache_path(dataset, extractor), _belongs(dataset, extractor)
     known = _read(path, belongs, extractor.width, count) if path.is_file() else _none(extractor.width)
@@ -71,7 +71,7 @@ def photo_features(
 
 
 def _belongs(dataset: Dataset, extractor: Extractor) -> dict[str, str]:
-    """What the features depend on."""
+    """What the features depend on, as the metadata of the cache."""
     return {
         "format": FORMAT,
         "format_version": str(VERSION),
@@ -89,7 +89,7 @@ def _none(width: int) -> Features:
 
 
 def _read(path: Path, belongs: dict[str, str], width: int, count: int) -> Features:
-    """Up to `count` rows of the cache: none, if it is damaged or belongs to something else."""
+    """Up to `count` rows of the cache; no rows if it is damaged or its metadata is not `belongs`."""
     try:
         check_header(path)
         with safe_open(path, framework="np") as file:
@@ -108,4 +108,4 @@ def _write(path: Path, features: Features, belongs: dict[str, str], note: Callab
     try:
         write_atomic(path, save({"features": features}, belongs))
     except FaceganError as error:
-        note(f"the photos' features are computed anew each time: {error.message}")
+        note(f"the photos' features cannot be kept and will be computed again each time: {error.message}")

@@ -19,13 +19,13 @@ from facegan.faces.latents import Latents
 from facegan.faces.synthesis import batches
 
 MOST_SAMPLES = 10_000
-"""Samples, and photos, where no number is asked for: with fewer photos there are as many samples as those."""
+"""Samples, and photos, if no number is given. If there are fewer photos, as many samples as photos are compared."""
 FEWEST = 5
-"""Precision and recall look at the third neighbour of each picture."""
+"""The fewest samples, and photos: precision and recall look at the third neighbour of each picture."""
 _KID_SUBSETS, _KID_SUBSET = 100, 1000
 _NEIGHBOURHOOD = 3
 _ROWS = 1000
-"""Of a matrix of distances, held at a time."""
+"""Rows of a matrix of distances that are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,13 @@ class Scores:
 
     Attributes:
         fd: Fréchet distance of two Gaussians, |m - m'|² + tr(C + C' - 2 (C C')^(1/2)) (Heusel et al. 2017,
-            arXiv:1706.08500): the FID if the extractor is STANDARD. Falls with the number of pictures.
-        kid: squared MMD with the kernel (x·y/width + 1)³, unbiased (Bińkowski et al. 2018, arXiv:1801.01401): a mean
-            over 100 draws of 1,000 pictures each, or of all where there are no more.
-        kid_std: over the draws; None where there is one.
-        precision: share of samples that lie within photos' reach, and `recall` of photos within samples' reach: nearer
-            to one of those than its own third neighbour is (Kynkäänniemi et al. 2019, arXiv:1904.06991).
+            arXiv:1706.08500). It is the FID if the extractor is STANDARD. It falls as the number of pictures grows.
+        kid: squared MMD with the kernel (x·y/width + 1)³, unbiased (Bińkowski et al. 2018, arXiv:1801.01401). It is
+            the mean over 100 draws of 1,000 pictures each; if there are no more than 1,000, there is one draw of all.
+        kid_std: standard deviation over the draws; None if there is only one.
+        precision: share of the samples that are within reach of a photo. A photo's reach is the distance to its third
+            neighbour among the photos (Kynkäänniemi et al. 2019, arXiv:1904.06991).
+        recall: the same with samples and photos exchanged: share of the photos that are within reach of a sample.
     """
 
     fd: float
@@ -121,12 +122,12 @@ def evaluate(comparison: Comparison, *, count: int | None = None, photos: int | 
     photos = min(photos or count, len(dataset))
     if min(count, photos) < FEWEST:
         raise FaceganError(
-            f"Too few pictures to compare: {min(count, photos)}; {FEWEST} are the fewest, thousands are usual.",
-            "Give a larger --count, and --photos as large, of a larger dataset.",
+            f"Too few pictures to compare: {min(count, photos)}; at least {FEWEST} are needed, thousands are usual.",
+            "Give a larger --count and --photos, or use a larger dataset.",
         )
     crop = dict(dataset.info.crop)
     if photos_of_training(loaded).get("crop", crop) != crop:
-        comparison.note("the generator learnt from photos that were cropped otherwise than these; the figures show it")
+        comparison.note("the generator was trained on photos with another crop; the figures include this difference")
     reals = comparison.photo_features(photos)
     fakes = sample_features(
         loaded.module,
@@ -139,5 +140,5 @@ def evaluate(comparison: Comparison, *, count: int | None = None, photos: int | 
 
 
 def name_of_distance(extractor: str) -> str:
-    """FID is the Fréchet distance of one extractor alone."""
+    """FID with the extractor STANDARD; with any other one the Fréchet distance is called FD."""
     return "FID" if extractor == STANDARD else "FD"

@@ -1,1 +1,1 @@
-"""Latents to pictures."""
+"""Turn latents into pictures."""

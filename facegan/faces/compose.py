@@ -45,7 +45,7 @@ FRAME_PIXELS = 384
 
 
 Progress = Callable[[int, int], None]
-"""Told how many faces are drawn, of how many."""
+"""A function that is called with (faces drawn so far, faces in all)."""
 
 
 def _unseen(done: int, total: int) -> None:
@@ -57,10 +57,10 @@ def _faces(loaded: LoadedGenerator, z: Latents, on_progress: Progress = _unseen)
 
 
 def sample_latents(loaded: LoadedGenerator, seed: int, indices: range, truncation: float) -> Latents:
-    """Latents number `indices` of `seed`, multiplied by `truncation`: nearer the average face, alike but cleaner.
+    """The latents with these indices of `seed`, times `truncation`: below 1 faces are more alike, but cleaner.
 
-    The truncation of Karras et al. 2019 (arXiv:1812.04948, appendix B), mean + psi·(z - mean), about the prior's mean,
-    which is zero.
+    They come nearer to the average face. This is the truncation of Karras et al. 2019 (arXiv:1812.04948, appendix B),
+    mean + psi·(z - mean), with the mean of the prior, which is zero.
     """
     z = latents.draw(seed, indices, loaded.config.networks.latent_dim)
     return z if truncation == 1 else z * np.float32(truncation)
@@ -78,15 +78,15 @@ def sample_sheet(
     out: Path = Path("sheet.png"),
     on_progress: Progress = _unseen,
 ) -> Pixels:
-    """The contact sheet of a seed, one picture of `count` faces.
+    """Draw the contact sheet of a seed, one picture of `count` faces.
 
     Args:
         numbers: write under each face how a SPEC names it.
-        by_score: those first that the generator's critic takes for the most real. Numbers stay the indices of latents.
+        by_score: begin with the faces that the generator's critic finds most real. Numbers stay the indices of latents.
 
     Raises:
-        UsageError: more faces than one picture should hold.
-        FaceganError: `by_score`, and the file has no critic; or `out` cannot be so large.
+        UsageError: there are more faces than one picture should hold.
+        FaceganError: with `by_score`, the file has no critic; or the picture is too large for `out`.
     """
     if count > MAX_SHEET:
         raise UsageError(
@@ -103,7 +103,7 @@ def sample_sheet(
 
 
 def _critic(loaded: LoadedGenerator) -> nn.Module:
-    """The critic that came with a generator, beside it on its device."""
+    """The critic that came with a generator, on the generator's device."""
     if loaded.critic is None:
         raise FaceganError(
             f"{loaded.source} has no critic, so there are no scores to sort by.",
@@ -140,7 +140,7 @@ class Morph:
         shares: N numbers, how far each face is on its stretch: 0 or 1 for key faces.
         names: one for each key face. A loop ends at its first face, so its last name is the first again.
         loop: after the last face comes the first.
-        scale: how many times faces are enlarged, or None where the user did not say.
+        scale: how many times faces are enlarged; None if the user did not say.
     """
 
     faces: Pixels
@@ -150,8 +150,10 @@ class Morph:
     scale: int | None = None
 
     def strip(self) -> Pixels:
-        """All faces in one picture, with names under key faces and mixing factors under the others. A loop ends with
-        its first face again."""
+        """All faces in one picture, with names under key faces and mixing factors under the others.
+
+        A loop ends with its first face again.
+        """
         if not self.loop:
             return strip(self.faces, self.shares, self.names, scale=self.scale)
         faces = np.concatenate([self.faces, self.faces[:1]])
@@ -185,13 +187,13 @@ def interpolate(
 
     Raises:
         UsageError: fewer than two SPECs, one that is not a SPEC, or more faces than one picture should hold.
-        FaceganError: a latent file that cannot be used; or `out` cannot be so large. If the strip is small enough, so
-            is the animation.
+        FaceganError: a latent file cannot be used, or the strip is too large for `out`. If the strip is small enough,
+            so is the animation.
     """
     if len(through) < 2:
         raise UsageError("A morph needs two faces or more.", "Give --through twice, such as --through 3 --through 17.")
     stretches = len(through) if loop else len(through) - 1
-    shown = stretches * (steps - 1) + 1  # of a loop the first face twice
+    shown = stretches * (steps - 1) + 1  # a loop shows its first face twice
     if shown > MAX_SHEET:
         most = (MAX_SHEET - 1) // stretches + 1
         fewer = f"Give --steps {most} or less." if most > 1 else "Give --through less often."
@@ -205,7 +207,7 @@ def interpolate(
 
 
 def point(operand: latents.Operand) -> Latents:
-    """One latent for a SPEC: itself, or for several their mean at the prior's norm."""
+    """One latent for a SPEC: its only latent, or the mean of several, scaled to the prior's norm."""
     return operand.mean if len(operand.labels) == 1 else latents.normalise(operand.mean)
 
 
@@ -233,12 +235,12 @@ def arithmetic(
 
     Args:
         terms: (+1 or -1, SPEC), in the order typed.
-        raw: do not bring the sum, and the means that are drawn, to the prior's norm.
-        steps: when positive, also morph in so many faces to the result, from the first operand that is added.
+        raw: do not scale the sum, and the means that are drawn, to the prior's norm.
+        steps: if positive, also draw a morph of so many faces, from the first operand with a plus to the result.
 
     Raises:
         UsageError: no term, not a SPEC, or more faces than one picture should hold.
-        FaceganError: a latent file that cannot be used; or `out` cannot be so large.
+        FaceganError: a latent file cannot be used, or the picture is too large for `out`.
     """
     if not terms:
         raise UsageError("There is nothing to add.", "Give --plus and --minus, such as --plus 3,8 --minus 5.")
@@ -277,11 +279,10 @@ def walk(loaded: LoadedGenerator, *, faces: int, stops: int, steps: int, seed: i
     """A looped walk through latent space: `faces` faces side by side, each through `stops` latents of its own.
 
     Args:
-        steps: frames from one stop to the next. There are stops*steps frames in all; one more step after the last would
-            be the first again.
+        steps: frames from one stop to the next. There are stops*steps frames in all, and the first follows the last.
 
     Raises:
-        UsageError: more faces than anyone would wait for.
+        UsageError: there would be more than MAX_WALK faces.
     """
     if faces * stops * steps > MAX_WALK:
         raise UsageError(

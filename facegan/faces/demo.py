@@ -16,11 +16,11 @@ from facegan.models.pretrained import PATH as GENERATOR
 PATH = Path("data/demo-64")
 COUNT = 2000
 SEED = 2026
-"""Faces 0 to COUNT - 1 of this seed; not a seed that people are likely to look at otherwise."""
+"""The dataset has faces 0 to COUNT - 1 of this seed, which people are unlikely to look at otherwise."""
 
 
 def make_demo(path: Path = PATH, progress: Callable[[int, int], None] = lambda done, total: None) -> Path:
-    """Draw the demo dataset, unless it is there already; the same faces on every machine, to a rounding of a pixel.
+    """Draw the demo dataset, unless it is there already; the same faces on every machine, up to the rounding of pixels.
 
     Raises:
         FaceganError: the folder cannot be written, or holds a damaged dataset.
@@ -31,7 +31,9 @@ def make_demo(path: Path = PATH, progress: Callable[[int, int], None] = lambda d
         _draw(path, progress)
     except FaceganError as error:
         if not (path / "dataset.json").exists():  # else another process has made it in the meantime
-            raise FaceganError(error.message, "Run it where you may write, on a disk with room: cd FOLDER") from error
+            raise FaceganError(
+                error.message, "Run it in a folder that you may write to, on a disk with room: cd FOLDER"
+            ) from error
     return read_dataset_json(path).path
 
 

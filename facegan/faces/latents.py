@@ -1,7 +1,7 @@
-"""Latents: how they are drawn, walked between, averaged and added; knows no network and needs no torch.
+"""Draw latents, walk between them, average and add them. This module knows no network and needs no torch.
 
 Latents are float32 arrays (N, latent_dim). The prior is N(0, I), so almost all of its mass lies near the sphere of
-radius sqrt(latent_dim): a point well inside it, such as an average, is one that the generator has hardly ever seen.
+radius sqrt(latent_dim). The generator has hardly ever seen a point well inside that sphere, such as an average.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _MAKE = "`facegan arithmetic --save` writes such a file."
 
 
 def draw(seed: int, indices: Sequence[int] | range, latent_dim: int) -> Latents:
-    """Latents number `indices` of a seed, (len(indices), latent_dim), ~ N(0, I).
+    """Draw the latents with these indices of a seed: (len(indices), latent_dim), ~ N(0, I).
 
-    Each index has its own stream, so latent 44 is the same bits alone, in a sheet of 100, and on any device.
+    Each index has its own stream, so latent 44 has the same bits alone, in a sheet of 100, and on any device.
     """
     out = np.empty((len(indices), latent_dim), np.float32)
     for row, index in enumerate(indices):
@@ -42,12 +42,12 @@ def draw(seed: int, indices: Sequence[int] | range, latent_dim: int) -> Latents:
 
 
 def prior_norm(latent_dim: int) -> float:
-    """The radius at which N(0, I) has its mass: sqrt(latent_dim)."""
+    """The radius near which N(0, I) has almost all of its mass: sqrt(latent_dim)."""
     return float(np.sqrt(latent_dim))
 
 
 def normalise(z: Latents) -> Latents:
-    """z scaled to the prior's norm, row by row; a zero stays zero, since it has no direction to keep."""
+    """Scale each row of z to the prior's norm; a zero stays zero, since it has no direction to keep."""
     norms = np.linalg.norm(z.astype(np.float64), axis=-1, keepdims=True)
     scale = np.divide(prior_norm(z.shape[-1]), norms, out=np.zeros_like(norms), where=norms > 0)
     return (z * scale).astype(np.float32)
@@ -59,11 +59,11 @@ def lerp(a: Latents, b: Latents, t: float) -> Latents:
 
 
 def slerp(a: Latents, b: Latents, t: float) -> Latents:
-    """Along the great circle between the directions of a and b, the norm going linearly from |a| to |b|.
+    """Go along the great circle between the directions of a and b, while the norm goes linearly from |a| to |b|.
 
     direction = (sin((1-t)w)*a/|a| + sin(t w)*b/|b|) / sin w, with w the angle between them (Shoemake 1985, section
-    3.3; for latents White 2016, arXiv:1609.04468). Exactly a at 0 and b at 1. Equal directions give the straight line;
-    for opposite ones, whose great circle is not unique, the way leads over a fixed perpendicular.
+    3.3; for latents White 2016, arXiv:1609.04468). Exactly a at 0 and b at 1. Equal directions give the straight line.
+    Opposite directions have no unique great circle, and the way then leads over a fixed perpendicular.
 
     Args:
         a, b: (latent_dim,), finite.
@@ -76,7 +76,7 @@ def slerp(a: Latents, b: Latents, t: float) -> Latents:
     if norm_p == 0 or norm_q == 0:
         return lerp(a, b, t)
     p, q = p / norm_p, q / norm_q
-    # The part of q across p; its length and the cosine give the angle without arccos' loss of digits near 0 and pi.
+    # The part of q perpendicular to p. Its length and the cosine give the angle; arccos loses digits near 0 and pi.
     cosine = float(p @ q)
     across = q - cosine * p
     sine = float(np.linalg.norm(across))
@@ -102,12 +102,12 @@ def path(points: Latents, steps: int, method: str = "slerp", loop: bool = False)
         points: (K, latent_dim), K >= 2.
         steps: latents per stretch, >= 2; the end of one stretch is the start of the next and appears once.
         method: a name in METHODS.
-        loop: also walk back from the last point to the first, and leave out the repeated first: played again and
-            again, the walk does not stand still at its seam.
+        loop: also walk back from the last point to the first, and leave out the first at the end, so that a repeated
+            animation does not stand still there.
 
     Returns:
-        The latents, and for each the share of its stretch: 0 at a point, 0.5 half-way to the next; the last point of
-        a walk that does not loop has 1.
+        The latents, and for each its share of the way from one point to the next: 0 at a point, 0.5 half-way. The last
+        point of a walk that does not loop has 1.
     """
     between = METHODS[method]
     ends = [*points, points[0]] if loop else list(points)
@@ -124,14 +124,14 @@ def path(points: Latents, steps: int, method: str = "slerp", loop: bool = False)
 
 
 def signed_sum(signs: Sequence[int], operands: Sequence[Latents], *, raw: bool = False) -> Latents:
-    """sum of sign*operand, then brought once to the prior's norm unless `raw`.
+    """The sum of sign*operand, then scaled once to the prior's norm, unless `raw`.
 
-    Vector arithmetic after Radford et al. 2016 (arXiv:1511.06434, section 6.3.2). Without the rescale the result of
+    Vector arithmetic after Radford et al. 2016 (arXiv:1511.06434, section 6.3.2). If it is not scaled, the result of
     few operands lies inside or outside the sphere that the generator knows.
 
     Args:
         signs: +1 or -1 each.
-        operands: (latent_dim,) each: the averages of what was typed.
+        operands: (latent_dim,) each: the average of each SPEC.
     """
     total = np.sum([s * z.astype(np.float64) for s, z in zip(signs, operands, strict=True)], axis=0).astype(np.float32)
     return total if raw else normalise(total)
@@ -139,12 +139,12 @@ def signed_sum(signs: Sequence[int], operands: Sequence[Latents], *, raw: bool =
 
 @dataclass(frozen=True)
 class Operand:
-    """What a SPEC stands for: its latents (K, latent_dim), a label for each, and their arithmetic mean.
+    """A SPEC that was read: its latents (K, latent_dim), a label for each, and their arithmetic mean.
 
-    Labels are what can be typed without --seed: `44`, or `7:44`; of a file they are its stem.
+    A label is what a user can type for the latent without --seed, `44` or `7:44`; for a file it is the file's stem.
 
     Attributes:
-        name: the whole SPEC in such words, ranges as they are.
+        name: the whole SPEC in such labels; a range stays a range.
     """
 
     latents: Latents
@@ -158,7 +158,7 @@ class Operand:
 
 
 def face_name(seed: int, index: int) -> str:
-    """How a SPEC names this face, whatever --seed is beside it but 0: `44` for seed 0, else `7:44`."""
+    """How a SPEC names this face without --seed: `44` for seed 0, else `7:44`."""
     return f"{seed}:{index}" if seed else str(index)
 
 
@@ -166,14 +166,14 @@ _INDEX = re.compile(r"(?:(\d+):)?(\d+)(?:-(\d+))?")
 
 
 def parse_spec(spec: str, seed: int, latent_dim: int) -> Operand:
-    """A SPEC such as `44,7:51,60-69,smile.npy` -> its latents.
+    """Read a SPEC such as `44,7:51,60-69,smile.npy`.
 
     Items: an index on the contact sheet of `seed`; SEED:INDEX; a range of either, FIRST-LAST, both counted; or a .npy
     file with (latent_dim,) or (K, latent_dim).
 
     Raises:
-        UsageError: not a SPEC.
-        FaceganError: a file that is missing or holds no such latents.
+        UsageError: it is not a SPEC.
+        FaceganError: a file is missing or holds no such latents.
     """
     parts: list[Latents] = []
     labels: list[str] = []
@@ -218,25 +218,25 @@ def _number(digits: str, most: int, what: str) -> int:
 
 
 def load_latents(path: Path, latent_dim: int) -> Latents:
-    """A .npy file of (latent_dim,) or (K, latent_dim) finite numbers as (K, latent_dim); never unpickles anything."""
+    """Read a .npy file of (latent_dim,) or (K, latent_dim) finite numbers as (K, latent_dim). Nothing is unpickled."""
     if not path.is_file():  # a device or a pipe could be read for ever
         raise FaceganError(f"{path} is not a file." if path.exists() else f"{path} does not exist.", _MAKE)
     try:
-        # Mapped, a header that promises more than the file holds is an error before it is memory.
+        # The file is mapped, so that a header that promises more than the file holds raises before memory is taken.
         with np.errstate(over="ignore"):
             z = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
         raise FaceganError(f"{path} cannot be read: {error.strerror or error}.") from None
-    except Exception as error:  # a damaged header ends in nearly every exception there is
+    except Exception as error:  # a damaged header can raise nearly any exception
         raise FaceganError(f"{path} is not a .npy file of plain numbers: {one_line(error)[:200]}.", _MAKE) from None
     try:
         return _checked(z, latent_dim, path)
     finally:
-        z._mmap.close()  # type: ignore[attr-defined]  # Windows replaces no mapped file
+        z._mmap.close()  # type: ignore[attr-defined]  # Windows cannot replace a mapped file
 
 
 def _checked(z: NDArray[np.generic], latent_dim: int, path: Path) -> Latents:
-    """A copy as float32 (K, latent_dim), or the reason why there is none."""
+    """Copy the latents as float32 (K, latent_dim); a FaceganError says why they cannot be used."""
     if z.dtype.kind not in "fiu" or z.ndim not in (1, 2):
         raise FaceganError(f"{path} does not hold one latent or a list of them.", _MAKE)
     if z.size == 0:
@@ -247,7 +247,7 @@ def _checked(z: NDArray[np.generic], latent_dim: int, path: Path) -> Latents:
             "Name the generator that it was made with.",
         )
     if len(z) > MAX_LATENTS and z.ndim == 2:
-        raise FaceganError(f"{path} holds {len(z):,} latents; {MAX_LATENTS:,} are the most.")
+        raise FaceganError(f"{path} holds {len(z):,} latents; a file has at most {MAX_LATENTS:,}.")
     wide = np.atleast_2d(z).astype(np.float64)
     if not np.isfinite(wide).all():
         raise FaceganError(f"{path} holds values that are not finite.")
@@ -257,7 +257,7 @@ def _checked(z: NDArray[np.generic], latent_dim: int, path: Path) -> Latents:
 
 
 def save_latent(z: Latents, path: Path, *, new: bool = False) -> Path:
-    """Write a latent as .npy, whole or not at all, `new` only where nothing is; it can be named in a SPEC."""
+    """Write a latent as .npy, whole or not at all; a SPEC can name the file. `new`: never replace a file."""
     with atomic_path(path, new=new) as temporary:
         np.save(temporary, z, allow_pickle=False)
     return path

@@ -1,4 +1,4 @@
-"""Generator and latents in, uint8 pictures out, in bounded memory."""
+"""Draw faces in bounded memory: a generator and latents in, uint8 pictures out."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from facegan.core.pixels import Pixels, scaled, to_pixels
 from facegan.faces.latents import Latents
 
 _PIXELS_PER_BATCH = 64 * 64 * 64
-"""64 faces of 64 px at a time: enough to keep the hardware busy, little enough for any machine."""
+"""64 faces of 64 px at a time: enough to keep the hardware busy, few enough for the memory of any machine."""
 
 
 @torch.no_grad()
 def batches(generator: nn.Module, networks: Networks, latents: Latents) -> Iterator[Pixels]:
-    """Faces of `latents` (N, latent_dim), a few at a time: uint8 (n, size, size, 3).
+    """Draw the faces of `latents` (N, latent_dim), a few at a time: uint8 (n, size, size, 3).
 
-    Computed in float32 with the generator in eval mode, which is restored afterwards. A face depends on its latent
-    alone; another batch size or device changes it by at most the last bit or two of a pixel. Where memory runs out they
-    are drawn fewer at a time, down to one.
+    They are computed in float32 with the generator in eval mode; its former mode is restored afterwards. A face depends
+    on its latent alone; another batch size or device changes it by at most the last bit or two of a pixel. If memory
+    runs out, fewer faces are drawn at a time, down to one.
 
     Raises:
-        FaceganError: there is no memory for a single face.
+        FaceganError: there is not enough memory for a single face.
     """
     device = next(generator.parameters()).device
     was_training = generator.training
@@ -54,7 +54,7 @@ def batches(generator: nn.Module, networks: Networks, latents: Latents) -> Itera
 
 
 def _drawn(generator: nn.Module, networks: Networks, latents: Latents) -> Pixels | None:
-    """Faces of all `latents` in one batch; None where memory runs out."""
+    """The faces of all `latents` in one batch; None if memory runs out."""
     low, high = networks.pixel_range
     try:
         z = torch.from_numpy(np.ascontiguousarray(latents)).to(next(generator.parameters()).device)
@@ -85,7 +85,7 @@ def draw_faces(
 def critic_scores(critic: nn.Module, networks: Networks, faces: Pixels) -> NDArray[np.float32]:
     """How real a critic finds faces (N, size, size, 3): (N,), higher is better. Each face is scored alone.
 
-    The critic is in eval mode: dropout drops nothing, and batch norm takes its running statistics.
+    The critic is in eval mode: dropout drops nothing, and batch norm uses its running statistics.
     """
     low, high = networks.pixel_range
     device = next(critic.parameters()).device

@@ -1,1 +1,1 @@
-"""A generator or a checkpoint as a file."""
+"""Write and read generators and checkpoints as files."""

@@ -1,7 +1,7 @@
-"""Checkpoints (.pt) to go on training from, and generators (.safetensors) to keep and to share.
+"""Write and read checkpoints (.pt), from which training goes on, and generators (.safetensors), to keep and to share.
 
-A checkpoint holds tensors and primitives only; opening one runs no code, and whatever a file claims is checked against
-its own configuration before memory is taken for it. `docs/file-formats.md` lists every entry.
+A checkpoint holds only tensors and plain values, and opening one runs no code. Its tensors are checked against its own
+configuration before memory is taken for networks. `docs/file-formats.md` lists every entry.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from facegan.models.validate import MOST_IMAGES, MisfitError, blueprint, check_s
 from facegan.networks import build_generator
 
 FORMAT_VERSION = 1
-"""Of checkpoints."""
+"""The format version of checkpoints."""
 GENERATOR_FORMAT, GENERATOR_VERSION = "facegan-generator", 1
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -48,7 +48,7 @@ _ENTRIES = {
 _METADATA = {"format", "format_version", "config", "images_seen", "weights", "provenance"}
 
 _MAX_HEADER = 4 << 20
-"""Bytes of a .safetensors file's header; ours have some ten thousand."""
+"""Most bytes of a .safetensors file's header; facegan's have some ten thousand."""
 
 _UPGRADE = "Upgrade: pip install --upgrade facegan"
 _WHAT_OPENS = "Name a .pt, a .safetensors, a run directory or 'pretrained'."
@@ -58,12 +58,12 @@ _ANOTHER = "Name another checkpoint, a .safetensors or 'pretrained'."
 
 
 class DamagedFile(FaceganError):
-    """A checkpoint is not what facegan wrote. Who knows its run knows what to name instead."""
+    """A checkpoint is not as facegan wrote it. A caller that knows its run can hint at another checkpoint."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as read: `state` is what `Trainer.load_state` takes."""
+    """A checkpoint that was read; `Trainer.load_state` takes its `state`."""
 
     path: Path
     config: Config
@@ -84,7 +84,7 @@ class LoadedGenerator:
         weights: "averaged" or "raw".
         source: the file it came from.
         critic: the weights of its critic, where the file has them.
-        notes: what else its metadata say, such as a licence.
+        notes: all other metadata, such as a licence.
     """
 
     module: nn.Module
@@ -104,7 +104,7 @@ def save_checkpoint(path: Path, config: Config, provenance: Mapping[str, Any], s
         state: from `Trainer.state`.
 
     Raises:
-        FaceganError: the disk refuses.
+        FaceganError: the system refuses to write.
     """
     content = {
         "format_version": FORMAT_VERSION,
@@ -125,13 +125,13 @@ def save_checkpoint(path: Path, config: Config, provenance: Mapping[str, Any], s
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint onto the CPU; nothing in it is run, and it fits its own configuration.
+    """Read a checkpoint to the CPU and check that it fits its own configuration; nothing in it is run.
 
-    Memory and time grow with the file's size and no faster, whatever is in it.
+    Memory and time are at most in proportion to the file's size, whatever is in it.
 
     Raises:
-        FaceganError: missing, not to be read, damaged, not a facegan checkpoint, written by a newer version, of other
-            shapes than its configuration's, or with numbers that are not finite.
+        FaceganError: it is missing, may not be read, is damaged, is not a facegan checkpoint, was written by a newer
+            version, has other shapes than its configuration, or has numbers that are not finite.
     """
     _check_file(path)
     if not zipfile.is_zipfile(path):
@@ -164,7 +164,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def _check_file(path: Path) -> None:
-    """Raises: FaceganError: there is no file, or it may not be read."""
+    """Raise a FaceganError if there is no file, or it may not be read."""
     if not is_there(path) or not path.is_file():
         raise FaceganError(f"{path} does not exist or is not a file.", _WHAT_OPENS)
     with reading(path), path.open("rb"):
@@ -201,11 +201,11 @@ def save_generator(
     half: bool = False,
     notes: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write a generator as .safetensors; its metadata hold all that is needed to draw with it.
+    """Write a generator as .safetensors; the metadata hold everything else that drawing needs.
 
     Args:
         weights: "averaged" or "raw", which of the run's weights these are.
-        half: store float16, half the size; drawing is in float32 all the same.
+        half: store float16, which halves the size; faces are still drawn in float32.
         notes: further metadata, such as a licence.
     """
     tensors = {name: _stored(tensor, half) for name, tensor in module.state_dict().items()}
@@ -230,7 +230,7 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> LoadedGene
     """A generator from a checkpoint (.pt) or a .safetensors file.
 
     Raises:
-        FaceganError: neither of these, or damaged.
+        FaceganError: it is neither of these, or is damaged.
     """
     loaded = _from_safetensors(path) if path.suffix == ".safetensors" else _from_checkpoint(path)
     loaded.module.to(device).eval().requires_grad_(False)
@@ -269,15 +269,15 @@ def _from_safetensors(path: Path) -> LoadedGenerator:
         raise FaceganError(f"{path} does not fit its own configuration: {error}.", _WHAT_OPENS) from None
     except (KeyError, ValueError) as error:
         raise FaceganError(f"{path}: the metadata are damaged: {first_line(error)}.") from None
-    notes = {name: metadata[name] for name in sorted(metadata) if name not in _METADATA}  # a file's have no order
+    notes = {name: metadata[name] for name in sorted(metadata) if name not in _METADATA}  # in a file they have no order
     return LoadedGenerator(_filled(config, tensors), config, images_seen, weights, origin, path, notes=notes)
 
 
 def check_header(path: Path) -> None:
-    """Refuse a .safetensors file whose header would fill the memory: the library takes one of up to 100 MB.
+    """Refuse a .safetensors file whose header would fill the memory: the library accepts headers of up to 100 MB.
 
     Raises:
-        DamagedError: the header is larger than any of ours.
+        DamagedError: the header is larger than any that facegan writes.
     """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -293,7 +293,7 @@ def _check_version(text: str, path: Path) -> None:
 
 
 def _filled(config: Config, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """The network of `config` with these tensors, which fit it."""
+    """The generator of `config` with these tensors, which are known to fit."""
     module = build_generator(config)
     module.load_state_dict({name: _full(tensor) for name, tensor in tensors.items()}, strict=True)
     return module

@@ -1,17 +1,17 @@
-"""What `torch.save` writes, read without unpickling: tensors and plain values, and nothing else.
+"""Read the files of `torch.save` without unpickling: tensors and plain values, and nothing else.
 
 The threat: a .pt file is a zip of `data.pkl`, a program for Python's pickle machine, and of one member of raw numbers
-per tensor. The machine imports what the program names and calls it, so loading a stranger's file is running a
+per tensor. The machine imports and calls whatever the program names, so to load a stranger's file is to run a
 stranger's code. `torch.load(weights_only=True)` calls harmless functions only, but those can still be asked for any
 amount of memory: a storage of 10^9 numbers made by a kilobyte of program, a member that was compressed 1000 times, a
 memo slot with the number four billion, a tensor that repeats one number for ever.
 
-So the program is not run. `pickletools.genops` decodes it, and the two dozen instructions that a checkpoint needs are
-followed here, on a stack of our own. Names are words: `OrderedDict`, `_rebuild_tensor_v2` and the names of number
-types have a meaning below, nothing is imported or called, and any other name or instruction is refused. Numbers come
-from members that are stored, not compressed, and together are no larger than the file; a tensor must lie inside its
-member, and the tensors of a member may not have more numbers than it. Their checksums are verified. So the memory
-needed is at most that of the file and a little, and the time grows with its size and no faster.
+So the program is not run. `pickletools.genops` decodes it, and this module follows the two dozen instructions that a
+checkpoint needs, on a stack of its own. Names are only words here: `OrderedDict`, `_rebuild_tensor_v2` and the names of
+number types have a meaning below, nothing is imported or called, and any other name or instruction is refused. Numbers
+come from members that are stored, not compressed, so together they are no larger than the file. A tensor must lie
+inside its member, and the tensors of one member together may not have more numbers than it has. The members' checksums
+are verified. So the memory needed is little more than the file's size, and the time is at most in proportion to it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from torch import Tensor
 from facegan.core.zips import open_zip
 
 MAX_PROGRAM = 2 << 20
-"""Bytes of `data.pkl`; those of our largest networks have some 20,000."""
+"""Most bytes of `data.pkl`; facegan's largest networks need some 20,000."""
 MAX_TABLE = 1 << 20
-"""Bytes of the zip's table of contents: some ten thousand tensors."""
+"""Most bytes of the zip's table of contents: enough for some ten thousand tensors."""
 _MAX_STACK, _MAX_DEPTH, _MAX_AXES, _MAX_REPEATED = 10_000, 8, 8, 8
 
 _EXTRA = {"data.pkl", "byteorder", "version", ".format_version", ".storage_alignment", ".data/serialization_id"}
@@ -50,11 +50,11 @@ _REBUILD, _ORDERED_DICT = "torch._utils _rebuild_tensor_v2", "collections Ordere
 
 
 class DamagedError(ValueError):
-    """Not what `torch.save` writes; the text says why."""
+    """The file is not one of `torch.save`, or is damaged; the text says why."""
 
 
 class ForeignError(ValueError):
-    """It may be what `torch.save` writes, but holds something other than tensors and plain values."""
+    """The file may be one of `torch.save`, but holds something other than tensors and plain values."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ class _Storage:
 
 
 def read_torch_zip(path: Path) -> object:
-    """Tensors (on the CPU), dicts, lists, tuples, numbers, texts and None, as they were saved.
+    """Read what was saved: tensors (to the CPU), dicts, lists, tuples, numbers, texts and None.
 
-    An OrderedDict becomes a dict, and notes that torch hangs on it are left out.
+    An OrderedDict becomes a dict, without the notes that torch adds to it.
 
     Raises:
-        DamagedError: not such a file, or damaged.
+        DamagedError: it is not such a file, or is damaged.
         ForeignError: it holds anything else.
         OSError: it cannot be read.
     """
@@ -89,7 +89,7 @@ def read_torch_zip(path: Path) -> object:
             if b"big" in archive.read(members["byteorder"]):
                 raise DamagedError("its numbers are in the order of another kind of machine")
             value = _Machine(archive, members).run(archive.read(members["data.pkl"]))
-    except (zipfile.BadZipFile, EOFError, RuntimeError) as error:  # RuntimeError is zipfile's word for encryption
+    except (zipfile.BadZipFile, EOFError, RuntimeError) as error:  # zipfile raises RuntimeError for an encrypted member
         raise DamagedError(str(error)[:200].rstrip(".")) from None
     _check_depth(value, _MAX_DEPTH)
     return value
@@ -118,7 +118,7 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 class _Machine:
-    """Follows the program's instructions; what they would call or import is looked up in the tables of this module."""
+    """Follow the program's instructions. Names that they would import or call are looked up in this module's tables."""
 
     def __init__(self, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> None:
         self._archive, self._members = archive, members
@@ -166,7 +166,7 @@ class _Machine:
         self._memo[slot] = self._stack[-1]
 
     def get(self, slot: int) -> None:
-        """Only what cannot grow: a program that repeats its own lists could double them with every instruction."""
+        """Repeat only a value that cannot grow: a program could double its own lists with every instruction."""
         value = self._memo[slot]
         short = isinstance(value, tuple) and len(value) <= _MAX_REPEATED
         if isinstance(value, (dict, list, tuple)) and not (short and not any(map(_is_container, value))):
@@ -211,7 +211,7 @@ class _Machine:
             raise ForeignError(f"a call of {function.name.replace(' ', '.')}")
 
     def build(self, _: object) -> None:
-        """The notes that torch hangs on a state's OrderedDict: left out."""
+        """Leave out the notes that torch adds to a state's OrderedDict."""
         target, notes = self.take(2)
         if type(target) is not dict or type(notes) is not dict:
             raise TypeError

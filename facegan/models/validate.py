@@ -1,8 +1,8 @@
-"""Do the tensors of a file fit the configuration in it? Asked before a network is built, at no cost in memory.
+"""Check that the tensors of a file fit the configuration in it, before a network is built, at no cost in memory.
 
 A configuration from a stranger may describe networks of any size. They are first built on torch's `meta` device, where
-tensors have shapes and no numbers; only when the file's own tensors have exactly those names and shapes does anyone
-build the real ones, which are then no larger than the file.
+tensors have shapes and no numbers. The real networks are built only if the file's tensors have exactly those names and
+shapes; then they are no larger than the file.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
 
 
 class MisfitError(ValueError):
-    """The text says which tensor or number, and what is wrong with it."""
+    """A tensor or a number does not fit. The text says which one, and what is wrong with it."""
 
 
 def blueprint(config: Config, network: str) -> nn.Module:
-    """The `Generator` or `Critic` of `config` with shapes and no numbers."""
+    """The `Generator` or `Critic` of `config`, with shapes and no numbers."""
     with torch.device("meta"):
         return getattr(FAMILIES[config.networks.family], network)(config.networks)
 
 
 def check_state(state: Mapping[str, Any], config: Config) -> None:
-    """The state of a `Trainer` of `config`.
+    """Check the state of a `Trainer` of `config`.
 
     Raises:
-        MisfitError: something in it that `Trainer.load_state` could not use.
+        MisfitError: `Trainer.load_state` could not use something in it.
     """
     seen, training = state["images_seen"], config.training
     if type(seen) is not int or not 0 <= seen <= MOST_IMAGES:
@@ -56,12 +56,12 @@ def check_state(state: Mapping[str, Any], config: Config) -> None:
 
 
 def check_weights(tensors: object, network: nn.Module, where: str) -> None:
-    """A `state_dict` of `network`: all its names, no others, its shapes, and every number finite.
+    """Check a `state_dict` of `network`: it must have exactly its names and shapes, and only finite numbers.
 
     Args:
-        tensors: what stands in the file.
+        tensors: from the file.
         network: real or a blueprint.
-        where: what they are, such as "critic"; begins the text of the error.
+        where: what the tensors are, such as "critic"; the error begins with it.
 
     Raises:
         MisfitError: the first thing that is wrong.
@@ -77,9 +77,9 @@ def check_weights(tensors: object, network: nn.Module, where: str) -> None:
 
 
 def check_optimiser(state: object, network: nn.Module, numbers: Adam, where: str) -> None:
-    """The `state_dict` of the Adam of `network`: moments of its parameters' shapes, and the configuration's numbers.
+    """Check the `state_dict` of the Adam of `network`: its moments' shapes, and the numbers of the configuration.
 
-    The learning rate may be lower than the configuration's, for a run whose rates fall at its end.
+    The learning rate may be lower than the configuration's, because a run's rates may fall towards its end.
 
     Raises:
         MisfitError: the first thing that is wrong.
@@ -101,7 +101,7 @@ def check_optimiser(state: object, network: nn.Module, numbers: Adam, where: str
 
 
 def _group_faults(group: Any, numbers: Adam, count: int) -> Iterator[str]:
-    """The entries of torch's parameter group that the configuration does not lead to."""
+    """The names of the entries of torch's parameter group that differ from the configuration."""
     if not isinstance(group, dict):
         yield "group"
         return
@@ -110,9 +110,9 @@ def _group_faults(group: Any, numbers: Adam, count: int) -> Iterator[str]:
         if group.get(name) != value:
             yield name
     rate: Any = group.get("lr")
-    if type(rate) not in (int, float) or not 0 <= rate <= numbers.lr:  # nor is NaN between any two numbers
+    if type(rate) not in (int, float) or not 0 <= rate <= numbers.lr:  # this refuses NaN too
         yield "lr"
-    for name, value in group.items():  # switches of torch's own, which differ between its versions
+    for name, value in group.items():  # torch's own switches, which differ between its versions
         if name not in (*wanted, "lr") and not (value is None or isinstance(value, bool) or value == 0):
             yield str(name)[:80]
 

@@ -31,7 +31,7 @@ def build_critic(config: Config) -> nn.Module:
 
 def _build(name: str, config: Config, stream: Stream) -> nn.Module:
     family = FAMILIES[config.networks.family]
-    with torch.random.fork_rng(devices=[]):  # torch's layers draw weights that are replaced at once
+    with torch.random.fork_rng(devices=[]):  # torch's layers draw weights, which are replaced below
         network = getattr(family, name)(config.networks)
     network.initialise(rng(config.seed, stream, 0))
     return network

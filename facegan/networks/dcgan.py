@@ -1,9 +1,10 @@
 """facegan's own networks, for every power of two from 32 to 256.
 
-After DCGAN (Radford et al. 2016, arXiv:1511.06434): one stage per octave, widths doubling towards the 4x4 map. Two
-things differ. The generator convolves at the small side and then enlarges bilinearly: a quarter of the work of the
-usual order, and no checkerboard, which transposed convolutions leave (Odena et al. 2016, doi:10.23915/distill.00003).
-And the critic has no norm at all, so that each image is scored alone, as the gradient penalty wants it.
+They follow DCGAN (Radford et al. 2016, arXiv:1511.06434): one stage per octave, with widths that double towards the 4x4
+map. Two things differ. The generator convolves at the smaller size and then enlarges bilinearly: this takes a quarter
+of the work of the usual order, and leaves no checkerboard, as transposed convolutions do (Odena et al. 2016,
+doi:10.23915/distill.00003). And the critic has no norm at all, so that each image is scored alone, which the gradient
+penalty requires.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ def stage_widths(size: int, width: int, max_width: int) -> list[int]:
 
 
 class _ModulatedNorm(nn.Module):
-    """Batch norm; where the latent modulates, each channel x then becomes x·(1 + a(z)) + b(z), with linear a and b.
+    """Batch norm. With self-modulation, each channel x then becomes x·(1 + a(z)) + b(z), where a and b are linear.
 
-    Self-modulation (Chen et al. 2019, arXiv:1810.01365, eq. 2, without their hidden layer).
+    Self-modulation: Chen et al. 2019, arXiv:1810.01365, eq. 2, without their hidden layer.
     """
 
     def __init__(self, channels: int, config: DcganNetworks) -> None:
@@ -75,7 +76,7 @@ class _Octave(nn.Module):
 
     def __init__(self, wide: int, narrow: int, depth: int, config: DcganNetworks) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(wide, narrow, 3, padding=1, bias=False)  # batch norm takes a bias away again
+        self.convolution = nn.Conv2d(wide, narrow, 3, padding=1, bias=False)  # batch norm would remove a bias
         self.enlarge = nn.Upsample(scale_factor=2, mode="bilinear")
         self.norm = _ModulatedNorm(narrow, config)
         self.residuals = nn.ModuleList(_Residual(narrow, config) for _ in range(depth))
@@ -126,7 +127,7 @@ class Generator(nn.Module):
 class CriticResidual(nn.Module):
     """x -> x + gain·LeakyReLU(convolution(x)). The gain begins at zero, where the block does nothing.
 
-    Piecewise linear, as the written-out step needs it: no norm, and nothing after the sum.
+    It is piecewise linear, which the written-out critic step needs: there is no norm, and nothing follows the sum.
     """
 
     def __init__(self, channels: int, slope: float) -> None:

@@ -1,4 +1,4 @@
-"""Initial weights, drawn from a given generator: the same on every device and whatever torch's own seed is."""
+"""Draw initial weights from a given random generator: the same on every device and whatever torch's own seed is."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """Generator and critic with Keras' conventions: the networks of the classic presets.
 
 Keras' 'same' padding puts the odd pixel at the end. For stride 2 and kernel k the padding is k - 2 in all: (1, 2) for
-k = 5 and (0, 1) for k = 3. torch pads both ends alike, and could only copy every map into a padded one. So the networks
-work on pictures turned by 180 degrees, where the odd pixel comes first: there torch's symmetric padding of (k - 1)/2
-gives the same numbers, as the last row and column that it adds are never reached. Pictures are turned at the door;
-kernels are, from first to last, those of Keras turned by 180 degrees. A transposed convolution is the adjoint and crops
-by the same amounts.
+k = 5 and (0, 1) for k = 3. torch pads both ends alike; any other padding would need a copy of every map into a larger
+one. So the networks work on pictures turned by 180 degrees, where the odd pixel comes first. There torch's symmetric
+padding of (k - 1)/2 gives the same numbers, because the last row and column that it adds are never reached. Pictures
+are turned before the critic's first layer and after the generator's last. All kernels are those of Keras, turned by 180
+degrees. A transposed convolution is the adjoint and crops by the same amounts.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ from facegan.networks.subpixel import transposed_convolution
 
 _BATCH_NORM_EPS = 1e-3
 _TINY_MAP = 2
-"""Maps of 2x2 pixels, few against their many weights, are three times as fast as one matrix product on a CPU."""
+"""Maps of this side or less are computed as one matrix product on a CPU.
+
+They have few pixels and many weights, so this is three times as fast as a convolution.
+"""
 
 
 class Turn(nn.Module):
-    """Pictures (B, C, H, W) turned by 180 degrees."""
+    """Turn pictures (B, C, H, W) by 180 degrees."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flip(-2, -1)
@@ -69,7 +72,7 @@ class DoublingConv2d(nn.ConvTranspose2d):
 
 
 def _layout(config: KerasNetworks) -> torch.memory_format:
-    """Channels innermost where the critic has no norm; with batch norm torch's plain layout is the faster one."""
+    """The faster memory layout: channels innermost if the critic has no norm, torch's plain layout with batch norm."""
     return torch.contiguous_format if config.critic_batch_norm else torch.channels_last
 
 
@@ -129,7 +132,7 @@ class Block(nn.Module):
 class Critic(nn.Module):
     """Images (B, 3, size, size) in the family's pixel range -> scores (B,).
 
-    With batch norm (`human-faces`) a score depends on its neighbours in the batch; without it on its image alone.
+    With batch norm (`human-faces`) a score depends on the other images of the batch too; without, on its image alone.
     """
 
     def __init__(self, config: KerasNetworks) -> None:
@@ -155,7 +158,7 @@ class Critic(nn.Module):
         return [self.turn, *(layer for block in self.octaves for layer in block.children()), self.score]
 
     def forward(self, x: Tensor, keep: Sequence[Tensor] | None = None) -> Tensor:
-        """Args: keep: one bool mask (B, C, H, W) per block, True where a unit stays; None drops nothing."""
+        """Score images; `keep` is one bool mask (B, C, H, W) per block, True where a unit stays; None drops nothing."""
         x = self.turn(x)
         for i, block in enumerate(self.octaves):
             x = block(x, keep[i] if keep else None)

@@ -1,4 +1,4 @@
-"""Transposed convolutions to few channels, computed as ordinary ones: several times as fast for RGB on a CPU."""
+"""Compute transposed convolutions to few channels as ordinary ones: several times as fast for RGB on a CPU."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ def transposed_convolution(x: Tensor, weight: Tensor, padding: int) -> Tensor:
 
     Output pixel 2i + phase along an axis is sum_k weight[k]·x[i + (phase + padding - k)/2] over those k for which the
     index is whole. For kernels of 3 to 5 the indices are i - 1, i and i + 1, so each of the 2x2 phases is one 3x3
-    convolution over x; all four are computed as one to 4·C' channels, and their pixels then interleaved (Shi et al.
-    2016, arXiv:1609.05158). Missing taps are zeros, 36 products instead of 25 at k = 5: worth it
-    where C' is so small that a transposed convolution leaves most of the processor idle.
+    convolution over x. All four are computed as one convolution to 4·C' channels, whose pixels are then interleaved
+    (Shi et al. 2016, arXiv:1609.05158). Missing taps are zeros, so that k = 5 takes 36 products instead of 25. This
+    pays where C' is so small that a transposed convolution leaves most of the processor idle.
 
     Args:
         x: (B, C, n, n).
         weight: (C, C', k, k), k in 3, 4, 5, as `torch.nn.ConvTranspose2d` has it.
-        padding: of that convolution, (k - 1) // 2.
+        padding: of the convolution whose adjoint this is, (k - 1) // 2.
     """
     kernel = weight.shape[-1]
     room = padding + 4 - kernel

@@ -15,8 +15,8 @@ from facegan.core.world import World
 class _Sum(torch.autograd.Function):
     """y = sum over all processes of x, the same y in each.
 
-    Every process's loss may depend on y, so what comes back to x is the sum over all processes of dloss/dy: this very
-    function again. Being made of itself, it can be differentiated any number of times.
+    Every process's loss may depend on y, so the gradient of x is the sum over all processes of dloss/dy. That is this
+    same function again, which can therefore be differentiated any number of times.
     """
 
     @staticmethod
@@ -32,15 +32,16 @@ class _Sum(torch.autograd.Function):
 
 
 class SynchronisedBatchNorm(_BatchNorm):
-    """Batch norm whose mean and variance while training are those of the global batch; in eval mode nothing changes.
+    """Batch norm that uses the mean and variance of the global batch while training; in eval mode nothing changes.
 
-    Each process finds the mean m and variance v of its own, equal share of the batch. All of them are exchanged, and
-    the global ones are mean(m) and mean(v) + var(m) (Chan et al. 1979, eq. 2.1, for equal shares): one message, and no
-    difference of large numbers. Computed in float32 at least, whatever autocast says.
+    Each process computes the mean m and variance v of its share of the batch; all shares are equal. The processes
+    exchange them, and the global ones are mean(m) and mean(v) + var(m) (Chan et al. 1979, eq. 2.1, for equal shares).
+    This takes one message, and no difference of large numbers. It is computed in float32 at least, whatever autocast
+    says.
 
     Args:
         norm: torch's layer, whose parameters and buffers are shared, so a state dict has the same keys.
-        world: the processes. Each calls the layer with as many images, at the same time.
+        world: the processes. All call the layer at the same time, each with the same number of images.
     """
 
     def __init__(self, norm: _BatchNorm, world: World) -> None:
@@ -68,14 +69,14 @@ class SynchronisedBatchNorm(_BatchNorm):
 
     def _global_moments(self, x: Tensor, across: list[int]) -> tuple[Tensor, Tensor]:
         variance, mean = torch.var_mean(x, across, correction=0)
-        # Each process fills its own row of zeros, so that the sum holds every process's numbers.
+        # Each process writes its numbers into its own row among zeros, so the sum holds the numbers of all.
         mine = (torch.arange(self.world.size, device=x.device) == self.world.rank).to(x.dtype).view(-1, 1, 1)
         means, variances = _Sum.apply(mine * torch.stack((mean, variance)), self.world).unbind(1)
         return means.mean(0), variances.mean(0) + means.var(0, correction=0)
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Move the running statistics, as torch does: with the variance that is free of bias, count / (count - 1)."""
+        """Update the running statistics as torch does: with the unbiased variance, times count / (count - 1)."""
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
         assert self.momentum is not None
         self.num_batches_tracked.add_(1)

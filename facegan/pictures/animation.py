@@ -1,4 +1,4 @@
-"""Frames to GIF, MP4 or WebP, and pictures to frames.
+"""Write frames as a GIF, MP4 or WebP, and read pictures as frames.
 
 A GIF has at most 256 colours a frame. Each frame gets a palette of its own (median cut, refined by k-means on a sample
 of its pixels) and no dithering. Measured on faces, this is nearer to the original, pixel for pixel, and flickers less
@@ -36,7 +36,7 @@ LONGEST = 1280
 MAX_HELD = 2_000_000_000
 """Most bytes of all frames of a GIF or WebP together, which Pillow holds in memory until the file is written."""
 _BYTES_PER_PIXEL = {".gif": 1, ".webp": 5}
-"""How much is held for each pixel of a frame, measured with `tests/walk_memory.py`."""
+"""Bytes that Pillow holds for each pixel of a frame, measured with `tests/walk_memory.py`."""
 
 
 def write_animation(
@@ -48,18 +48,18 @@ def write_animation(
     the real rate is 100 / max(2, round(100 / fps)): 12 becomes 12.5, 24 becomes 25, 30 becomes 33.3, 50 is the most.
     `.webp`: lossy at high quality, timed in whole milliseconds; a third to a half of the size of a GIF.
     `.mp4`: H.264 in yuv420p, which every player knows, at exactly `fps`; the only one whose memory does not grow with
-    the number of frames. Its sides must be even, so an odd one gets its last row or column twice. Needs the extra
-    "video". GIF and WebP repeat for ever; of an MP4 players decide.
+    the number of frames. Its sides must be even, so frames with an odd side get their last row or column twice. Needs
+    the extra "video". GIF and WebP repeat for ever; for an MP4 the player decides.
 
-    In GIF and WebP a frame equal to the one before it may be stored as that one lasting longer.
+    GIF and WebP may store a frame that equals the one before it by showing that one longer.
 
     Args:
         frames: at least one, all of one size; drawn one by one.
         path: ends in .gif, .webp or .mp4; missing folders are made.
         fps: frames a second, above 0.
-        expected: how many frames will come, if that is known. Too many are then refused after the first, else when
-            there are too many.
-        new: replace nothing.
+        expected: how many frames will come, if that is known. Too many are then refused at the first frame, otherwise
+            only once there are too many.
+        new: never replace a file.
 
     Returns:
         `path`.
@@ -67,14 +67,16 @@ def write_animation(
     Raises:
         FaceganError: another suffix, no frames, frames of different sizes or too large for the format, an `fps` that is
             no positive number, the extra is missing, more frames than a GIF or WebP can be made of in memory, the
-            system refuses to write, or `path` exists and is to be new. What stood there is untouched.
+            system refuses to write, or with `new` there is a file at `path`. After an error `path` is as before.
     """
     path = Path(path)
     writers: dict[str, Callable[[Iterator[np.ndarray], Path, float], None]]
     writers = {".gif": _write_gif, ".webp": _write_webp, ".mp4": _write_mp4}
     write = writers.get(path.suffix.lower())
     if write is None:
-        raise FaceganError(f"{path} is no animation this can write.", "End its name in .gif, .mp4 or .webp.")
+        raise FaceganError(
+            f"{path} is not an animation that facegan can write.", "End its name in .gif, .mp4 or .webp."
+        )
     if not (math.isfinite(fps) and fps > 0):
         raise FaceganError(f"{fps:g} frames a second cannot be shown.", "Give a number above 0, such as 12.")
     if write is _write_mp4:
@@ -89,7 +91,7 @@ def read_pictures(paths: Iterable[Path], longest: int | None = None) -> Iterator
 
     The first one sets the size, scaled down to at most `longest` pixels on its longer side. Others are scaled to fit
     into it, whole and undistorted, in the middle of white paper. Pictures are read as `preprocess` reads photos: turned
-    upright, in sRGB, on white where they are transparent, and whatever is damaged beside their pixels.
+    upright, in sRGB, and on white where they are transparent; damage beside their pixels does not matter.
 
     Raises:
         FaceganError: a file is missing, or is no picture that can be read.
@@ -111,20 +113,20 @@ def read_pictures(paths: Iterable[Path], longest: int | None = None) -> Iterator
 
 
 def scaled_size(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
-    """The size that a picture of this one gets when its longer side may have `longest` pixels; None leaves it."""
+    """The size (width, height) scaled down to at most `longest` pixels on its longer side; None leaves it as it is."""
     if longest is None or max(size) <= longest:
         return size
     return tuple(max(1, round(side * longest / max(size))) for side in size)  # type: ignore[return-value]
 
 
 def survey(paths: Iterable[Path]) -> tuple[int, tuple[int, int]]:
-    """What `read_pictures` will give, told by the files' structure, without decoding a picture.
+    """Find out what `read_pictures` will give, from the files' structure alone, without decoding a picture.
 
     Returns:
         How many frames, and the first picture's width and height before it is turned upright.
 
     Raises:
-        FaceganError: as `read_pictures`, for what can be seen so far.
+        FaceganError: as `read_pictures`, as far as the structure shows it.
     """
     count, size = 0, (0, 0)
     for path in paths:
@@ -167,8 +169,10 @@ def _unreadable(path: Path, error: Exception) -> FaceganError:
 
 
 def _checked(frames: Iterable[np.ndarray], path: Path, expected: int) -> Iterator[np.ndarray]:
-    """The same frames, checked one by one: there is one, all have the first one's size, and `check_animation` allows so
-    many, or `expected` if that is more."""
+    """Pass on the frames, checked one by one: there is at least one, and all have the first one's size.
+
+    `check_animation` must allow as many frames as have come, or `expected` if that is more.
+    """
     shape: tuple[int, ...] | None = None
     for n, frame in enumerate(frames):
         assert frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3, (frame.dtype, frame.shape)
@@ -183,12 +187,12 @@ def _checked(frames: Iterable[np.ndarray], path: Path, expected: int) -> Iterato
 
 
 def check_animation(path: Path, count: int, size: tuple[int, int], hint: str = "") -> None:
-    """Refuse an animation whose format or whose memory has no room for it, before any of it is drawn.
+    """Refuse an animation that is too large for its format or for the memory, before any of it is drawn.
 
     Args:
         count: how many frames it will have.
         size: their width and height in pixels.
-        hint: what makes it smaller.
+        hint: what the user can do to make it smaller.
 
     Raises:
         FaceganError: its frames are too large, or more than MAX_HELD bytes will be held for them.
@@ -198,7 +202,7 @@ def check_animation(path: Path, count: int, size: tuple[int, int], hint: str = "
     if count * held > MAX_HELD:
         most = MAX_HELD // held
         raise FaceganError(
-            f"{path} can have at most {most:,} frames of {size[0]}x{size[1]}, as they are held in memory.",
+            f"{path} can have at most {most:,} frames of {size[0]}x{size[1]}, because memory holds them all.",
             hint or "Take fewer, or end its name in .mp4, whose memory does not grow.",
         )
 
@@ -221,16 +225,16 @@ def _save_all(pictures: Iterator[Image.Image], path: Path, **options: Any) -> No
 
 
 def _with_palette(frame: np.ndarray) -> Image.Image:
-    """The frame in its own best 255 colours; one is left free, with which the writer marks what did not change."""
+    """The frame in its own best 255 colours. The last one stays free: Pillow marks unchanged pixels with it."""
     pixels = frame.reshape(-1, 3)
-    # An odd stride, so that the sample does not stand in columns.
+    # The stride is odd, so that the sampled pixels do not all lie in a few columns.
     sample = pixels[:: max(1, len(pixels) // _PALETTE_SAMPLE) | 1]
     palette = Image.fromarray(sample[None]).quantize(255, method=Image.Quantize.MEDIANCUT, kmeans=1)
     return Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def _require_ffmpeg(path: Path) -> None:
-    """Raises: FaceganError: ffmpeg is missing, or cannot encode one small frame: told before any is drawn."""
+    """Before any frame is drawn, raise a FaceganError if ffmpeg is missing or cannot encode one small frame."""
     otherwise = "or end the name in .gif or .webp, which need nothing more."
     with needed(str(path), "video", "imageio-ffmpeg", f", {otherwise}"):
         import imageio.v2  # noqa: F401
@@ -245,7 +249,7 @@ def _require_ffmpeg(path: Path) -> None:
 
 
 def _fault_of(ffmpeg: str) -> str:
-    """Why this program cannot make a film of one small frame as `_write_mp4` does; "" where it can."""
+    """Why this program cannot make a film of one small frame as `_write_mp4` does; "" if it can."""
     given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "16x16", "-i", "-"]
     asked = ["-c:v", _CODEC, "-pix_fmt", _PIXELS, "-movflags", "frag_keyframe+empty_moov", "-f", "mp4", "-"]
     command, frame = [ffmpeg, "-v", "error", *given, *asked], bytes(16 * 16 * 3)
@@ -272,7 +276,7 @@ def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
         path, format="FFMPEG", mode="I", fps=fps, codec=_CODEC, pixelformat=_PIXELS, quality=None,
         macro_block_size=1, ffmpeg_log_level="quiet", output_params=options,
     )  # fmt: skip
-    cut_short = OSError(errno.EIO, "ffmpeg could not finish it")  # which `atomic_path` puts into words
+    cut_short = OSError(errno.EIO, "ffmpeg could not finish it")  # `atomic_path` makes it a sentence
     count = 0
     with closing(writer):  # its own context manager leaves ffmpeg running after an exception
         for frame in chain([first], frames):
@@ -282,7 +286,7 @@ def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
                 writer.append_data(even)
             except OSError as error:
                 raise cut_short from error
-    try:  # nobody asks for its exit code, and most is written when all frames have been taken
+    try:  # imageio ignores ffmpeg's exit code, and ffmpeg writes most of the file after it has taken all frames
         found, _ = count_frames_and_secs(path)
     except RuntimeError:
         found = 0
@@ -291,6 +295,9 @@ def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
 
 
 def _fitted(picture: Image.Image, size: tuple[int, int]) -> np.ndarray:
-    """A picture scaled to fit into `size`, in sRGB, in the middle of white paper. Scaling first makes colours cheap."""
+    """A picture scaled to fit into `size`, in sRGB, in the middle of white paper.
+
+    It is scaled first, because the colours of a small picture are converted quickly.
+    """
     small = rounded(ImageOps.contain(flat(picture), size, method=Image.Resampling.LANCZOS))
     return np.array(ImageOps.pad(to_srgb(small, picture.info.get("icc_profile")), size, color=_PAPER))

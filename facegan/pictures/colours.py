@@ -36,15 +36,15 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-@lru_cache(maxsize=16)  # photos of one camera have the same
+@lru_cache(maxsize=16)  # photos of one camera share a profile
 def _transform(profile: bytes) -> tuple[str, Any] | None:
-    """The mode of image that a profile is for, and what brings its colours to sRGB.
+    """The image mode that a profile is for, and the transform from its colours to sRGB.
 
-    None for sRGB itself, and for what is not the profile of a device.
+    None if the profile is sRGB itself, cannot be used, or is not the profile of a device.
     """
     mode = _MODES.get(profile[16:20])
     known = profile[36:40] == b"acsp" and profile[12:16] in _DEVICES
-    # Chains of elements may each name the same large table: a megabyte could unpack to all memory there is.
+    # Many elements of a chain ("mpet") may name the same large table: one megabyte could then fill all memory.
     if mode is None or not known or len(profile) > MAX_PROFILE or b"mpet" in profile:
         return None
     from PIL import ImageChops, ImageCms  # here, because few photos have a profile
@@ -63,14 +63,14 @@ def _transform(profile: bytes) -> tuple[str, Any] | None:
 
 
 def _some_colours() -> Image.Image:
-    """4,096 of them, evenly spread."""
+    """A picture of 4,096 colours, evenly spread."""
     from PIL import Image
 
     return Image.frombytes("RGB", (64, 64), bytes(chain.from_iterable(product(range(0, 256, 17), repeat=3))))
 
 
 def _from_lab(image: Image.Image) -> Image.Image:
-    """A picture in CIE L*a*b*, as some TIFFs are, in sRGB."""
+    """Convert a picture in CIE L*a*b*, as some TIFFs are, to sRGB."""
     return _lab_transform().apply(image)
 
 

@@ -1,8 +1,8 @@
-"""Curves of a training run, drawn with matplotlib, which is imported only when there is something to draw.
+"""Draw the curves of a training run with matplotlib, which is imported only when there is something to draw.
 
-Nothing global is touched: no backend is chosen and no style is set, so a program that plots on its own is left alone.
-Nor does what the user has set matter here: pyplot, which looks for a backend, is not used, and curves are drawn in
-matplotlib's own style.
+Nothing global is changed: no backend is chosen and no style is set, so a program with plots of its own is not
+disturbed. The user's settings do not matter here either: pyplot, which looks for a backend, is not used, and curves are
+drawn in matplotlib's own style.
 """
 
 import math
@@ -26,29 +26,30 @@ INK, QUIET, GRID = "#2d2d30", "#78787d", "#e6e6ea"
 BLUE, ORANGE, GREEN, VIOLET = "#2f6db5", "#d9722e", "#2e8b6f", "#7d5ba6"
 
 MOST_POINTS = 1500
-"""Rows drawn of a long run: about one for each pixel of the width."""
+"""Most rows that are drawn of a long run: about one for each pixel of the width."""
 
 SMOOTHED_FROM = 30
-"""Rows from which on a smoothed line is drawn over the faint raw one."""
+"""From this many rows on, a smoothed line is drawn over the faint raw one."""
 
 
 def plot_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "", slope: float = 1.0) -> Path:
     """Draw `curves.png`: how a run went, over the number of real images that the critic has seen.
 
-    Three panels share that axis, and a fourth where the run was evaluated. Scores: the critic's mean on real and on
-    generated images; under WGAN-GP the distance between the lines is its estimate of the Wasserstein distance. Losses:
-    what the critic and the generator minimise, and that gap. Penalty: the unweighted gradient penalty, and the mean
-    slope that it draws to `slope`. Distances: FD and KID between samples and photos. Where there are many rows, the raw
-    values are faint and a running mean over a fiftieth of them is drawn on top. Rare extreme values, such as those of
-    the first steps, may leave a panel rather than flatten the rest of it; where the first one does, a triangle says so.
+    Three panels share that axis, and a fourth if the run was evaluated. Scores: the critic's mean score on real and on
+    generated images; under WGAN-GP the gap between the lines is its estimate of the Wasserstein distance. Losses: the
+    losses that the critic and the generator minimise, and the gap of the scores. Penalty: the unweighted gradient
+    penalty, and the mean slope, which it pulls towards `slope`. Distances: FD and KID between samples and photos. If
+    there are many rows, the raw values are faint and a running mean over a fiftieth of them is drawn on top. Rare
+    extreme values, such as those of the first steps, may lie outside a panel, since they would flatten the rest of it.
+    If the first value lies outside, a triangle marks it.
 
     Args:
-        rows: as in `metrics.jsonl`, in order, at least one. Used are "images_seen", "epoch", "critic_real",
-            "critic_fake", "wasserstein", "penalty", "slope", "critic_loss", "generator_loss", "fd", "kid"; a value that
+        rows: as in `metrics.jsonl`, in order, at least one. These keys are used: "images_seen", "epoch", "critic_real",
+            "critic_fake", "wasserstein", "penalty", "slope", "critic_loss", "generator_loss", "fd", "kid". A value that
             is missing, None or not finite leaves a gap.
         path: of the PNG.
         title: such as the run's name.
-        slope: the one that the penalty wants: 1 under WGAN-GP, 0 under R1 and R2.
+        slope: the slope that the penalty aims at: 1 under WGAN-GP, 0 under R1 and R2.
 
     Returns:
         `path`.
@@ -66,8 +67,8 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "
 
 @contextmanager
 def _own_style() -> Iterator[None]:
-    """matplotlib as it is without a matplotlibrc, and without a word about letters that its typeface lacks."""
-    if "matplotlib" not in sys.modules:  # which an unknown backend in the environment keeps from being imported
+    """Use matplotlib as if there were no matplotlibrc, and hide its warnings about letters that its typeface lacks."""
+    if "matplotlib" not in sys.modules:  # an unknown backend in the environment would make its import fail
         backend = os.environ.pop("MPLBACKEND", None)
         try:
             import matplotlib
@@ -76,7 +77,7 @@ def _own_style() -> Iterator[None]:
                 os.environ["MPLBACKEND"] = backend
         if backend:
             with suppress(ValueError):
-                matplotlib.rcParams["backend"] = backend  # for the rest of the program, as it would have been
+                matplotlib.rcParams["backend"] = backend  # the rest of the program gets the backend it wants
     import matplotlib
 
     with warnings.catch_warnings():
@@ -103,7 +104,7 @@ def _figure(rows: Sequence[Mapping[str, Any]], title: str, slope: float) -> "Fig
     def draw(axes: "Axes", key: str, label: str, colour: str) -> np.ndarray:
         return _draw(axes, seen, _column(rows, key), label, colour)
 
-    _dress(scores, "Critic's mean score", "the gap between the lines is what it tells real from generated by")
+    _dress(scores, "Critic's mean score", "the wider the gap, the better it tells real from generated")
     real = draw(scores, "critic_real", "on real images", BLUE)
     fake = draw(scores, "critic_fake", "on generated images", ORANGE)
     _fit(scores, real, fake)
@@ -141,7 +142,7 @@ def _figure(rows: Sequence[Mapping[str, Any]], title: str, slope: float) -> "Fig
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """The mean of the `window` values around each one, over those that are numbers; fewer at the ends.
+    """The mean of the `window` values around each value; NaN is left out, and at the ends there are fewer values.
 
     A gap in `values` stays a gap, so that nothing is drawn where nothing was measured.
     """
@@ -171,10 +172,11 @@ def _column(rows: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
 
 
 def _draw(axes: "Axes", x: np.ndarray, values: np.ndarray, label: str, colour: str) -> np.ndarray:
-    """One metric: faint as it is, its running mean on top, both thinned to what the width can show.
+    """Draw one metric: its raw values faint, its running mean on top, both thinned to what the width can show.
 
     Returns:
-        The values between which the axis should reach: 98 % of the metric, empty where nothing was measured.
+        The two values that the axis should reach, which hold 98 % of the metric between them; empty if nothing was
+        measured.
     """
     many = len(values) >= SMOOTHED_FROM
     line = running_mean(values, max(5, len(values) // 50)) if many else values
@@ -188,10 +190,10 @@ def _draw(axes: "Axes", x: np.ndarray, values: np.ndarray, label: str, colour: s
 
 
 def _fit(axes: "Axes", *bounds: np.ndarray, row: int = 0) -> None:
-    """Let the vertical axis hold all the bounds that `_draw` returned, and a little more.
+    """Make the vertical axis hold all the bounds that `_draw` returned, and a little more.
 
     Args:
-        row: of the words about first values beyond that; the second scale of a panel has another one than the first.
+        row: the row in which `_mark_starts` begins to write; a panel's second scale needs another one than its first.
     """
     every = np.concatenate(bounds)
     if every.size:
@@ -202,10 +204,10 @@ def _fit(axes: "Axes", *bounds: np.ndarray, row: int = 0) -> None:
 
 
 def _mark_starts(axes: "Axes", row: int) -> None:
-    """A triangle at the edge of the panel, and the value, for each metric whose first value lies beyond it."""
+    """Mark each metric whose first value lies outside the panel: a triangle at the edge, and the value beside it."""
     low, high = axes.get_ylim()
     marked: set[object] = set()
-    for line in axes.get_lines():  # of a metric with two lines the raw one comes first
+    for line in axes.get_lines():  # if a metric has two lines, the raw one comes first
         x, y = (np.asarray(values, float) for values in line.get_data())
         there = np.flatnonzero(np.isfinite(y))
         if line.get_color() in marked or not there.size:
@@ -224,7 +226,7 @@ def _mark_starts(axes: "Axes", row: int) -> None:
 
 
 def _dress(axes: "Axes", name: str, meaning: str) -> None:
-    """A panel's name and what it means above it, a faint horizontal grid, no box."""
+    """Give a panel its name and meaning above it, a faint horizontal grid, and no box."""
     _bare(axes)
     axes.set_facecolor("white")
     axes.set_axisbelow(True)
@@ -246,7 +248,7 @@ def _bare(axes: "Axes") -> None:
 
 
 def _legend(axes: "Axes", *sources: "Axes") -> None:
-    """The lines of all the sources, named in one row above `axes`, where they hide nothing."""
+    """Name the lines of all the sources in one row above `axes`, where the names hide nothing."""
     lines = [line for source in sources for line in source.get_lines() if not str(line.get_label()).startswith("_")]
     names = [str(line.get_label()) for line in lines]
     axes.legend(
@@ -256,7 +258,7 @@ def _legend(axes: "Axes", *sources: "Axes") -> None:
 
 
 def _count_images(axes: "Axes", seen: np.ndarray) -> None:
-    """The shared horizontal axis: from the first row to the last, in 10k and 1.5M."""
+    """Set up the shared horizontal axis: from the first row to the last, with numbers such as 10k and 1.5M."""
     first, last = np.nanmin(seen), np.nanmax(seen)
     spare = 0.01 * (last - first) or 0.5 * last or 1.0
     axes.set_xlim(first - spare, last + spare)

@@ -1,4 +1,4 @@
-"""Face arithmetic as one picture: operands with the faces they average, real signs between them, and the result."""
+"""Draw face arithmetic as one picture: each operand with the faces that it averages, the signs, and the result."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class EquationTerm:
         sign: "+" or "-".
         faces: (K, H, W, 3) uint8, the faces averaged, K of at least 1.
         labels: K short names of the faces, such as "44" or "7:44".
-        mean: (H, W, 3) uint8, the picture of their averaged latent; not drawn, and may be None, where K is 1.
+        mean: (H, W, 3) uint8, the picture of their averaged latent; may be None if K is 1, since it is not drawn then.
     """
 
     sign: str
@@ -30,9 +30,9 @@ class EquationTerm:
 
 
 def equation(terms: Sequence[EquationTerm], result: np.ndarray, *, scale: int | None = None) -> np.ndarray:
-    """The averages in one line with signs between them, and the result at twice the size of a face.
+    """Draw the averages in one line with signs between them, and the result at twice the size of a face.
 
-    Above each average stand the faces it is made of, each over its label; more than three of them share several
+    Above each average stand the faces that it is made of, each with its label below; more than three fill several
     columns. An operand of one face is that face, in the line itself. The first operand's plus is not drawn.
 
     Args:
@@ -67,8 +67,10 @@ def equation_size(terms: Sequence[tuple[str, int]], side: int, scale: int | None
 
 @dataclass(frozen=True)
 class _Plan:
-    """Where everything stands, in pixels: the paper's size, the line's height, and of each operand its sign, the rows
-    and columns of the faces above its average, and the width it takes."""
+    """Where everything stands, in pixels: the paper's size and the height of the middle of the line.
+
+    Each operand has its sign, the rows and columns of the faces above its average, and the width that it takes.
+    """
 
     size: tuple[int, int]
     middle: int
@@ -109,7 +111,7 @@ def _stack_shape(count: int) -> tuple[int, int]:
 def _draw_operand(
     paper: Image.Image, term: EquationTerm, shape: tuple[int, int], x: int, room: int, plan: _Plan
 ) -> None:
-    """One operand in `room` pixels from x: its average centred on the line, its faces stacked above."""
+    """Draw one operand in `room` pixels from x: its average centred on the line, its faces stacked above."""
     measures = plan.measures
     faces = enlarge(checked(term.faces, 4), plan.factor)
     count, height, across, _ = faces.shape
@@ -140,7 +142,7 @@ def _draw_operand(
 
 
 def _draw_sign(paper: Image.Image, sign: str, x: int, y: int, measures: Measures) -> None:
-    """A plus, minus or equals sign centred on (x, y): drawn, since the built-in typeface has no real minus."""
+    """Draw a plus, minus or equals sign centred on (x, y), since the built-in typeface has no real minus."""
     draw = ImageDraw.Draw(paper)
     arm, half = round(measures.sign / 5.5), max(1, round(measures.sign / 36))
     lift = round(arm * 0.45) if sign == "=" else 0

@@ -1,7 +1,7 @@
-"""What of a picture's file its pixels need: a damaged profile, text or film beside them costs no photo.
+"""Reduce a picture's file to what its pixels need: damage beside them, as in a profile, text or film, loses no photo.
 
-Pillow reads everything in a file and gives the photo up where anything is wrong. A browser shows it all the same. So
-when Pillow gives up, `essential` leaves out what is no pixels, and `endings` completes a file that lacks its end.
+Pillow reads everything in a file, and gives up if anything is wrong. A browser shows the photo all the same. So when
+Pillow gives up, `essential` leaves out what the pixels do not need, and `endings` completes a file that lacks its end.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 
 MAX_SEGMENTS = 10_000
-"""Of a JPEG. Depth maps and large profiles make some hundreds; each costs time, and can be as short as four bytes."""
+"""Most segments of a JPEG. Depth maps and large profiles need some hundreds; each costs time, even one of 4 bytes."""
 
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -22,11 +22,11 @@ _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 _UNWRITTEN = bytes(16)
 _JPEG_SIDES = {0xE0: (b"JFIF\0", 14), 0xE1: (b"Exif\0\0", 6), 0xE2: (b"ICC_PROFILE\0", 14), 0xEE: (b"Adobe", 12)}
-"""The side segments that say how a picture looks: what they begin with, and the bytes that make them whole."""
+"""Segments beside the pixels that say how a picture looks -> how each begins, and the fewest bytes of a whole one."""
 
 _PNG_MARK = b"\x89PNG\r\n\x1a\n"
 _MOST_IN_CHUNK = 1 << 20
-"""Pillow unpacks no more of a PNG's text or profile."""
+"""Most bytes that Pillow unpacks of a PNG's text or profile."""
 
 _WEBP_KEPT = (b"VP8X", b"ICCP", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L", b"EXIF")
 _WEBP_ICC, _WEBP_EXIF, _WEBP_XMP = 0x20, 0x08, 0x04
@@ -42,7 +42,7 @@ _EXIF_ITEM = re.compile(rb"(infe[\x02\x03].{3}(?:.{4}|.{6}))Exif", re.DOTALL)
 
 
 def scans(data: bytes, most: int) -> int:
-    """How many times a JPEG passes over its picture, counted to one more than `most`. A film behind it has none.
+    """How many scans a JPEG has (passes over its picture), counted to `most` + 1. A film after the photo has none.
 
     Raises:
         ValueError: it has more than MAX_SEGMENTS segments.
@@ -56,21 +56,21 @@ def scans(data: bytes, most: int) -> int:
 
 
 def breaks_off(data: bytes) -> bool:
-    """Whether a JPEG has zeros where its end should be: what a disk or a download leaves where nothing was written.
+    """Whether a JPEG has zeros where its end should be, as a disk or a download leaves them if it breaks off.
 
-    Pillow takes zeros for pixels.
+    Pillow takes the zeros for pixels.
     """
     return data.endswith(_UNWRITTEN) and all(marker != _EOI for marker, _, _ in _segments(data))
 
 
 def max_area(data: bytes) -> int:
-    """Pixels of the largest picture in a HEIC, which may show only a part of it: all of it is decoded for that."""
+    """Pixels of the largest picture in a HEIC. A HEIC may show only a part of it, but all of it has to be decoded."""
     sizes = (struct.unpack(">II", match[1]) for match in _HEIF_SIZE.finditer(data))
     return max((width * height for width, height in sizes), default=0)
 
 
 def essential(data: bytes) -> bytes:
-    """The same picture without what is damaged, or could be, beside its pixels; orientation and profile stay.
+    """The same picture without the parts beside its pixels that are or may be damaged; orientation and profile stay.
 
     Args:
         data: a JPEG, PNG, WebP, TIFF, HEIC or AVIF. Any other file is returned as it is.
@@ -93,10 +93,10 @@ def essential(data: bytes) -> bytes:
 
 
 def endings(data: bytes) -> tuple[bytes, bytes] | None:
-    """A file that lacks its end, completed in two ways, or None where that cannot be done.
+    """Complete a file that lacks its end, in two ways; None if that cannot be done.
 
-    What is appended differs. So if both show the same pixels, every pixel comes from the file itself, and only the
-    marks behind them were missing. If they differ, the file was cut short.
+    The two ways append different bytes. So if both results show the same pixels, every pixel comes from the file
+    itself, and only the marks after the pixels were missing. If they differ, the file was cut short.
 
     Args:
         data: what `essential` returned for a JPEG, PNG or GIF.
@@ -106,13 +106,13 @@ def endings(data: bytes) -> tuple[bytes, bytes] | None:
     if data.startswith(_PNG_MARK):
         return _png_endings(data)
     if data.startswith(b"GIF8"):
-        # The last block lacks up to 255 bytes. Then come an empty block, or some of one byte and an empty one.
+        # Up to 255 bytes complete the last block. The rest is an empty block, or blocks of one byte and an empty one.
         return data + bytes(256) + b";", data + 255 * b"\1" + bytes(9) + b";"
     return None
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """A JPEG's markers up to its end, as libjpeg meets them: the marker, where it stands, where its segment ends."""
+    """Yield a JPEG's markers up to its end, as libjpeg meets them: the marker, its place, the end of its segment."""
     at = 2
     for _ in range(MAX_SEGMENTS):
         match = _MARKER.search(data, at)
@@ -242,7 +242,7 @@ def _webp(data: bytes) -> bytes:
 
 
 def _tiff(data: bytes) -> bytes:
-    """The first picture's table without the entries that say nothing about its pixels."""
+    """The file without those entries of the first picture's table that say nothing about its pixels."""
     order = "<" if data.startswith(b"II") else ">"
     (at,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, at)

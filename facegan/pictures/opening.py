@@ -1,7 +1,7 @@
-"""A stranger's picture: the bytes of its file in; all of its pixels out, upright and without transparency.
+"""Open a stranger's picture: the bytes of its file in; all of its pixels out, upright and without transparency.
 
-`reasons`, `whole`, `upright`, `flat`, `rounded`, and then `colours.to_srgb`: one step each, so that whoever needs a
-small picture can resize it between `flat` and `rounded`, which is exact and makes the colours cheap.
+The steps are `reasons`, `whole`, `upright`, `flat`, `rounded`, and then `colours.to_srgb`. They are separate, so that a
+caller can resize the picture between `flat` and `rounded`: that is exact, and leaves few pixels to `to_srgb`.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ from facegan.pictures.essential import breaks_off, endings, essential, max_area,
 if TYPE_CHECKING:
     import numpy as np
 
-# Nothing else is opened, whatever a file's name is: for some formats Pillow would start another program, such as
-# Ghostscript for EPS. In this order, so that plugins for rare formats are loaded when one is met; TGA has no mark of
-# its own, so it comes last.
+# Only these formats are opened, whatever a file's name is: for some others Pillow would start a program, such as
+# Ghostscript for EPS. They are tried in this order, so that plugins for rare formats are loaded only for such files. A
+# TGA file has no mark of its own, so TGA comes last.
 FORMATS = (
     *("JPEG", "PNG", "BMP", "DIB", "GIF", "PPM", "WEBP", "TIFF", "JPEG2000"),
     *(("AVIF",) if "avif" in features.modules else ()),
     "TGA",
 )
 
-# Refused from the header, before any memory is taken: 120 million pixels are 480 MB once decoded. Transparent and
-# 16-bit pictures, and the decoders of some formats, need two to six times as much. So about a gigabyte is the most.
+# A picture with more pixels is refused by its header, before any memory is taken: 120 million pixels are 480 MB once
+# decoded. Transparent and 16-bit pictures, and the decoders of some formats, need two to six times as much for a pixel,
+# so their limit is lower. Thus no picture takes much more than a gigabyte.
 MAX_PIXELS = 120_000_000
 MAX_WIDE_PIXELS = 50_000_000
 
@@ -48,7 +49,7 @@ _ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
 _GREY_MODES = ("1", "L", "LA", "La")
 _WIDE_FORMATS = ("AVIF", "HEIF", "JPEG2000", "WEBP")
 ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
-"""Those whose further pages are frames: in a camera's JPEG they are previews, in a TIFF anything."""
+"""Formats whose further pages are frames. In a camera's JPEG they are previews, in a TIFF they may be anything."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 """What stands behind "ftyp" in the photos of telephones, among others: ISO/IEC 23008-12, annex B."""
 _AVIF_BRANDS = (b"avif", b"avis")
@@ -64,7 +65,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns a photo upright, by its EXIF orientation."""
+"""EXIF orientation -> the operation that turns the photo upright."""
 
 
 class PhotoError(ValueError):
@@ -72,7 +73,7 @@ class PhotoError(ValueError):
 
 
 _FINAL = (PhotoError, MemoryError, Image.DecompressionBombError)
-"""What is wrong with a photo whatever is left out of its file."""
+"""Errors that remain whatever is left out of a photo's file."""
 
 
 @contextmanager
@@ -101,7 +102,7 @@ def reasons(data: bytes) -> Iterator[None]:
     except (EOFError, zlib.error) as error:
         raise PhotoError("damaged or cut short") from error
     except Exception as error:
-        # Decoders meet hostile bytes with nearly every exception there is; each is one more kind of damaged file.
+        # Hostile bytes can make a decoder raise nearly any exception. All of them mean that the file is damaged.
         detail = " ".join(str(error).split())
         if "truncated" in detail.lower():
             raise PhotoError("cut short: the file ends before the picture does") from error
@@ -123,7 +124,7 @@ def glance(data: bytes) -> tuple[Image.Image, bool]:
 
 
 def whole(data: bytes) -> tuple[Image.Image, bool]:
-    """The photo, decoded, and whether it is animated. Damage beside the pixels is left out; only damaged pixels raise.
+    """The photo, decoded, and whether it is animated. Damage beside the pixels does not matter; damaged pixels raise.
 
     Raises:
         Exception: see `reasons`.
@@ -160,7 +161,7 @@ def whole(data: bytes) -> tuple[Image.Image, bool]:
 
 
 def _alone(error: Exception) -> Exception:
-    """Without the places that it came through, which hold on to the pixels."""
+    """The exception without its traceback and its causes, which would keep the pixels in memory."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 
@@ -189,7 +190,7 @@ def _opened(data: bytes) -> tuple[Image.Image, bool]:
 
 
 def _digest(image: Image.Image) -> bytes:
-    """Of all pixels, some rows at a time: a copy of the largest photos has half a gigabyte."""
+    """A hash of all pixels, taken some rows at a time, because a copy of the largest photos has half a gigabyte."""
     found = hashlib.sha1(usedforsecurity=False)
     for top in range(0, image.height, 64):
         found.update(image.crop((0, top, image.width, min(top + 64, image.height))).tobytes())
@@ -197,11 +198,11 @@ def _digest(image: Image.Image) -> bytes:
 
 
 def upright(photo: Image.Image) -> Image.Image:
-    """The photo as it is to be looked at. Where its EXIF cannot be read, that is as it stands."""
+    """The photo turned upright, as its EXIF says; unchanged if its EXIF cannot be read."""
     if photo.format == "JPEG" and "exif" not in photo.info and "xmp" not in photo.info:
-        return photo  # looking is slow
+        return photo  # looking for EXIF is slow
     method = None
-    with suppress(Exception):  # damaged EXIF meets Pillow with nearly every exception there is
+    with suppress(Exception):  # damaged EXIF can raise nearly any exception
         method = _UPRIGHT.get(photo.getexif().get(_ORIENTATION, 1))
     return photo.transpose(method) if method is not None else photo
 
@@ -255,8 +256,8 @@ def rounded(image: Image.Image) -> Image.Image:
 def _to_unit_range(image: Image.Image) -> np.ndarray:
     """The grey values of a 16-bit, 32-bit or float picture as float32 (H, W) in [0, 1].
 
-    Integers: 65535 is white, or 2^32 - 1 if there is a larger one. Floats: 1 is white, or else 255 or 65535, the
-    first of them that is not exceeded.
+    Integers: white is 65535, or 2^32 - 1 if any value is larger. Floats: white is the first of 1, 255 and 65535 that no
+    value exceeds.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""One photo's bytes, out of a folder or straight out of a zip."""
+"""Read one photo's bytes from a folder, or straight from a zip."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ PICTURES = frozenset((
 ))
 # fmt: on
 
-# No photo is this large: an uncompressed one of the most pixels that are decoded has 360 MB. What claims to be is a
-# trap for the memory.
+# No photo is larger: even uncompressed, one with the most pixels that are decoded has 360 MB. A file that claims more
+# is meant to fill the memory.
 MAX_FILE_BYTES = 400_000_000
 
-# How a zip packs what can be read in place.
+# The ways of packing in a zip that can be read in place.
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 
 
 class ReadError(ValueError):
-    """This photo's bytes cannot be had; the text is the reason in skipped.csv."""
+    """This photo's bytes cannot be read; the text is the reason in skipped.csv."""
 
 
 class Photo(NamedTuple):
@@ -60,7 +60,7 @@ class Reader:
         """The photo's bytes.
 
         Raises:
-            ReadError: the reason why they cannot be had.
+            ReadError: they cannot be read; the text says why.
         """
         try:
             return self._from_zip(photo) if self._zip is not None else self._from_folder(photo)
@@ -72,10 +72,10 @@ class Reader:
             size = os.fstat(file.fileno()).st_size
             if size > MAX_FILE_BYTES:
                 raise ReadError(f"too large for a photo: {size:,} bytes")
-            return file.read(size)  # and not to its end: some of the system's files have no end
+            return file.read(size)  # not read(): some of the system's files have no end
 
     def _from_zip(self, photo: Photo) -> bytes:
-        """By offset, because zipfile would read the whole directory again in every process, and is slow per member."""
+        """Read at an offset: zipfile would read the whole directory again in every process, and is slow per member."""
         assert self._zip is not None
         self._zip.seek(photo.offset)
         local = self._zip.read(30)

@@ -1,8 +1,8 @@
 """Pictures of faces: grids, contact sheets, strips, equations, captions. uint8 arrays in; arrays or picture files out.
 
 A picture is an array (H, W, 3) of uint8, RGB; the faces of one call share one size. The plain `grid` keeps every pixel.
-Sheets, strips and equations are for people: faces smaller than 128 pixels are enlarged by a whole factor there, or all
-of them by the factor that is asked for.
+Sheets, strips and equations are for people to look at: they enlarge faces smaller than 128 pixels by a whole factor, or
+all faces by the factor that is asked for.
 """
 
 import math
@@ -56,13 +56,13 @@ WRITABLE = (".png", ".jpg", ".jpeg", ".webp")
 """What a still picture can be written as; the default first."""
 _FORMATS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
-    # Full resolution of colours: the edges of letters and of faces have them.
+    # Colours are kept in full resolution, because the edges of letters and faces are coloured.
     ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
     ".webp": {"format": "WEBP", "quality": 95},
 }
 _FORMATS[".jpeg"] = _FORMATS[".jpg"]
 LONGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".gif": 65_535, ".mp4": 16_384}
-"""Most pixels of a side: what WebP and GIF have room for, and what libjpeg and x264 write. PNG has no such limit."""
+"""Most pixels on a side: the limits of the formats WebP and GIF, and of libjpeg and x264. PNG has no such limit."""
 MAX_PIXELS = 250_000_000
 """Most pixels of a picture: it and its copies take two to three gigabytes until it is written."""
 
@@ -74,13 +74,13 @@ def save_png(image: np.ndarray, path: Path, *, new: bool = False) -> Path:
     """Write a picture (H, W, 3) of uint8 as PNG, whole or not at all; missing folders are made.
 
     Args:
-        new: replace nothing.
+        new: never replace a file.
 
     Returns:
         `path`.
 
     Raises:
-        FaceganError: the system refuses to write, or `path` exists and is to be new.
+        FaceganError: the system refuses to write, or with `new` there is a file at `path`.
     """
     return _save(image, path, ".png", new)
 
@@ -97,12 +97,12 @@ def _save(image: np.ndarray, path: Path, suffix: str, new: bool) -> Path:
 
 
 def check_size(path: Path, size: tuple[int, int], hint: str = "") -> None:
-    """Refuse a picture or an animation whose format or whose memory has no room for it, before any of it is drawn.
+    """Refuse a picture or an animation that is too large for its format or for the memory, before any of it is drawn.
 
     Args:
-        path: what will be written; its suffix names the format.
+        path: the file that will be written; its suffix names the format.
         size: width and height in pixels.
-        hint: what makes it smaller.
+        hint: what the user can do to make it smaller.
 
     Raises:
         FaceganError: it is too large.
@@ -112,7 +112,7 @@ def check_size(path: Path, size: tuple[int, int], hint: str = "") -> None:
     most = LONGEST_SIDE.get(suffix, MAX_PIXELS)
     if max(size) > most:
         raise FaceganError(
-            f"{path} would have {across:,} x {height:,} pixels, and a side of a {suffix} has at most {most:,}.",
+            f"{path} would have {across:,} x {height:,} pixels, but a side of a {suffix} can have at most {most:,}.",
             hint or "Draw fewer faces or a smaller --scale, or end the name in .png.",
         )
     if across * height > MAX_PIXELS:
@@ -145,7 +145,7 @@ def grid(images: np.ndarray, columns: int | None = None, *, gap: int = 2) -> np.
 
 
 def columns_for(count: int) -> int:
-    """Columns of a near-square sheet: from the square root to half again as many, whichever fills the last row best.
+    """Columns of a near-square sheet: the number from sqrt(count) to 1.5·sqrt(count) that fills the last row best.
 
     25 faces stand 5 x 5, 100 stand 10 x 10, but 10 stand 5 x 2 and 3 stand in one row.
     """
@@ -171,10 +171,11 @@ def sheet_size(count: int, side: int, labels: Sequence[str] | None = None, scale
 def strip(
     images: np.ndarray, factors: Sequence[float], names: Sequence[str], *, scale: int | None = None
 ) -> np.ndarray:
-    """The way from face to face: (N, H, W, 3) in a row, key faces with their names in dark ink and underlined, those
-    between with the mixing factor ("0.11", "0.22", ...).
+    """A morph from face to face: faces (N, H, W, 3) in a row, with a label under each.
 
-    A strip of more than `LONGEST_ROW` faces is broken into rows of equal length, but for the last.
+    The labels of key faces are their names, dark and underlined; those of the faces between are the mixing factors
+    ("0.11", "0.22", ...). A strip of more than `LONGEST_ROW` faces is broken into rows; all but the last have the same
+    length.
 
     Args:
         factors: N numbers in [0, 1]: how far each face is on its way from one key face to the next; 0 or 1 for the key
@@ -209,7 +210,7 @@ def with_caption(image: np.ndarray, text: str) -> np.ndarray:
     paper = blank(max(across, 16 * size), height + 2 * size)
     paper.paste(Image.fromarray(image), ((paper.width - across) // 2, 0))
     inset = size // 4
-    # From the left, so that the words stand still while the numbers in them grow.
+    # The text begins at the left, so that its words stand still while its numbers grow.
     write(paper, inset, height + round(size * 1.35), fitted(text, size, paper.width - 2 * inset), size)
     return np.array(paper)
 
@@ -276,10 +277,10 @@ def labelled(
     """Faces (N, H, W, 3) row by row on white paper with a margin, a label under each.
 
     Args:
-        marks: N flags: labels in dark ink and underlined, the others quiet; all plain and dark when left out.
+        marks: N flags: marked labels are dark and underlined, the others grey. Without flags all are dark and plain.
         title: a line above the faces; the sheet grows as wide as the line needs.
         scale: as in `sheet`.
-        whole: labels wider than a face make room for themselves; else they are cut.
+        whole: make columns wider for labels that are wider than a face; otherwise such labels are cut.
     """
     count, height, across, _ = checked(images, 4).shape
     plan = layout(count, height, across, labels, columns, title=title, scale=scale, whole=whole)

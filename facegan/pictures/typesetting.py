@@ -1,4 +1,4 @@
-"""Faces and words on white paper: what every picture made for people is set with. Pillow only.
+"""Put faces and words on white paper, for every picture that is made for people. Needs Pillow only.
 
 The typeface is the one that ships with Pillow, so pictures look alike on every machine. Lengths grow with the faces, so
 a picture of 256-pixel faces is that of 64-pixel faces, only sharper.
@@ -15,15 +15,14 @@ Colour = tuple[int, int, int]
 
 PAPER: Colour = (255, 255, 255)
 INK: Colour = (45, 45, 48)  # what the eye should find first
-QUIET: Colour = (120, 120, 125)  # what it may look up
+QUIET: Colour = (120, 120, 125)  # what it may read later
 HAIRLINE: Colour = (222, 222, 226)  # around faces, so that one before a white wall still has an edge
 
 READABLE = 128
 """Faces smaller than this are enlarged in pictures made for people."""
 
-_FINENESS = (
-    4  # letters are drawn this many times too large and reduced: even spacing at 14 pixels, which hinting spoils
-)
+_FINENESS = 4
+"""Letters are drawn this many times as large and then reduced: at 14 pixels hinting would spoil their spacing."""
 _STAND_INS = str.maketrans({"−": "-", "–": "-", "—": "-", "×": "x", "→": ">", "’": "'", "ß": "ss", "ø": "o", "Ø": "O"})
 
 
@@ -67,9 +66,9 @@ def checked(images: np.ndarray, dimensions: int) -> np.ndarray:
 
 
 def enlarge(images: np.ndarray, factor: int) -> np.ndarray:
-    """Pictures (..., H, W, 3) made `factor` times as large, a whole number of at least 1; 1 returns them as they are.
+    """Enlarge pictures (..., H, W, 3) by a whole `factor` of at least 1; 1 returns them as they are.
 
-    Lanczos, since a 64-pixel face of visible squares is harder to recognise and shows nothing more.
+    With Lanczos, because a 64-pixel face of visible squares is harder to recognise and shows no more detail.
     """
     assert factor >= 1
     if factor == 1:
@@ -101,10 +100,10 @@ def place(
 
 
 def write(paper: Image.Image, x: int, baseline: int, text: str, size: int, colour: Colour = INK) -> None:
-    """Set one line of text, `size` pixels high, from x on the baseline."""
+    """Draw one line of text, `size` pixels high, that begins at x on the baseline."""
     extent = (text_width(text, size) + size, 2 * size)
     mask = Image.new("L", (extent[0] * _FINENESS, extent[1] * _FINENESS))
-    # Half a size to the left and below for letters that reach beyond their own place.
+    # The mask has half a size of room at the left and below, for letters that reach beyond their place.
     start = (size // 2 * _FINENESS, (2 * size - size // 2) * _FINENESS)
     ImageDraw.Draw(mask).text(start, printable(text), fill=255, font=_typeface(size * _FINENESS), anchor="ls")
     paper.paste(colour, (x - size // 2, baseline - (2 * size - size // 2)), mask.reduce(_FINENESS))

@@ -19,13 +19,14 @@ from facegan.training.trainer import Trainer
 
 
 class Best:
-    """Evaluates a run now and then and keeps its best checkpoint, which says itself how good it was measured.
+    """Evaluates a run at intervals and keeps its best checkpoint, in which the measured figures are recorded.
 
-    The same latents, and the same photos of the dataset, every time: `output.evaluate_count` of each, or all photos if
-    there are fewer. Nothing that the training computes depends on it.
+    Every evaluation uses the same latents and the same photos of the dataset: `output.evaluate_count` of each, or all
+    photos if there are fewer. Nothing that the training computes depends on an evaluation.
 
     Args:
-        note: told what each evaluation found, and when the best so far cannot be compared with what is to come.
+        note: called with the result of each evaluation, and with a sentence if the best checkpoint so far cannot be
+            compared with later ones.
 
     Raises:
         FaceganError: the extra `metrics` is missing, or there are too few photos.
@@ -51,13 +52,13 @@ class Best:
         self._fd = self._so_far()
 
     def _so_far(self) -> float:
-        """The distance of the checkpoint that is there; infinite where it was measured otherwise, or there is none."""
+        """The distance of the best checkpoint so far; infinite if there is none, or if it was measured differently."""
         if not self._path.exists():
             return float("inf")
         found = evaluated(self._path)
         if found is not None and {key: found.get(key) for key in self._measure} == self._measure:
             return float(found["fd"])
-        self._note(f"{self._path} was measured otherwise than now, or is damaged: the next evaluation replaces it")
+        self._note(f"{self._path} was measured in another way than now, or is damaged: the next evaluation replaces it")
         return float("inf")
 
     def consider(self, trainer: Trainer, provenance: dict[str, Any]) -> tuple[dict[str, float], bool]:
@@ -81,7 +82,7 @@ class Best:
 
 
 def evaluated(path: Path) -> dict[str, Any] | None:
-    """How good a checkpoint was measured, as it says itself; None where it does not, or cannot be read."""
+    """The measured figures that are recorded in a checkpoint; None if there are none, or if it cannot be read."""
     try:
         found = open_checkpoint(path).provenance.get("evaluated")
     except FaceganError:

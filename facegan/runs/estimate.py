@@ -1,4 +1,4 @@
-"""What a run will need, found by doing its first steps: time, memory and disk."""
+"""What a run will need in time, memory and disk, found by doing its first steps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WARM_UP, _TIMED = 1, 3
 
 @dataclass(frozen=True)
 class Estimate:
-    """Attributes: seconds: of training alone; memory: peak bytes, None where the system does not say; disk: bytes."""
+    """What a run will need: `seconds` of training alone, peak `memory` in bytes (None: not known), `disk` in bytes."""
 
     images: int
     images_per_second: float
@@ -43,12 +43,12 @@ class Estimate:
 
 
 def estimate(plan: Plan) -> Estimate:
-    """Time a few cycles of the real step on the real data, and add up what will be written. Writes nothing.
+    """Time a few cycles of the real step on the real data, and add up what the run will write. Nothing is written here.
 
     A cycle is n_critic critic updates and one of the generator. The figures are rough: a busy machine is slower.
 
     Raises:
-        FaceganError: the batch does not fit the memory; it names one that does.
+        FaceganError: the batch does not fit the memory; the message names one that does.
     """
     with memory_watched(plan.trial, plan.world, going_on=plan.run is not None):
         return _measured(plan)
@@ -91,7 +91,7 @@ def disk_needed(plan: Plan, trainer: Trainer) -> int:
     grids = math.ceil(to_go / (output.sample_every * len(plan.dataset)))
     generator, critic = (4 * count_parameters(network) for network in (trainer.generator, trainer.critic))
     checkpoint = 3 * (generator + critic) + (generator if trainer.average else 0)  # weights and Adam's two moments
-    one_more = checkpoint + generator  # a checkpoint is whole before an older one goes
+    one_more = checkpoint + generator  # a new checkpoint is complete before an old one is deleted
     return kept * checkpoint + one_more + grids * SHEET * 3 * plan.config.networks.size**2
 
 
@@ -101,6 +101,6 @@ def disk_note(plan: Plan, trainer: Trainer, folder: Path) -> str:
     if free is None or needed <= free:
         return ""
     return (
-        f"the disk has {in_bytes(free)} free, and this run will need about {in_bytes(needed)}: it will stop when the "
-        "disk is full, its last checkpoint whole; lower --keep or raise --checkpoint-every"
+        f"the disk has {in_bytes(free)} free, and this run will need about {in_bytes(needed)}: when the disk is "
+        "full, the run will stop with its last checkpoint intact; lower --keep or raise --checkpoint-every"
     )

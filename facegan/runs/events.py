@@ -1,4 +1,4 @@
-"""What a run tells while it trains, and the one thing that it is told."""
+"""The events that a run reports while it trains, and the signal that tells it to save."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 SAVE: int = getattr(signal, "SIGUSR1", 0)
-"""The signal that asks a run to save and to go on; others end it. 0 where the system has no such signal."""
+"""The signal that makes a run save and go on; other signals end it. 0 on a system that has no such signal."""
 
 
 @dataclass(frozen=True)
 class Began:
-    """The run's folder is there, and training begins or goes on in it."""
+    """The run's folder exists, and training begins or goes on in it."""
 
     run: Path
 
 
 @dataclass(frozen=True)
 class Stepped:
-    """A step was done; numbers are still on the device."""
+    """A step was done; its metrics have not been read from the device."""
 
     images_seen: int
 

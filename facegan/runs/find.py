@@ -1,4 +1,4 @@
-"""Which file to draw with or to go on from: the one named, or the newest; and what to name instead of a damaged one."""
+"""Find the file to draw with or to go on from: the named or the newest one; if it is damaged, name another instead."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def find_generator(given: Path | None, root: Path = RUNS) -> tuple[Path, str]:
-    """Which file to draw with, and a few words that say why. Without torch.
+    """The file to draw with, and a few words that say why it was chosen. This imports no torch.
 
     Args:
-        given: what the user named; `pretrained` is the package's generator, and None takes the newest run's
-            under `root`, or the package's generator where there is none.
+        given: what the user named. `pretrained` is the package's generator. None takes the newest run's weights under
+            `root`, or the package's generator if there are none.
     """
     if given is not None and str(given) == NAME:
         return PATH, "the pretrained generator"
@@ -35,17 +35,17 @@ def find_generator(given: Path | None, root: Path = RUNS) -> tuple[Path, str]:
 
 
 def newest_weights(root: Path = RUNS) -> Path | None:
-    """What to draw with of the newest run that has any; a folder with nothing but its generator is one too."""
+    """The weights to draw with, from the newest run that has any. A run of which only the generator is left counts."""
     return next((found for run in reversed(numbered(root)) if (found := run.weights())), None)
 
 
 def open_generator(path: Path, device: torch.device | str = "cpu") -> LoadedGenerator:
-    """`models.checkpoint.load_generator`, also of a run's folder, where it opens the newest checkpoint.
+    """Open a file by `models.checkpoint.load_generator`, or the newest checkpoint in a run's folder.
 
-    Where a run has no checkpoint left, its generator.safetensors is opened.
+    If a run has no checkpoint left, its generator.safetensors is opened.
 
     Raises:
-        FaceganError: as there, with what is left of the run to name instead; or the folder is no run.
+        FaceganError: as in `load_generator`, with a hint that names what is left of the run; or the folder is no run.
     """
     from facegan.models.checkpoint import load_generator
 
@@ -60,10 +60,10 @@ def open_generator(path: Path, device: torch.device | str = "cpu") -> LoadedGene
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """`models.checkpoint.load_checkpoint` of a file in a run.
+    """Open a checkpoint by `models.checkpoint.load_checkpoint`.
 
     Raises:
-        FaceganError: as there, with what is left of the run to name instead.
+        FaceganError: as in `load_checkpoint`, with a hint that names what is left of the run.
     """
     from facegan.models.checkpoint import load_checkpoint
 
@@ -82,10 +82,10 @@ def _something_instead(path: Path) -> Iterator[None]:
 
 
 def _instead_of(checkpoint: Path, outside: str) -> str:
-    """What to do where a checkpoint is damaged: what is left of its run, and how to go on with that.
+    """The hint for a damaged checkpoint: what is left of its run, and how to go on from that.
 
     Args:
-        outside: the answer for a checkpoint that is in no run.
+        outside: the hint for a checkpoint that is in no run.
     """
     run = RunDir(checkpoint.parent.parent)
     if not is_run(run.path):

@@ -1,4 +1,4 @@
-"""The flags of `facegan train` and the configuration: the one place where they meet."""
+"""Which flag of `facegan train` sets which field of the configuration, and how its value is read."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ FIELDS: dict[str, str] = {
     "keep": "output.keep",
     "tensorboard": "output.tensorboard",
 }
-"""Flag -> the configuration field it sets. Flags have no defaults: those are the preset's. Fields that are rarely set
-have no flag: `--set` names them."""
+"""Flag -> the configuration field that it sets. Flags have no defaults: the preset has them. Fields that are rarely set
+have no flag: `--set` sets them."""
 
 
 def to_overrides(given: dict[str, Any]) -> dict[str, Any]:
-    """Flags and their values -> configuration paths and values; the one place where flags meet the configuration.
+    """Flags and their values -> configuration paths and values. Nothing else translates flags.
 
     Args:
-        given: values as typed, or, of a caller in Python, as numbers.
+        given: values as typed on the command line, or as numbers from Python.
 
     Raises:
         UsageError: both --epochs and --images, or a text that is not a number.
@@ -69,16 +69,16 @@ def to_overrides(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """`training.critic.beta1=0.5` -> the field's path and its value, which is written as in JSON.
+    """Split `training.critic.beta1=0.5` into the field's path and its value, which is written as in JSON.
 
     Raises:
-        UsageError: no "=", or a length, which has flags of its own.
+        UsageError: there is no "=", or the field is the run's length, which has flags of its own.
     """
     path, equals, value = text.partition("=")
     if not equals:
         raise UsageError(f"--set {shown(text)} sets nothing.", "Write it as --set training.critic.beta1=0.5.")
     if path in ("training.images", "training.epochs"):
-        raise UsageError(f"--set {path}: a run's length has flags.", "Use --images or --epochs.")
+        raise UsageError(f"--set {path}: the run's length has flags of its own.", "Use --images or --epochs.")
     try:
         parsed = json.loads(value)
     except (ValueError, RecursionError):
@@ -87,7 +87,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 
 _DIGITS = 15
-"""More than any count has; Python reads no number of thousands of them."""
+"""The most digits of a count, more than any has. Python refuses to read a number of thousands of digits."""
 
 
 def _whole(text: str) -> int:
@@ -100,7 +100,7 @@ def check_flags(given: dict[str, Any], settings: Sequence[str], config: Config) 
     """The overrides that flags and `--set` ask for together.
 
     Raises:
-        UsageError: a value that is out of range, said with its flag's name; or a field that is set twice.
+        UsageError: a value is out of range (the message names its flag), or a field is set twice.
     """
     for flag, value in given.items():
         with _named(f"--{flag.replace('_', '-')}"):

@@ -18,13 +18,13 @@ from facegan.core.strictjson import read_json
 
 RUNS = Path("runs")
 _MAX_LINE = 100_000
-"""Characters of a row of metrics; ours have some 300."""
+"""The longest line of metrics that is read, in characters; a row that facegan writes has about 300."""
 _RUN_NAME = re.compile(r"(\d{5,})-.+")
 _CHECKPOINT_NAME = re.compile(r"\d{1,15}\.pt")
 
 
 def turn(images_seen: int, interval: float, batch_size: int) -> int:
-    """Which multiple of `interval`, 1, 2, ..., was reached within the batch that ends at `images_seen`; 0 if none."""
+    """The number 1, 2, ... of the multiple of `interval` that the batch ending at `images_seen` reached; 0 if none."""
     reached = math.floor(images_seen / interval)
     return reached if reached > math.floor((images_seen - batch_size) / interval) else 0
 
@@ -34,7 +34,8 @@ class RunDir:
     """One run's folder, such as `runs/00003-celeba-64-dcgan`.
 
     Attributes:
-        thin_from: images seen. Older checkpoints stay: they were kept before, perhaps as a 10th of another interval.
+        thin_from: images seen. Checkpoints before it are never deleted: an earlier part of the run has kept them,
+            perhaps as every 10th of another interval.
     """
 
     path: Path
@@ -95,25 +96,25 @@ class RunDir:
         """All checkpoints as (images seen, path), oldest first.
 
         Raises:
-            FaceganError: their folder may not be read, which is not to be taken for a run without any.
+            FaceganError: their folder may not be read; this must not be taken for a run without checkpoints.
         """
         paths = listing(self.path / "checkpoints")
         return sorted((int(path.stem), path) for path in paths if _CHECKPOINT_NAME.fullmatch(path.name))
 
     def newest_checkpoint(self) -> Path:
-        """Raises: FaceganError: the run has none yet."""
+        """The path of the newest checkpoint. Raises: FaceganError: the run has none yet."""
         found = self.checkpoints()
         if not found:
             raise FaceganError(f"{self.path} has no checkpoint yet.", "The first is written at the end of an epoch.")
         return found[-1][1]
 
     def weights(self) -> Path | None:
-        """What to draw with: the newest checkpoint, else the generator alone; None where there is neither."""
+        """The file to draw with: the newest checkpoint, else the generator alone; None if there is neither."""
         found = self.checkpoints()
         return found[-1][1] if found else self.generator if is_there(self.generator) else None
 
     def oldest_to_thin(self, keep: int, interval: float, batch_size: int) -> int:
-        """Images seen by the oldest checkpoint that `thin_checkpoints` has spared so far only for being new."""
+        """Images seen at the oldest checkpoint that `thin_checkpoints` has so far kept only because it is new."""
         found = [images_seen for images_seen, _ in self.checkpoints()]
         in_turn = [images_seen for images_seen in found if turn(images_seen, interval, batch_size)]
         return min([*found[-keep:], *in_turn[-1:]], default=0)
@@ -132,24 +133,24 @@ class RunDir:
                     path.unlink()
 
     def write_config(self, config: Config) -> None:
-        """Write config.json, which makes the folder a run: after everything else that a run must have."""
+        """Write config.json, which makes the folder a run. Call this after all else that a run must have is written."""
         write_atomic(self.config, config.to_json() + "\n")
 
     def read_config(self) -> Config:
-        """Raises: FaceganError: missing, damaged, or not to be read."""
+        """The run's configuration. Raises: FaceganError: it is missing or damaged, or cannot be read."""
         try:
             config = read_config(self.config)
         except (FileNotFoundError, NotADirectoryError):
             what = "is not a run: it has no config.json" if is_there(self.path) else "does not exist"
             near = runs(self.path.parent)
-            beside = f"There is {near[-1].path}." if near else "Runs are the folders under runs/."
+            beside = f"Name a run, such as {near[-1].path}." if near else "Runs are the folders under runs/."
             raise FaceganError(f"{self.path} {what}.", run_in(self.path) or beside) from None
         if config.training.images is None:
             raise FaceganError(f"{self.config}: training.images must be a number, as in every run.")
         return config
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        """One line of JSON at the end of metrics.jsonl.
+        """Append a row to metrics.jsonl, as one line of JSON.
 
         Raises:
             FaceganError: the system refuses; what was in the file before is still there.
@@ -158,7 +159,7 @@ class RunDir:
             file.write(json.dumps(row) + "\n")
 
     def sync_metrics(self) -> None:
-        """Bring the rows so far to the disk, where a power cut leaves them.
+        """Flush the rows so far to the disk, so that a power cut does not lose them.
 
         Raises:
             FaceganError: the system refuses.
@@ -178,12 +179,12 @@ class RunDir:
             ) from error
 
     def check_there(self) -> None:
-        """Raises: FaceganError: the folder has vanished: what is written now would be no run."""
+        """Raises: FaceganError: the folder or its config.json has vanished, so what is written now would be no run."""
         if not self.config.is_file():
-            raise FaceganError(f"{self.path} has vanished, or its config.json has: nothing more can be saved there.")
+            raise FaceganError(f"{self.path} or its config.json has vanished: nothing more can be saved there.")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All whole rows of numbers; a line that a crash cut short, or that is nothing of ours, is left out."""
+        """All complete rows of numbers. Lines that a crash cut short, or that facegan did not write, are skipped."""
         return list(self._rows())
 
     def _rows(self) -> Iterator[dict[str, Any]]:
@@ -199,12 +200,12 @@ class RunDir:
                     yield row
 
     def drop_beyond(self, images_seen: int, *, checkpoints: bool = False) -> None:
-        """Forget the metrics of steps that a run is about to do again, and files that a crash left behind.
+        """Delete the metrics of steps that a run is about to do again, and unfinished files that a crash left behind.
 
         Sample grids stay: they are drawn again.
 
         Args:
-            checkpoints: also those of such steps, which will not be done again as they were.
+            checkpoints: also delete the checkpoints of such steps, because the steps will not be done in the same way.
         """
         for leftover in [*self.path.glob(".*"), *self.path.glob("*/.*")]:
             if is_temporary(leftover):
@@ -217,11 +218,11 @@ class RunDir:
 
 
 def read_config(path: Path) -> Config:
-    """A configuration in a file of its own.
+    """Read a configuration from a file.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: there is none.
-        FaceganError: damaged, or not to be read.
+        FileNotFoundError, NotADirectoryError: there is no such file.
+        FaceganError: it is damaged or cannot be read.
     """
     return Config.from_dict(read_json(path), str(path))
 
@@ -236,16 +237,16 @@ def is_run(path: Path) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Raises: UsageError: a name that is no folder's name."""
+    """Raises: UsageError: the name cannot be part of a folder's name."""
     if name != Path(name).name or name[-1:] in ("", ".", " ") or not name.isprintable():  # Windows drops such ends
         raise UsageError(f"{name!r} cannot be the end of a folder's name.", "Choose a --name of letters and digits.")
 
 
 def create_run(name: str, root: Path = RUNS) -> RunDir:
-    """A new `root/NNNNN-name`, numbered one above the highest there; safe against another run starting meanwhile.
+    """Make a new folder `root/NNNNN-name`, numbered one above the highest there, even if other runs start meanwhile.
 
     Raises:
-        UsageError: a name that is no folder's name.
+        UsageError: the name cannot be part of a folder's name.
         FaceganError: the folder cannot be made.
     """
     check_name(name)
@@ -263,7 +264,7 @@ def create_run(name: str, root: Path = RUNS) -> RunDir:
                 else:
                     if list(root.glob(f"{number:05d}-*")) == [path]:
                         return RunDir(path)
-                    path.rmdir()  # another took the number between the two looks; whoever comes later sees it
+                    path.rmdir()  # another run took the number between the two looks; the later of the two sees it
             number += 1
     except OSError as error:
         raise FaceganError(
@@ -272,7 +273,7 @@ def create_run(name: str, root: Path = RUNS) -> RunDir:
 
 
 def start_again(run: RunDir) -> str:
-    """What to do where a run's checkpoints are lost and its generator is not."""
+    """The hint for a run whose checkpoints are lost but whose generator is left."""
     return f"Start a new run from its generator: facegan train --from {typed(run.generator)}"
 
 
@@ -282,19 +283,19 @@ def runs(root: Path = RUNS) -> list[RunDir]:
 
 
 def numbered(root: Path) -> list[RunDir]:
-    """The folders under `root` with names of runs, oldest first."""
+    """The folders under `root` that are named like runs, oldest first."""
     found = [(int(m[1]), path) for path in listing(root) if (m := _RUN_NAME.fullmatch(path.name))]
     return [RunDir(path) for _, path in sorted(found)]
 
 
 def run_in(folder: Path) -> str:
-    """What to name where a folder was named that is no run and holds some; empty where it holds none."""
+    """The hint for a folder that is no run but contains runs; empty if it contains none."""
     found = runs(folder)
     return f"Name one of the runs in it, such as {found[-1].path}." if found else ""
 
 
 def newest_run(root: Path = RUNS) -> RunDir:
-    """Raises: FaceganError: there is none."""
+    """The newest run under `root`. Raises: FaceganError: there is none."""
     found = runs(root)
     if not found:
         raise FaceganError(f"There is no run under {root}/.", "`facegan train` makes one.")

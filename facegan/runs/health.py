@@ -1,4 +1,4 @@
-"""Is a training going well? Rows of metrics and sheets of faces in, sentences out; knows no network and no file."""
+"""Tells whether a training goes well: rows of metrics and sheets of faces in, warnings out; no networks, no files."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 Row = Mapping[str, float]
 
 WINDOW = 50
-"""Rows in a row that must show a sign before it is believed: one bad step is nothing."""
+"""How many successive rows must show a sign before it is reported: one bad step means nothing."""
 STEEP, FLAT = 5.0, 0.05
-"""Mean slopes above which the penalty does not hold the critic, and below which, if it wants 1, the critic is mute."""
+"""Mean slopes. Above STEEP, the penalty does not hold the critic. Below FLAT, if the penalty wants a slope of 1, the
+critic tells the generator next to nothing."""
 LOUD = 1000.0
-"""Scores beyond this that still double within the window run away. Pixels of a 64 px image differ by 222 at most."""
+"""Scores beyond this that still double within the window run away. For comparison: two 64 px images are at most 222
+apart (Euclidean distance of their pixels), and so are their scores if the critic's slope is 1."""
 ALIKE = 3.0
-"""Grey levels, of 255: faces of a sheet that differ less than this on average are one face."""
+"""In grey levels, 0 to 255: if the faces of a sheet differ less than this on average, they are all alike."""
 MOVED = 2.0
-"""Grey levels: a sheet that has moved less than this from the first one shows a generator that does not learn."""
+"""In grey levels: if a sheet differs less than this from the first one, the generator does not learn."""
 _READ = ("critic_real", "critic_fake", "wasserstein", "slope", "critic_loss")
 _BORN = 20_000
-"""Images seen before networks can be blamed: at first every face is grey, and a critic may have it backwards."""
+"""Images seen before some signs count: at first every face is grey, and a critic may score fakes above real images."""
 
 
 def spread(faces: NDArray[np.uint8]) -> float:
@@ -47,7 +49,7 @@ def _runs_away(rows: Sequence[Row]) -> bool:
 
 
 def _stands_still(rows: Sequence[Row]) -> bool:
-    """No difference between real and fake, or losses that never move: nothing is left to learn from."""
+    """Whether real and fake get the same scores, or losses never move: then there is nothing left to learn from."""
     losses = [row["critic_loss"] for row in rows]
     scale = 1e-6 * max(1.0, *(map(abs, losses)))
     return all(abs(row["wasserstein"]) <= 1e-6 * max(1.0, _loudness(row)) for row in rows) or (
@@ -80,7 +82,7 @@ _SIGNS: tuple[Sign, ...] = (
     (
         _stands_still,
         "the losses do not move any more: the generator has nothing to learn from; "
-        "start anew with other learning rates, --from an older checkpoint",
+        "start a new run with other learning rates and --from an older checkpoint",
     ),
 )
 _STILL = "the faces of the sample sheet do not change: the generator does not learn; raise --generator-lr"
@@ -91,11 +93,11 @@ _COLLAPSED = (
 
 
 class Health:
-    """Watches one run, and says each thing once.
+    """Watches one run, and gives each warning once.
 
     Args:
-        rows: those that the run has logged before, if it goes on.
-        slope: the one that the run's penalty wants. Where that is 0, a flat critic is no bad sign.
+        rows: the rows that the run has logged before, if it goes on.
+        slope: the slope that the run's penalty wants. If it is 0, a flat critic is no bad sign.
     """
 
     def __init__(self, rows: Iterable[Row] = (), slope: float = 1.0) -> None:
@@ -113,15 +115,16 @@ class Health:
         return len(self._rows) == WINDOW and sign(list(self._rows))
 
     def after_row(self, row: Row) -> list[str]:
-        """What a row of finite metrics adds."""
+        """The new warnings after a row of finite metrics."""
         self._rows.append(row)
         return self._once(text for sign, text in self._signs if self._shows(sign))
 
     def after_sheet(self, images_seen: int, faces: NDArray[np.uint8]) -> list[str]:
-        """What the sheet of (N, H, W, 3) faces adds that was drawn at `images_seen`.
+        """The new warnings after a sheet of faces (N, H, W, 3) was drawn at `images_seen`.
 
-        Two in a row must be alike: by themselves, or beside the most varied sheet so far. And they must move: the
-        first one after the beginning, with batch norm's statistics settled, is what later ones are compared with.
+        The generator has collapsed if the faces of two successive sheets are all alike, either after _BORN images or
+        after a sheet that was much more varied. It does not learn if a sheet, at least _BORN images later, hardly
+        differs from the first one that was drawn after the run's beginning, when batch norm's statistics have settled.
         """
         if images_seen and self._first is None and not self._goes_on:
             self._first, self._first_at = faces, images_seen

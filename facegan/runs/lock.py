@@ -1,7 +1,7 @@
-"""One process at a time writes in a run directory.
+"""Only one process at a time writes in a run directory.
 
-The system's own lock on the file `lock` is what counts: it ends with the process that holds it, however that ends, so a
-lock is never stale. What stands in the file only serves the sentence for the second one who comes.
+The system's own lock on the file `lock` decides. It ends with the process that holds it, however that process ends, so
+a lock is never stale. The text in the file is used only in the error message for a second process.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from facegan.core.world import World
 from facegan.runs.folder import RunDir
 
 _FAR = 1 << 30
-"""The byte that Windows locks: beyond the file's text, which others could not read otherwise."""
+"""The byte that is locked on Windows. It is beyond the file's text, as other processes cannot read a locked part."""
 _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 _TRIES, _PAUSE = 50, 0.02
-"""How often, and after how many seconds, a lock is taken again whose file is no longer the one of its name."""
+"""How many times, and how many seconds apart, locking is tried again when the file was replaced meanwhile."""
 
 
 @contextmanager
 def locked(run: RunDir) -> Iterator[bool]:
     """Hold a run for this process as long as the block lasts.
 
-    The file is removed at the end. A killed process leaves it behind, but not the lock: the next one takes it over,
-    whichever process has the number now, and on whichever machine it was.
+    The file is removed at the end. A killed process leaves the file behind, but not the lock. The next process takes
+    the file over, even if it names another machine, or a process number that is in use again.
 
     Yields:
-        Whether the lock holds; False on a file system that knows no locks, where a second process is not noticed.
+        Whether the run is locked; False on a file system that has no locks, where a second process is not noticed.
 
     Raises:
         FaceganError: another process holds the run, or the system refuses to write there.
@@ -48,15 +48,15 @@ def locked(run: RunDir) -> Iterator[bool]:
         yield file is not None
     finally:
         if file is not None:
-            _remove(path)  # while it is held, so that nobody can hold it and then lose it
+            _remove(path)  # before unlocking, so that no other process locks a file that is then removed
             with suppress(OSError):  # a network disk may have lost sight of it; all that counts is written by now
                 file.close()
-            if sys.platform == "win32":  # which removes no open file, and so none that someone else holds by now
+            if sys.platform == "win32":  # it removes no open file, and so none that another process holds by now
                 _remove(path)
 
 
 def check_free(run: RunDir, world: World) -> None:
-    """Raises: FaceganError: someone else holds the run at this moment; the same words in all processes of `world`."""
+    """Raises: FaceganError: another process holds the run now; the message is the same in all processes of `world`."""
     refusal = ""
     if world.first:
         try:
@@ -69,7 +69,7 @@ def check_free(run: RunDir, world: World) -> None:
 
 
 def _open_locked(path: Path, run: RunDir) -> BufferedRandom | None:
-    """The lock's file, open and held; None where there are no locks."""
+    """Open and lock the file, trying again if it is replaced meanwhile; None where there are no locks."""
     for left in reversed(range(_TRIES)):
         try:
             return _try_to_open(path, run)
@@ -91,11 +91,12 @@ def _open_locked(path: Path, run: RunDir) -> BufferedRandom | None:
 
 
 def _try_to_open(path: Path, run: RunDir) -> BufferedRandom:
-    """The lock's file, open and held.
+    """Open and lock the file.
 
     Raises:
-        FaceganError: another process holds it.
-        OSError: ESTALE: its holder, here or on another machine, removed it as it was opened. Or what the system says.
+        FaceganError: another process holds the lock.
+        OSError: ESTALE: the holder, here or on another machine, removed the file while it was being opened. Others:
+            what the system says.
     """
     file = path.open("a+b")
     try:
@@ -106,7 +107,7 @@ def _try_to_open(path: Path, run: RunDir) -> BufferedRandom:
                 raise
             raise FaceganError(
                 f"{run.path} is being trained by {_holder(file)}.",
-                "Wait until it is done, or stop it with Ctrl-C: it saves first. A new run needs no --resume.",
+                "Wait until it ends, or stop it with Ctrl-C: it saves first. For a new run, leave out --resume/--run.",
             ) from None
         file.truncate(0)
         file.write(mine := _myself())
@@ -121,7 +122,7 @@ def _try_to_open(path: Path, run: RunDir) -> BufferedRandom:
 
 
 def _lock(file: BufferedRandom) -> None:
-    """Raises: OSError: EACCES, EAGAIN or EDEADLK where someone else holds it."""
+    """Raises: OSError: EACCES, EAGAIN or EDEADLK if another process holds the lock."""
     if sys.platform == "win32":
         import msvcrt
 
@@ -134,9 +135,9 @@ def _lock(file: BufferedRandom) -> None:
 
 
 def _still_there(file: BufferedRandom, path: Path, written: bytes) -> bool:
-    """Whether the file that was locked is still the one of that name.
+    """Whether the file that was locked is still the one at `path`.
 
-    Where the file system numbers no files, or numbers them anew each time, what was written tells.
+    On a file system without lasting file numbers, the text that this process has written decides.
     """
     try:
         held, found = os.fstat(file.fileno()), path.stat()
@@ -151,7 +152,7 @@ def _myself() -> bytes:
 
 
 def _holder(file: BufferedRandom) -> str:
-    """Who holds it, in words; it may have opened the file only now."""
+    """Who holds the lock, in words. The holder may not have written its name yet."""
     try:
         file.seek(0)
         facts = json.loads(file.read(1000))

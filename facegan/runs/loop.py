@@ -1,8 +1,8 @@
 """The training loop: dataset and trainer on one side, the run directory on the other; events go to a callback.
 
-What is due when is a function of images seen, so a run stopped anywhere and resumed does the same things at the same
-places as one that was never stopped. Where steps are slow, the clock adds rows and checkpoints to those; nothing that
-is computed depends on them.
+What is due depends on images seen alone, so a run that is stopped anywhere and resumed does the same things at the same
+places as one that was never stopped. If steps are slow, the clock adds further rows and checkpoints; nothing that is
+computed depends on them.
 """
 
 from __future__ import annotations
@@ -35,15 +35,17 @@ SHEET = 25
 """Faces on a sample grid: latents 0 to 24 of the run's seed."""
 PROGRESS_FPS = 8
 MOST_ROLLBACKS = 3
-"""In a row, from one checkpoint."""
+"""How often a run goes back to the same checkpoint at most."""
 _CURVES_EVERY_SECONDS = 60
 ROW_AFTER_SECONDS = 15
-"""Since the last row: slow steps, as of the classics on a laptop, have rows in between, so that curves are curves."""
+"""Seconds since the last row after which another is written: slow steps, such as those of the classic presets on a
+laptop, need more rows to make a curve."""
 SAVE_AFTER_SECONDS = 600
-"""Since the last checkpoint: the most work that a crash can cost, however long an epoch takes."""
+"""Seconds since the last checkpoint after which another is written: a crash costs no more work than this, however long
+an epoch takes."""
 
 _NOTHING, _ROW, _SAVE, _END = range(4)
-"""What is wanted between turns: the larger includes the smaller. An end is _END plus its signal's number."""
+"""What a signal or the clock asks for off schedule; each includes those before it. A signal adds its number to _END."""
 
 
 def total_images(config: Config) -> int:
@@ -53,16 +55,16 @@ def total_images(config: Config) -> int:
 
 
 class Loop:
-    """One run in progress. Of several processes each runs the loop, and the first alone writes and tells of events.
+    """One run in progress. If several processes train it, each runs the loop, and only the first writes and reports.
 
     Args:
         trainer: new, or with a checkpoint's state loaded.
         dataset: of the trainer's size, ordered by the run's seed.
         run: its directory, with config.json written.
         provenance: goes into every checkpoint.
-        on_event: told of every step, row and file.
-        stopped: asked after every step; a signal's number ends the run after saving, and so it does in any process.
-            After SAVE it goes on.
+        on_event: called with every event: step, row, file or note.
+        stopped: called after every step. If it returns a signal's number in any process, the run saves and ends; if the
+            number is SAVE, the run saves and goes on.
     """
 
     def __init__(
@@ -97,7 +99,7 @@ class Loop:
         if self.trainer.images_seen == 0:
             self._save_sample(0.0)
         if self.trainer.images_seen >= total and self.world.first:
-            self._save_generator()  # a kill after the last checkpoint may have cost it
+            self._save_generator()  # a kill after the last checkpoint may have prevented it
         told = False
         while self.trainer.images_seen < total:
             step = self.trainer.step_number
@@ -111,7 +113,7 @@ class Loop:
             row_due = (step + 1) % (output.log_every * n_critic) == 0 or seen >= total or evaluation_due
             wanted = self._wanted(row_due)
             signum = max(wanted - _END, 0)
-            row_due |= wanted >= _ROW and (step + 1) % n_critic == 0  # a whole row has the generator's loss
+            row_due |= wanted >= _ROW and (step + 1) % n_critic == 0  # only these steps have the generator's loss
             epoch = self._due(output.sample_every, seen)
             save_due = bool(self._due(output.checkpoint_every, seen) or wanted >= _SAVE or seen >= total)
             if row_due or epoch or save_due:
@@ -130,7 +132,8 @@ class Loop:
             if signum and signum == SAVE:
                 self._tell(Noted(f"saved at {seen:,} images, as SIGUSR1 asks, and going on"))
             elif signum and seen < total:
-                self.world.barrier()  # the others leave when everything is saved, or torchrun would end the saving
+                # The others wait here until everything is saved: torchrun ends all processes when one has ended.
+                self.world.barrier()
                 raise Interrupted(
                     f"at {seen:,} images; everything is saved in {self.run.path}.",
                     f"go on with: {self.world.command(f'train --run {typed(self.run.path)}')}",
@@ -141,8 +144,9 @@ class Loop:
     def _wanted(self, row_due: bool) -> int:
         """What a signal or the clock asks for, in this process or another: all processes get the same answer.
 
-        The answer is exchanged at every step on a CPU, and with the rows only on a GPU, where each exchange waits for
-        all processes. It comes before the row's own numbers, so that a process which has ended is noticed here.
+        On a CPU the processes exchange the answer at every step. On a GPU they exchange it only when a row is due,
+        because there each exchange waits for all processes. This exchange comes before that of the row's numbers, so
+        that a process which has ended is noticed here.
         """
         if not self.world.alone and self.trainer.device.type != "cpu" and not row_due:
             return _NOTHING
@@ -169,7 +173,7 @@ class Loop:
         Checkpoints written on Ctrl-C or by the clock are skipped, so that they do not change what a rollback does.
         """
         kept = [path for _, path in self.run.checkpoints()] if self.world.first else []
-        found = (open_checkpoint(path) for path in reversed(kept))  # the interval may have been another one
+        found = (open_checkpoint(path) for path in reversed(kept))  # the interval may have changed
         in_turn = (each for each in found if self._due(each.config.output.checkpoint_every, each.images_seen))
         chosen = next(in_turn, None) or (open_checkpoint(kept[-1]) if kept else None)
         path = self.world.tell(str(chosen.path) if chosen else "")
@@ -195,14 +199,14 @@ class Loop:
             self._tell(Noted(text))
 
     def _means(self, metrics: Metrics) -> dict[str, float]:
-        """All are means over images, and every process has as many: their means are those of the global batch."""
+        """The metrics of the global batch: each is a mean over images, and every process has equally many images."""
         return self.world.mean_of({name: float(value) for name, value in metrics.items()})
 
     def _fault(self, values: dict[str, float], weights: bool) -> str:
-        """The first number that is not finite, in words; "" where all is well. The same in all processes.
+        """The first number that is not finite, in words; "" if all are finite. It is the same in all processes.
 
         Args:
-            weights: look at all weights, averages and optimisers too: before anything that is made of them is saved.
+            weights: look at all weights, averages and optimisers too, which is needed before any of them is saved.
         """
         for name, value in values.items():
             if not math.isfinite(value):
@@ -213,13 +217,13 @@ class Loop:
         return f"{found or 'a weight'} holds values that are not finite"
 
     def _roll_back_or_stop(self, fault: str) -> None:
-        """Go back to the last checkpoint, where that was asked for and may help.
+        """Go back to the newest scheduled checkpoint, if the configuration asks for it and it may still help.
 
-        How often a checkpoint has been gone back to since it was written is the count here less the count in it, so a
-        run that is killed in between comes to the same.
+        The number of rollbacks to a checkpoint is the trainer's count minus the count that the checkpoint holds, so a
+        run that is killed in between comes to the same result.
 
         Raises:
-            FaceganError: it was not asked for, there is no checkpoint, or it has not helped.
+            FaceganError: rollbacks are not asked for, there is no checkpoint, or rollbacks have not helped.
         """
         trainer, checkpoint = self.trainer, self._to_go_back_to()
         cause, remedy = self.health.why_not_finite(trainer.precision)
@@ -230,7 +234,7 @@ class Loop:
             again = f", as after each of {tried} rollbacks" if tried else ""
             saved, start, go_on = "nothing was saved", "", ""
             if checkpoint:
-                newest = self.run.newest_checkpoint()  # whole too, if off schedule
+                newest = self.run.newest_checkpoint()  # intact too, even if off schedule
                 saved = f"the last good checkpoint is {newest}"
                 start = f" --from {typed(newest)}"
                 go_on = "" if wanted else f", or go on with --run {typed(self.run.path)} --on-nan rollback"
@@ -246,8 +250,8 @@ class Loop:
         del self.steps  # its captured graphs write to the optimiser's old tensors
         release_memory(trainer.device)  # so that the dataset still fits a GPU
         self.steps = steps_of(trainer, self.dataset)
-        often = f"{tried + 1} of at most {MOST_ROLLBACKS} times"
-        self._tell(Noted(f"{where}: back to {checkpoint.path} with other noise, {often} ({cause})"))
+        often = f"rollback {tried + 1} of at most {MOST_ROLLBACKS}"
+        self._tell(Noted(f"{where}: going back to {checkpoint.path} with other noise, {often} ({cause})"))
         self._restart_clock()
 
     def _save_sample(self, epoch: float) -> None:
@@ -267,13 +271,13 @@ class Loop:
         self._restart_clock()
 
     def _derive(self, path: Path, kind: Path, draw: Callable[[], Path | None]) -> None:
-        """Draw a picture of the run. What goes wrong is a note, and the picture's next turn tries again.
+        """Draw a picture of the run. An error becomes a note, and the picture is tried again when it is next due.
 
-        The run is its weights and metrics, and whether those can be written decides how it goes on.
+        A missing picture never ends the run; only weights and metrics that cannot be written do.
 
         Args:
-            kind: of picture, each of which is complained about once until it succeeds again.
-            draw: and write; None where there is nothing to draw yet.
+            kind: of picture. Each kind gives one note, and no other until it has succeeded again.
+            draw: draws and writes the picture; returns None if there is nothing to draw yet.
         """
         try:
             written = draw()
@@ -291,7 +295,7 @@ class Loop:
 
     def _save(self) -> None:
         output, training, seen = self.config.output, self.config.training, self.trainer.images_seen
-        self.run.sync_metrics()  # a checkpoint on the disk whose rows are not would go on without them
+        self.run.sync_metrics()  # before the checkpoint: a run resumed from it must have its rows
         path = save_checkpoint(self.run.checkpoint(seen), self.config, self.provenance, self.trainer.state())
         self._saved_at = time.perf_counter()
         self.run.thin_checkpoints(output.keep, output.checkpoint_every * len(self.dataset), training.batch_size)

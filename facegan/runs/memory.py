@@ -21,14 +21,14 @@ from facegan.training.steps import steps_of
 from facegan.training.trainer import Trainer
 
 SMALLEST = 2
-"""Images of the smallest batch that is offered: with one alone, batch norm compares a face with nothing but itself."""
+"""Images of the smallest batch that is tried: with a single image, batch norm compares a face only with itself."""
 
 _SMALLER = "A smaller batch changes the training: its gradients are noisier, and an epoch has more steps."
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What is tried: a configuration on a device, with a dataset of so many images, which may live there too."""
+    """What is tried: a configuration on a device, with a dataset of so many images, which may be kept there too."""
 
     config: Config
     device: torch.device
@@ -46,14 +46,14 @@ def fits(trial: Trial, world: World = ALONE) -> bool:
     """Whether a whole cycle of training, the critic's update and the generator's, fits the memory of every process.
 
     Each process of `world` tries its share of the batch by itself, on new networks and random images. Memory that the
-    caller still holds counts against it.
+    caller still holds is not available to the trial.
     """
     fit = _tried(trial.with_batch(max(SMALLEST, trial.batch // world.size)))
     return not world.agree(int(not fit))
 
 
 def _tried(trial: Trial) -> bool:
-    """On a CPU in a process of its own: where memory runs out there, libraries crash and systems kill."""
+    """Make a trial; on a CPU in a process of its own, where libraries may crash or the system may kill it."""
     if trial.device.type != "cpu":
         return try_cycle(trial)
     try:
@@ -64,13 +64,13 @@ def _tried(trial: Trial) -> bool:
 
 def try_cycle_and_die_first(trial: Trial) -> bool:
     """`try_cycle` in a process that Linux kills before any other where memory runs out."""
-    with suppress(OSError):  # another system
+    with suppress(OSError):  # a system other than Linux
         Path("/proc/self/oom_score_adj").write_text("1000")
     return try_cycle(trial)
 
 
 def try_cycle(trial: Trial) -> bool:
-    """Whether this process, as it is, can train as the trial says."""
+    """Whether the memory that this process can still get is enough to train as the trial says."""
     try:
         _train_a_little(trial)
     except Exception as error:
@@ -79,15 +79,15 @@ def try_cycle(trial: Trial) -> bool:
         fit = False
     else:
         fit = True
-    release_memory(trial.device)  # here, where the exception holds the tensors of the trial no longer
+    release_memory(trial.device)  # only here: until now the exception has held the trial's tensors
     return fit
 
 
 def _train_a_little(trial: Trial) -> None:
-    """The last step of two cycles, in which both networks are updated: from the second on Adam has its moments.
+    """Do the last step of two cycles, which updates both networks: Adam has its moments only from the second on.
 
-    Before it, where there are such, a step of the critic alone: what a GPU keeps for both kinds stands side by side,
-    and beside the dataset.
+    If there are steps that update the critic alone, one of these comes first: a GPU keeps memory for both kinds of
+    steps at the same time, beside the dataset.
     """
     batch, n_critic = trial.batch, trial.config.training.n_critic
     trainer = Trainer(trial.config, trial.device)
@@ -101,7 +101,7 @@ def _train_a_little(trial: Trial) -> None:
 
 
 class _OneImage(NoiseImages):
-    """A random image, shown as if it were many: as large as those on a GPU, and of no size here."""
+    """One random image that stands for a whole dataset: it takes the dataset's memory on a GPU, but not on the host."""
 
     def __init__(self, count: int, size: int) -> None:
         super().__init__(1, size)
@@ -118,7 +118,7 @@ def largest_batch(trial: Trial, world: World = ALONE, told: Callable[[str], None
     With several processes it is a multiple of their number, the same in all of them.
 
     Args:
-        told: of each trial before it is made, in words: one can take as long as the program takes to start.
+        told: called with a sentence before each trial, as a trial can take as long as the program takes to start.
     """
     share = trial.batch // world.size
     while (share := share // 2) and (batch := share * world.size) >= SMALLEST:
@@ -129,12 +129,12 @@ def largest_batch(trial: Trial, world: World = ALONE, told: Callable[[str], None
 
 
 def fit_batch(trial: Trial, world: World = ALONE, told: Callable[[str], None] = _silent) -> tuple[Config, str]:
-    """The trial's configuration with its own batch where that fits, else with the largest half, quarter, ... that does.
+    """The trial's configuration with its own batch if that fits, else with the largest half, quarter, ... that does.
 
-    It is never made larger: that would be another training.
+    The batch is never made larger, because that would change the training.
 
     Args:
-        told: of each trial before it is made.
+        told: called with a sentence before each trial.
 
     Returns:
         The configuration, and a note for the user on what was chosen and why.
@@ -161,18 +161,18 @@ def memory_watched(
     going_on: bool = False,
     told: Callable[[str], None] = _silent,
 ) -> Iterator[None]:
-    """Training, as the trial says, inside. Where memory runs out, the error becomes a sentence that names a batch size
-    that fits.
+    """Train inside this block, as the trial says: if memory runs out, the error names a batch size that fits.
 
-    No variable of the caller may hold the trainer: the tensors of all frames that the error has left are dropped
-    before something smaller is tried. Of several processes one alone comes here, and tries its own share.
+    No variable of the caller may hold the trainer: before a smaller batch is tried, the tensors in all frames that the
+    error has left are dropped. If several processes train, only the one whose memory ran out tries a smaller batch, and
+    only its own share of it.
 
     Args:
         going_on: whether the run has begun before, so that its batch size is fixed.
-        told: of each trial of a smaller batch before it is made.
+        told: called with a sentence before each trial of a smaller batch.
 
     Raises:
-        FaceganError: instead of an error of memory; all others go through.
+        FaceganError: in place of the error that memory ran out; all other errors pass unchanged.
     """
     try:
         yield

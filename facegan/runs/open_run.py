@@ -1,4 +1,4 @@
-"""From a plan to a run directory that the loop can write in: held for one training, and with its provenance."""
+"""Open a plan's run directory for the loop: made or found, locked for this training, with its provenance written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class OpenRun:
 
     Attributes:
         provenance: what goes into its checkpoints; empty in all processes but the first.
-        alone: whether no other process can open it meanwhile; the file system may know no locks.
+        alone: whether the run is locked; False on a file system that has no locks.
     """
 
     run: RunDir
@@ -32,9 +32,9 @@ class OpenRun:
 
 @contextmanager
 def open_run(plan: Plan, name: str | None, command: list[str]) -> Iterator[OpenRun]:
-    """The run's directory, held for this run alone: created, or rolled back to the checkpoint.
+    """Open the run's directory and lock it: a new one, or that of an old run, brought back to its checkpoint.
 
-    Of several processes the first alone holds it and writes, and tells the others which directory it is.
+    If several processes train, only the first locks the directory and writes; it tells the others which one it is.
 
     Args:
         name: of a new run; None makes one from dataset and preset.
@@ -70,7 +70,7 @@ def open_run(plan: Plan, name: str | None, command: list[str]) -> Iterator[OpenR
 
 
 def name_of(dataset: Path) -> str:
-    """The folder's name, also of "." and ".."; a link keeps its own."""
+    """The dataset folder's name, also for "." and ".."; a link keeps its own name."""
     return Path(os.path.abspath(dataset)).name or "dataset"  # noqa: PTH100, Path.resolve would follow the link
 
 

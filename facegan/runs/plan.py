@@ -1,4 +1,4 @@
-"""From what was asked for to a plan of it: a new run, or an old one that goes on; what cannot be is refused here."""
+"""Plan what the user asked for: a new run, or an old one that goes on. What is not possible is refused here."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from facegan.runs.provenance import broken_promises, read_provenance
 from facegan.training.trainer import Trainer
 
 RESUMABLE = ("training.epochs", "training.images", "training.on_nan", "output.")
-"""What may change when a run goes on; anything else would make another run of it."""
+"""Fields that may change when a run goes on; a change of any other would make it a different run."""
 
 FEW_IMAGES = 1000
 LEAST: dict[str, int] = {"training.epochs": 100_000, "output.sample_every": 2_000, "output.checkpoint_every": 2_000}
-"""Defaults in epochs, and the images seen that each is at least: epochs of few photos are over at once, and 100 epochs
-of 40 photos before there is a face. What is asked for is taken as it is."""
+"""Defaults in epochs, and the images seen that each must come to at least. Epochs of few photos are over at once, and
+100 epochs of 40 photos end before there is a face. Values that the user gives are taken as they are."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,15 @@ class Plan:
 
     @property
     def trial(self) -> Trial:
-        """What to try where memory is short."""
+        """What `memory` tries with smaller batches if memory runs out."""
         return Trial(self.config, self.device, len(self.dataset))
 
     def trainer(self) -> Trainer:
-        """Raises: FaceganError: a checkpoint whose tensors do not fit its configuration."""
+        """The trainer in its starting state: new, or with the weights of `checkpoint` or `start` loaded.
+
+        Raises:
+            FaceganError: the checkpoint's tensors do not fit its configuration.
+        """
         keep_memory()
         use_tf32(self.config.training.precision != "fp32")
         trainer = Trainer(self.config, self.device, self.world)
@@ -90,14 +94,15 @@ def plan_new(
     world: World = ALONE,
     auto_batch: Callable[[str], None] | None = None,
 ) -> Plan:
-    """A new run on a dataset.
+    """Plan a new run on a dataset.
 
     Args:
         preset: a name in PRESETS, or a whole configuration, which is taken as it is. None takes the default, or with
-            `start` the configuration that comes with it.
+            `start` the configuration that is stored with those weights.
         overrides: dotted configuration paths and their values.
         start: a generator or checkpoint whose weights the run starts from.
-        auto_batch: make the batch smaller where it does not fit the memory; this is told of each trial.
+        auto_batch: if given, the batch is made smaller until it fits the memory, and this function is called with a
+            sentence before each trial.
 
     Raises:
         UsageError: an unknown preset, or a value out of range.
@@ -123,9 +128,9 @@ def plan_new(
     if source:
         notes.append(f"starting from the generator in {source.source}")
         if source.critic is None:
-            notes.append("that file has no critic: it starts new, and the first faces may get worse before better")
+            notes.append("that file has no critic, so a new one is trained: faces may get worse before they get better")
     elif isinstance(preset, Config):
-        notes.append(f"configuration: as given, which began as preset {base.preset!r}")
+        notes.append(f"configuration: as given, made from preset {base.preset!r}")
     elif preset is None:
         notes.append(f"preset: {config.preset} ({ORIGINS[config.preset].summary})")
     if config.preset in ORIGINS and (blobs := ORIGINS[config.preset].no_faces_before) and not source:
@@ -134,7 +139,7 @@ def plan_new(
         )
     notes.append(f"dataset: {dataset_path} ({len(dataset):,} images of {dataset.info.size} px)")
     if len(dataset) < FEW_IMAGES:
-        notes.append(f"{len(dataset):,} images are few: faces will be rough and like those; use a thousand or more")
+        notes.append(f"{len(dataset):,} images are few: faces will be rough and resemble them; use a thousand or more")
     if epochs := more.get("training.epochs"):
         usual = f"{base.training.epochs:g} epochs of {len(dataset):,} images are too few for faces"
         notes.append(f"{usual}: this run takes {epochs:,} ({total_images(config):,} images); --images shortens it")
@@ -156,23 +161,23 @@ def plan_resume(
     dataset_path: Path | None = None,
     world: World = ALONE,
 ) -> Plan:
-    """The continuation of a run from its newest checkpoint, or from the beginning if it has none yet.
+    """Plan how a run goes on: from its newest checkpoint, or from the beginning if it has none yet.
 
     Args:
         dataset_path: where the run's dataset is now, if it has moved.
 
     Raises:
-        FaceganError: an override that would change what is computed, or a dataset that is not the run's.
+        FaceganError: an override would change what is computed, or the dataset is not the run's.
     """
     config = run.read_config()
     fixed = {path: value for path, value in overrides.items() if not path.startswith(RESUMABLE)}
     for path, value in fixed.items():
         old = config.at(path)
-        if old == value or (path, value) == ("training.precision", "auto"):  # which is what it came to
+        if old == value or (path, value) == ("training.precision", "auto"):  # the run has resolved it
             continue
         raise FaceganError(
             f"{path} cannot change in a run that goes on: it is {old}, not {value}.",
-            "Only the length, the device, --on-nan and what is written can; start a new run with --from for the rest.",
+            "Only the length, the device, --on-nan and what is written can; for the rest, start a new run with --from.",
         )
     found = run.checkpoints()
     if not found and run.generator.exists():
@@ -184,7 +189,7 @@ def plan_resume(
     if checkpoint and _computed(checkpoint.config) != _computed(config):
         raise FaceganError(
             f"{run.config} is not the configuration that {checkpoint.path} was trained with.",
-            "Put back what was changed in it; a run cannot change what it computes.",
+            "Undo the changes to it; a run cannot change what it computes.",
         )
     was_long = config.training.images
     config = config.override({path: value for path, value in overrides.items() if path not in fixed})
@@ -201,7 +206,7 @@ def plan_resume(
     if dataset.info.pixels_sha256 != facts.get("sha256"):
         raise FaceganError(
             f"{dataset.info.path} is not the dataset that {run.path} was trained on.",
-            "A run can only go on with the same images; start a new one with --from.",
+            "A run can only go on with the same images; for others start a new run with --from.",
         )
     config = _fit(config, dataset)
     before = [provenance, *provenance.get("resumed", [])][-1]
@@ -211,10 +216,10 @@ def plan_resume(
     notes = [f"going on with {run.path} at {seen:,} images"]
     notes += [*broken_promises(before, config, where, world), *_emulated(config, where)]
     if config.training.decay and config.training.images != was_long:
-        notes.append("the run's length has changed, and with it where its learning rates begin to fall")
+        notes.append("the run's length has changed, and so has the point where its learning rates begin to fall")
     total = total_images(config)
     if seen == total and not _has_last_pictures(run):
-        notes.append("it has seen all of its images: its last files are missing or old, and made again")
+        notes.append("it has seen all of its images, but its last pictures are missing or too old: they are made again")
     elif seen >= total:
         much = (
             f"all of its {total:,} images" if seen == total else f"{seen:,} images, more than the {total:,} asked for"
@@ -225,16 +230,16 @@ def plan_resume(
 
 
 def _has_last_pictures(run: RunDir) -> bool:
-    """Whether what is drawn last, when all images have been seen, is younger than the newest checkpoint."""
+    """Whether the pictures that are drawn at the end of a run are newer than its newest checkpoint."""
     finished = run.newest_checkpoint().stat().st_mtime
     return all(last.exists() and last.stat().st_mtime >= finished for last in (run.curves, run.progress))
 
 
 def _start_of(run: RunDir, config: Config, provenance: Mapping[str, Any]) -> LoadedGenerator | None:
-    """What a run without a checkpoint was started from with `--from`; None where it was from nothing.
+    """The generator that a run without a checkpoint was started from with `--from`; None if there was none.
 
     Raises:
-        FaceganError: it is gone, or is another one by now.
+        FaceganError: its file is gone or has changed.
     """
     if (origin := provenance.get("from")) is None:
         return None
@@ -243,13 +248,13 @@ def _start_of(run: RunDir, config: Config, provenance: Mapping[str, Any]) -> Loa
     if start and (start.images_seen, start.config.networks) == (provenance.get("from_images_seen"), config.networks):
         return start
     raise FaceganError(
-        f"{run.path} was started from {path}, and has no checkpoint of its own yet: that file is gone or has changed.",
+        f"{run.path} was started from {path} and has no checkpoint of its own, but that file is gone or has changed.",
         "Start a new run.",
     )
 
 
 def _checked(plan: Plan, batch: str = "") -> Plan:
-    """The plan, if its batches can be shared by all processes and all of them have the same one, and find it alike."""
+    """The plan itself, checked: all processes can share its batches and have the same configuration and files."""
     plan.world.check_batch(plan.config.training.batch_size)
     facts = {
         "configuration": plan.config.to_json() + batch,
@@ -261,7 +266,7 @@ def _checked(plan: Plan, batch: str = "") -> Plan:
 
 
 def _fit(config: Config, dataset: Dataset) -> Config:
-    """The configuration met with its dataset: size and length resolved."""
+    """The configuration with its size and length resolved for the dataset."""
     size = dataset.info.size
     networks = config.networks
     if networks.size != size:
@@ -269,7 +274,7 @@ def _fit(config: Config, dataset: Dataset) -> Config:
             crop = ORIGINS[config.preset].crop if config.preset in ORIGINS else "square"  # a file may name any preset
             raise FaceganError(
                 f"Preset {config.preset!r} is for {networks.size} px, and {dataset.info.path} has {size} px.",
-                f"facegan preprocess SOURCE --size {networks.size} --crop {crop}",
+                f"Make a dataset of that size: facegan preprocess SOURCE --size {networks.size} --crop {crop}",
             )
         networks = replace(networks, size=size)
     training = config.training
@@ -280,7 +285,7 @@ def _fit(config: Config, dataset: Dataset) -> Config:
 
 
 def _for_few(config: Config, overrides: Mapping[str, Any], count: int) -> dict[str, int]:
-    """What few photos change: defaults in epochs that come to fewer images than LEAST, and their values."""
+    """New values for the defaults in epochs that, with few photos, come to fewer images than LEAST."""
     if count >= FEW_IMAGES:
         return {}
     defaults = {path: config.at(path) for path in LEAST if path not in overrides}
@@ -288,9 +293,9 @@ def _for_few(config: Config, overrides: Mapping[str, Any], count: int) -> dict[s
 
 
 def _with_precision(config: Config, device: torch.device, world: World) -> Config:
-    """The configuration met with its device: `auto` is bf16 where the devices of all processes compute in it.
+    """The configuration with its precision resolved: `auto` is bf16 if the devices of all processes compute in it.
 
-    What is chosen stands in config.json, so that a run which goes on elsewhere keeps its arithmetic.
+    The choice is written to config.json, so that a run which goes on elsewhere keeps its arithmetic.
     """
     if config.training.precision != "auto":
         return config
@@ -299,7 +304,7 @@ def _with_precision(config: Config, device: torch.device, world: World) -> Confi
 
 
 def _emulated(config: Config, device: torch.device) -> list[str]:
-    """A sentence where the device does not compute in the run's precision itself, else none."""
+    """A sentence if the device only emulates the run's precision, else none."""
     if config.training.precision == "fp32" or computes_bf16(device):
         return []
     return [f"the run's precision is bf16, which {device} only emulates: the results are right, but steps are slow"]
@@ -313,7 +318,7 @@ def _computed(config: Config) -> dict[str, Any]:
 
 
 def _difference(theirs: Config, ours: Config) -> str:
-    """What differs between networks, in words; where the family does, only that."""
+    """What differs between two networks, in words; if their families differ, only that."""
     one, other = theirs.to_dict()["networks"], ours.to_dict()["networks"]
     keys = ["family"] if one["family"] != other["family"] else [key for key in one if one[key] != other[key]]
     return ", ".join(f"{key} {one[key]}, not {other[key]}" for key in keys)

@@ -29,12 +29,12 @@ def write_progress(
     """The sample grids of `run` as one looping animation; at most MAX_FRAMES of them, evenly chosen, the last kept.
 
     Args:
-        new: replace nothing.
+        new: do not replace an existing file.
         on_progress: told how many frames are written, of how many.
 
     Raises:
-        FaceganError: the run has no sample grids yet, one of them cannot be read, they are more than the format or the
-            memory has room for, or `path` exists and is to be new.
+        FaceganError: the run has no sample grids yet, one of them cannot be read, they are too many for the format or
+            the memory, or `path` exists although it is to be new.
     """
     samples = run.samples()
     if not samples:
@@ -58,7 +58,7 @@ def _frames(samples: list[tuple[float, Path]]) -> Iterator[np.ndarray]:
             with Image.open(path, formats=["PNG"]) as picture:
                 frame = with_caption(np.asarray(picture.convert("RGB")), f"epoch {epoch:g}")
         except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-            raise FaceganError(f"{path} cannot be read as a picture.", "Delete it: the others will do.") from error
+            raise FaceganError(f"{path} cannot be read as a picture.", "Delete it: the others are enough.") from error
         yield frame
     for _ in range(_HOLD):
         assert frame is not None

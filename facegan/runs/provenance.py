@@ -23,7 +23,7 @@ from facegan.runs.folder import RunDir
 
 
 def read_provenance(run: RunDir) -> dict[str, Any]:
-    """Raises: FaceganError: missing or damaged."""
+    """The contents of provenance.json. Raises: FaceganError: it is missing or damaged."""
     again = f"facegan train --from {typed(run.path)} starts a new run from its weights."
     try:
         provenance = read_json(run.provenance)
@@ -78,14 +78,13 @@ def broken_promises(before: Mapping[str, Any], config: Config, device: torch.dev
     """Why a run that goes on will not equal, bit for bit, one that was never stopped: a sentence, or none.
 
     Args:
-        before: the `environment` of the part before.
+        before: the `environment` of the run's part before.
     """
-    before = {"processes": 1, **before}  # runs of old do not say: there was one
     now = environment(config, device, world, [])
     changed = [f"{key} was {before.get(key)} and is {now[key]}" for key in _DECIDE_BITS if before.get(key) != now[key]]
     if changed:
-        return [f"{'; '.join(changed)}: the run goes on, but not bit for bit as it would have"]
-    return [] if device.type == "cpu" else ["on a GPU a resumed run is not equal bit for bit"]
+        return [f"{'; '.join(changed)}: the run goes on, but not bit for bit as if it had never stopped"]
+    return [] if device.type == "cpu" else ["on a GPU a resumed run is not equal bit for bit to one that never stopped"]
 
 
 def this_command() -> list[str]:

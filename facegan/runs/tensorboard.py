@@ -30,13 +30,13 @@ def open_log(
 ) -> Iterator[Callable[[Event], None]]:
     """A callback for the loop that writes its rows as scalars and its sample grids as images, over images seen.
 
-    A failure to write ends nothing: it is told once, rows are left out, and the next file that the run writes starts a
-    new log. Ask `check_installed` first.
+    A failure to write never ends the run. It gives one note, and rows are left out until the run next writes a file,
+    which starts a new log. Call `check_installed` first.
 
     Args:
         images_seen: where the run begins or goes on. TensorBoard drops what an earlier part of the run wrote beyond it;
             when the run goes back to a checkpoint, TensorBoard drops what was written beyond that one.
-        note: called with a sentence when the log cannot be written; not again until writing has worked once more.
+        note: called with a sentence when the log cannot be written; it is not called again until writing has worked.
     """
     log = _Log(folder, images_seen, note)
     with _quiet_thread():
@@ -94,7 +94,7 @@ class _Log:
         return self._writer
 
     def close(self) -> None:
-        with suppress(Exception):  # what it could not write it cannot write now
+        with suppress(Exception):  # what could not be written before cannot be written now
             if self._writer is not None:
                 self._writer.close()
         self._writer = None

@@ -1,4 +1,4 @@
-"""A planned run, trained in its folder: the loop and what surrounds it. Nothing is printed; events tell."""
+"""Train a planned run in its folder: the loop and what surrounds it. Nothing is printed; events report it all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from facegan.runs.plan import Plan
 
 
 def check_extras(plan: Plan) -> None:
-    """Raises: FaceganError: the plan needs an extra that is not installed: said before a run is made."""
+    """Check the extras that the plan needs, before a run is made. Raises: FaceganError: one is not installed."""
     if plan.config.output.evaluate_every and plan.world.first:
         from facegan.evaluation.extractors import check_installed
 
@@ -40,13 +40,13 @@ def train(
     Args:
         name: of a new run; None makes one from dataset and preset.
         command: the command line, for provenance.json.
-        on_event: told of the run's folder, and of every step, row, file and note, by the first process.
-        stopping: entered while steps are taken; gives a function that is asked after every step. A signal's number
-            ends the run after saving.
+        on_event: called by the first process with every event: the run's folder, each step, row, file and note.
+        stopping: a context in which the steps are taken. It gives a function that is called after every step; if this
+            returns a signal's number, the run saves and ends.
 
     Raises:
         Interrupted: a signal came; everything is saved.
-        FaceganError: the folder is another's, memory or the disk is full, or training has diverged.
+        FaceganError: another process trains the run, memory or the disk is full, or training has diverged.
     """
 
     def note(text: str) -> None:
@@ -55,7 +55,7 @@ def train(
 
     with open_run(plan, name, list(command)) as opened:
         if not opened.alone:
-            note("this file system knows no locks: nothing keeps a second process from training the same run")
+            note("this file system has no locks: nothing keeps a second process from training the same run")
         note(f"device: {describe_device(plan.device)}, {plan.config.training.precision}")
         if not plan.world.alone:
             share = plan.config.training.batch_size // plan.world.size
@@ -81,7 +81,7 @@ def _loop(
     stopped: Callable[[], int | None],
     note: Callable[[str], None],
 ) -> None:
-    """A function of its own, so that its tensors go with it before smaller batches are tried."""
+    """Train. This is a separate function so that its tensors are freed before smaller batches are tried."""
     trainer = plan.trainer()
     if text := disk_note(plan, trainer, opened.run.path):
         note(text)

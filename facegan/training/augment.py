@@ -1,10 +1,10 @@
-"""Differentiable augmentation: what the critic sees of photos and fakes alike, so that few photos last longer.
+"""Differentiable augmentation: random changes to all images that the critic sees, so that few photos last longer.
 
-A critic that knows 300 photos by heart scores the photos, not faces, and the generator learns nothing more from it. If
-it only ever sees photos and fakes through the same random changes, it has more than 300 pictures to know, and the
-generator, which learns through the changes, still has to draw faces as they are: with each change left out of some of
-the images, no other distribution of faces looks the same (Zhao et al. 2020, arXiv:2006.10738; Karras et al. 2020,
-arXiv:2006.06676, section 2.2).
+A critic that has memorised 300 photos recognises the photos instead of judging faces, and the generator learns nothing
+more from it. If photos and fakes reach the critic only after the same kinds of random changes, it has many more
+pictures to memorise. The generator learns through the changes, and it still has to draw unchanged faces: as each change
+is left out of some of the images, no other distribution of faces looks the same to the critic (Zhao et al. 2020,
+arXiv:2006.10738; Karras et al. 2020, arXiv:2006.06676, section 2.2).
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from torch import Tensor
 DRAWS = 10
 """Random numbers for each image: three that say which changes are made, and seven that say how."""
 _FARTHEST = 1 / 8
-"""Of the side: how far an image is moved, each way."""
+"""How far an image is moved at most, in each direction, as a share of its side."""
 _HOLE = 1 / 2
-"""Of the side: that of the square which is cut out."""
+"""The side of the square that is cut out, as a share of the image's side."""
 
 
 def augment(images: Tensor, draws: Tensor, probability: float, pixel_range: tuple[float, float]) -> Tensor:
     """Change the colours of some images, move some, and cut a square out of some.
 
-    Each of the three happens to an image with the given probability, whether or not the others do (Zhao et al. 2020,
-    section 4, where all three always happen):
+    Each of the three is done to an image with the given probability, independently of the others (in Zhao et al. 2020,
+    section 4, all three are always done):
 
     - colours: brightness is shifted by up to a quarter of the pixel range, saturation multiplied by 0 to 2, contrast by
       0.5 to 1.5;
     - the image is moved by up to an eighth of its side, up or down and left or right, in whole pixels;
     - a square of half the side, with its centre anywhere on the image, is cut out.
 
-    What was moved in or cut out is the middle of the pixel range.
+    Pixels that are moved in or cut out get the value in the middle of the pixel range.
 
     Args:
         images: (B, 3, S, S) in the pixel range.
@@ -59,7 +59,7 @@ def _by_image(values: Tensor) -> Tensor:
 
 
 def _recolour(images: Tensor, shift: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
-    """A shift, then distances from grey and from the mean multiplied; zero is the middle of the range."""
+    """Add the shift, then scale the distances from grey and from the mean; zero is the middle of the pixel range."""
     images = images + _by_image(shift)
     grey = images.mean(1, keepdim=True)
     images = torch.lerp(grey, images, _by_image(saturation))
@@ -68,7 +68,7 @@ def _recolour(images: Tensor, shift: Tensor, saturation: Tensor, contrast: Tenso
 
 
 def _move(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Each image moved by its own number of pixels; zeros come in."""
+    """Move each image by its own number of pixels; zeros fill the gap."""
     side = images.shape[-1]
     places = torch.arange(side, device=images.device)
     rows, columns = places - down[:, None], places - right[:, None]
@@ -83,7 +83,7 @@ def _within(places: Tensor, side: int) -> Tensor:
 
 
 def _square(y: Tensor, x: Tensor, side: int) -> Tensor:
-    """Where the square around (y, x) lies: bool (B, 1, side, side)."""
+    """The mask of each image's square around (y, x): bool (B, 1, side, side), true inside."""
     half = _HOLE * side / 2
     places = torch.arange(side, device=y.device)
     rows, columns = ((places - centre[:, None] + 0.5).abs() < half for centre in (y, x))

@@ -1,14 +1,14 @@
 """The critic's gradient written out: no second-order autograd, no graph, ten convolution passes instead of twelve.
 
-Between the kinks of LeakyReLU a critic of convolutions, LeakyReLU and a last linear layer is a linear map of its input.
+A critic of convolutions, LeakyReLU and a last linear layer is a linear map of its input between the kinks of LeakyReLU.
 So a penalty on slopes needs no double backward. Let g = dD/dx at an image and v = d penalty / dg. With v held fixed,
-the penalty's gradient in the weights is that of <v, g>: how fast the score changes when the image moves along v. That
-is a tangent pass, v pushed forward through the same convolutions, without biases, and the LeakyReLU masks that the
-image left behind. It is linear in every layer's weights: each gradient is one weight-gradient pass between the tangents
-that enter a layer and the deltas that leave it.
+the penalty's gradient in the weights is that of <v, g>, which is how fast the score changes when the image moves along
+v. A tangent pass computes <v, g>: it pushes v forward through the same convolutions, without their biases, and through
+the LeakyReLU masks that the forward pass of the image has set. <v, g> is linear in every layer's weights, so each
+layer's gradient is one weight-gradient pass between the tangents that enter the layer and the deltas that leave it.
 
-All kinds of images go through each sweep in one batch. A penalty at mixed images, as of WGAN-GP, adds a third kind; one
-at the real images and the fakes themselves, R1 + R2, shares their deltas, and needs eight passes:
+All kinds of images go through each sweep in one batch. A penalty at mixed images, as in WGAN-GP, adds a third kind. A
+penalty at the real images and the fakes themselves, R1 + R2, uses their deltas and needs eight passes in all:
 
                                                 WGAN-GP                          R1 + R2
     forward    activations                      real  fake  mixed   3 passes     real  fake   2 passes
@@ -16,11 +16,12 @@ at the real images and the fakes themselves, R1 + R2, shares their deltas, and n
     tangent    v instead of activations                     mixed   1            real  fake   2
     weights    deltas x what entered the layer  real  fake  tangents 3           both in one  2
 
-Deltas are of the score alone. A weight's gradient is a sum over images of delta x input, linear in the input, so the
-loss's derivative in the score multiplies the input there, and the tangent is added to it.
+Deltas are derivatives of the score, not of the loss. A weight's gradient is a sum over images of delta x input. It is
+linear in the input, so each image's input is multiplied by the loss's derivative in that image's score, and the image's
+tangent is added.
 
-`docs/mathematics.md` derives it. The textbook's double backward computes the same numbers, and the tests hold this
-module to it in float64.
+`docs/mathematics.md` has the derivation. The textbook's double backward computes the same numbers, and the tests
+compare the two in float64.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ from facegan.networks.subpixel import transposed_convolution
 from facegan.training import losses
 
 _FLAT = 1e-12
-"""A slope below this has no direction: the penalty's gradient is taken as zero there, as autograd takes it."""
+"""A slope below this has no direction: the penalty's gradient is set to zero there, as autograd does."""
 _ALL = slice(None)
 _SMALL_MAP = 4
-"""Maps of up to so many pixels a side leave direct convolutions on a CPU at half of their speed; matrices do not."""
+"""On a CPU, maps of up to this many pixels a side halve the speed of convolutions, but not that of matrix products."""
 
-_DROPS = "dropout drops other units in each pass"
+_DROPS = "dropout drops different units in each pass"
 _NOT_COVERED: dict[type[nn.Module], str] = {
     nn.BatchNorm2d: "batch norm makes each score depend on the whole batch",
     nn.Dropout: _DROPS,
@@ -48,11 +49,11 @@ _NOT_COVERED: dict[type[nn.Module], str] = {
 
 
 def why_not(critic: nn.Module) -> str | None:
-    """None where `critic_gradients` computes this critic's update, else the reason in words.
+    """Why `critic_gradients` cannot compute this critic's update, in words; None if it can.
 
-    Covered are critics whose `layers()`, in the order in which they act, are (convolution, LeakyReLU) or residual
-    blocks of these, any number of times, and then one linear layer: piecewise linear, each image on its own. A turn of
-    the images may come first.
+    It can if the critic is piecewise linear and scores each image on its own: its `layers()`, in the order in which
+    they act, are any number of pairs (convolution, LeakyReLU) or residual blocks of these, and then one linear layer. A
+    `Turn` of the images may come first.
     """
     if not hasattr(critic, "layers"):
         return "it does not list its layers"
@@ -68,9 +69,9 @@ def why_not(critic: nn.Module) -> str | None:
 
 
 def _parts(critic: nn.Module) -> tuple[nn.Module, list[_Link] | None, nn.Module]:
-    """What is done to images at the door (nothing, or a turn, which changes no norm), the chain, and the last layer.
+    """Split a critic into a first layer (a `Turn`, which changes no norm, or identity), the links, and the last layer.
 
-    The chain is None where the layers between are not links of one.
+    The links are None if a layer between them is not covered.
     """
     layers: list[nn.Module] = critic.layers()  # type: ignore[operator]
     *body, last = layers
@@ -88,7 +89,7 @@ def _parts(critic: nn.Module) -> tuple[nn.Module, list[_Link] | None, nn.Module]
 
 
 def _plain(layer: nn.Module) -> bool:
-    """Whether it is a convolution with nothing to it but a kernel, a bias, a stride and zeros around."""
+    """Whether a layer is a plain convolution: square, with a bias and zero padding, without groups and dilation."""
     if type(layer) not in (nn.Conv2d, HalvingConv2d):
         return False
     assert isinstance(layer, nn.Conv2d)
@@ -108,7 +109,7 @@ def critic_gradients(
     penalty_weight: float,
     dtype: torch.dtype,
 ) -> dict[str, Tensor]:
-    """Write the gradient of the critic's loss into `.grad` of its parameters, and say what the loss is made of.
+    """Write the gradient of the critic's loss into `.grad` of its parameters, and return the parts of the loss.
 
     L = objective.critic(D(real), D(fake)) + weight·mean((||dD(x)/dx|| - objective.slope)^2), with x the mixed images
     share·real + (1 - share)·fake, or the real images and the fakes.
@@ -116,13 +117,13 @@ def critic_gradients(
     Args:
         critic: one for which `why_not` has no reason.
         reals, fakes: (B, 3, H, W) in the critic's unit.
-        share: (B, 1, 1, 1), uniform in [0, 1]; not looked at where nothing is mixed.
+        share: (B, 1, 1, 1), uniform in [0, 1]; not used where nothing is mixed.
         penalty_weight: lambda, or gamma where the objective's slope is zero.
-        dtype: of convolutions and activations. Scores, norms, the penalty and all sums over images are in the weights'
-            own type whatever this is.
+        dtype: of convolutions and activations. Scores, norms, the penalty and all sums over images always have the
+            weights' own type.
 
     Returns:
-        Scalars `critic_real`, `critic_fake`, `wasserstein`, `penalty`, `slope`, `critic_loss`, as of the textbook step.
+        Scalars `critic_real`, `critic_fake`, `wasserstein`, `penalty`, `slope`, `critic_loss`, as in the textbook step.
     """
     door, links, score = _parts(critic)
     assert links and isinstance(score, nn.Linear)
@@ -140,7 +141,8 @@ def critic_gradients(
     scores = (last * weight_map).sum((1, 2, 3)) + score.bias
     loss, coefficients = _by_score(objective, scores, batch)
 
-    # Backward: how each image's own score changes. What the score means for the loss enters with the weights' gradient.
+    # Backward: the derivative of each image's own score. The loss's derivative in the score enters only with the
+    # weights' gradient.
     delta = weight_map.to(dtype).expand_as(last).contiguous(memory_format=torch.channels_last)
     for link in reversed(links[1:]):
         delta = link.backward(delta)
@@ -149,8 +151,9 @@ def critic_gradients(
     penalty = losses.gradient_penalty(norms, objective.slope)
     tangents = (norms > _FLAT) * (1 - objective.slope / norms.clamp_min(_FLAT)) * (2 * penalty_weight / len(norms))
 
-    # Tangents forward. What entered a layer is scaled by what its image's score means for the loss, the tangent of a
-    # penalised image is added, and with the deltas that is the weights' gradient. Masks have then been used.
+    # Tangents forward. Each layer's input is scaled by the loss's derivative in the image's score, and the tangent of a
+    # penalised image is added; with the deltas this gives the weights' gradient. The inputs are overwritten, which is
+    # safe: the masks that are read from them have been used by then.
     scales = coefficients.to(dtype)
     tangent = (tangents.view(-1, 1, 1, 1) * gradients).to(dtype, memory_format=torch.channels_last)
     for link in links:
@@ -181,7 +184,7 @@ def _by_score(objective: losses.Objective, scores: Tensor, batch: int) -> tuple[
 
 
 class _Link:
-    """LeakyReLU(convolution(x)) in the four sweeps: what the forward sweep leaves behind, the others use."""
+    """LeakyReLU(convolution(x)) in the four sweeps. The forward sweep keeps what the other three need."""
 
     def __init__(self, convolution: nn.Module, activation: nn.Module) -> None:
         assert isinstance(convolution, nn.Conv2d) and isinstance(activation, nn.LeakyReLU)
@@ -193,7 +196,7 @@ class _Link:
         return self.activated
 
     def backward(self, delta: Tensor, rows: slice = _ALL) -> Tensor:
-        """d(score)/d(output) -> d(score)/d(input), of some rows only where no others are wanted."""
+        """d(score)/d(output) -> d(score)/d(input), computed for `rows` of the batch only."""
         self.delta = _through_mask(delta, self.activated, self.slope)
         return self.convolution.to_inputs(self.delta[rows], rows)
 
@@ -201,7 +204,7 @@ class _Link:
         return _through_mask(self.convolution.tangent(t, rows, scales), self.activated[rows], self.slope)
 
     def store_gradients(self, coefficients: Tensor) -> None:
-        """Of the whole loss, when the tangents have passed. `coefficients`: d(loss)/d(score) of each image."""
+        """Store the gradients of the whole loss, after `tangent`. `coefficients`: d(loss)/d(score) of each image."""
         assert self.parameters.bias is not None
         _store(self.parameters.weight, self.convolution.to_weights(self.delta))
         by_channel = self.delta.sum((2, 3), dtype=coefficients.dtype)
@@ -209,7 +212,7 @@ class _Link:
 
 
 class _ResidualLink(_Link):
-    """x + gain·LeakyReLU(convolution(x)). What holds for a product of linear maps holds for a sum of such products."""
+    """x + gain·LeakyReLU(convolution(x)), which is a linear map between the kinks too, so the same sweeps apply."""
 
     def __init__(self, convolution: nn.Module, activation: nn.Module, gain: nn.Parameter) -> None:
         super().__init__(convolution, activation)
@@ -234,7 +237,7 @@ class _ResidualLink(_Link):
 
 
 class _Convolution:
-    """One convolution in the four sweeps. `inputs` is what entered it, of all kinds of images."""
+    """One convolution in the four sweeps. `inputs` holds what entered it, for all kinds of images."""
 
     def __init__(self, weight: Tensor, bias: Tensor, stride: int, padding: int) -> None:
         self.weight, self.bias, self.stride, self.padding = weight, bias, stride, padding
@@ -251,7 +254,7 @@ class _Convolution:
         return self._backward(delta, self.inputs[rows], (True, False, False))[0]
 
     def tangent(self, t: Tensor, rows: slice, scales: Tensor) -> Tensor:
-        """Push `t` forward, and leave scales·inputs, plus `t` in its rows, for the weights' gradient."""
+        """Push `t` forward, and turn `inputs` into scales·inputs, plus `t` in its rows, for the weights' gradient."""
         self.inputs.mul_(scales)
         self.inputs[rows] += t
         return F.conv2d(t, self.weight, None, self.stride, self.padding)
@@ -268,7 +271,7 @@ class _Convolution:
 
 
 class _Unfolded(_Convolution):
-    """The same as matrix products: `columns` has a row of k·k·C inputs for every output pixel."""
+    """The same convolution as a matrix product: `columns` has a row of k·k·C inputs for every output pixel."""
 
     def forward(self, x: Tensor) -> Tensor:
         self.inputs, self.columns = x, self._unfold(x)
@@ -301,7 +304,7 @@ class _Unfolded(_Convolution):
 
 
 def _layer(conv: nn.Conv2d, x: Tensor) -> _Convolution:
-    """The convolution that `x` is about to enter, in the form that is the faster one there."""
+    """The convolution in the form that is faster for the input `x`."""
     assert conv.bias is not None
     stride, padding = conv.stride[0], int(conv.padding[0])
     small = x.device.type == "cpu" and x.shape[-1] // stride <= _SMALL_MAP
@@ -309,13 +312,13 @@ def _layer(conv: nn.Conv2d, x: Tensor) -> _Convolution:
 
 
 def _through_mask(delta: Tensor, y: Tensor, slope: float) -> Tensor:
-    """LeakyReLU's derivative, read off its result: `delta` where it was positive, slope·delta elsewhere."""
+    """Multiply by LeakyReLU's derivative, known from its result `y`: `delta` where y > 0, slope·delta elsewhere."""
     passed: Tensor = torch.ops.aten.leaky_relu_backward(delta, y, slope, True)
     return passed
 
 
 def _store(parameter: Tensor, gradient: Tensor) -> None:
-    """Into a tensor of the parameter's own strides: torch's fused Adam misreads a gradient that has others."""
+    """Copy into a tensor with the parameter's own strides: torch's fused Adam misreads a gradient with others."""
     if parameter.grad is None:
         parameter.grad = torch.empty_like(parameter)
     parameter.grad.copy_(gradient)

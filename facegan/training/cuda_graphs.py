@@ -17,30 +17,30 @@ from facegan.training.noise import draw_noise_on_device, ends_cycle
 from facegan.training.trainer import Metrics, Trainer
 
 _WARM_UP = 3
-"""Steps before a capture, as torch asks: libraries choose their algorithms and take their workspaces in them."""
+"""Steps before a capture, as torch requires: in them, libraries choose algorithms and allocate workspaces."""
 _CHUNK = 4096
-"""Images that go to the device at once."""
+"""Images that are copied to the device at a time."""
 _SHARE = 0.5
-"""Most of the device's free memory that a dataset may take; a larger one stays on the host."""
+"""The share of the device's free memory that a dataset may take at most; a larger one stays on the host."""
 
 
 class DeviceSteps:
-    """Steps that live on the device: pixels, noise, both updates and the average, replayed as CUDA graphs.
+    """Whole steps on the device: pixels, noise, both updates and the average, replayed as CUDA graphs.
 
-    A graph is a recording of kernels, each with the addresses that it works on; replayed, hundreds of kernels cost the
-    host one call. So a step's inputs stand at fixed places: indices of its images, the generator's seed, learning rates
-    and the average's weight are written there before each replay. There is one graph for steps that update the critic
-    and one for those that update both.
+    A graph is a recording of kernels, each with the addresses that it works on. To replay hundreds of kernels costs the
+    host one call. As the addresses are fixed, a step's inputs have fixed places: before each replay, the indices of its
+    images, the seed of its noise, the learning rates and the average's weight are written there. There is one graph for
+    steps that update the critic alone and one for steps that update both networks.
 
     Args:
-        trainer: its state as it is when training goes on.
-        dataset: on the device as a whole if there is room, else gathered on the host, one batch ahead.
-        capture: without it the same functions run one by one, on any device.
+        trainer: in the state from which training begins or goes on.
+        dataset: kept on the device as a whole if there is room, else gathered on the host, one batch ahead.
+        capture: if false, the same functions run one by one, on any device.
     """
 
     def __init__(self, trainer: Trainer, dataset: Batches, *, capture: bool = True) -> None:
         self.trainer = trainer
-        self.uncaptured = None if capture else "nobody asked for it"
+        self.uncaptured = None if capture else "it was not asked for"
         self._pixels = _Resident(trainer, dataset) if _fits(dataset, trainer.device) else _Fetched(trainer, dataset)
         self._random = torch.Generator(trainer.device)
         self._graphs: dict[bool, tuple[torch.cuda.CUDAGraph, Metrics]] = {}
@@ -98,7 +98,7 @@ class DeviceSteps:
         pool = next((recorded.pool() for recorded, _ in self._graphs.values()), None)
         try:
             _register(graph, self._random)
-            # The outer one restores the current stream where the inner one fails to.
+            # If the inner context fails to restore the current stream, the outer one does.
             with (
                 torch.cuda.stream(stream),
                 torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"),
@@ -107,15 +107,15 @@ class DeviceSteps:
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, FaceganError) as error:
-            failure = first_line(error.__cause__ or error)  # the cause of what is in words of several processes
-        if trainer.world.agree(int(bool(failure))):  # all or none: NCCL knows no half-captured message
+            failure = first_line(error.__cause__ or error)  # world's errors have the real reason as their cause
+        if trainer.world.agree(int(bool(failure))):  # all or none: NCCL messages must be captured on all sides
             self.uncaptured = failure or "another process could not record them"
             self._graphs.clear()
-            self._random = torch.Generator(trainer.device)  # the old one may still believe that it is being captured
+            self._random = torch.Generator(trainer.device)  # the old one may still be registered for capture
 
 
 def _register(graph: torch.cuda.CUDAGraph, random: torch.Generator) -> None:
-    """Tell a graph of a generator that it uses; newer versions of torch find out, and do without."""
+    """Tell a graph which random generator it uses; newer versions of torch find out by themselves."""
     if register := getattr(graph, "register_generator_state", None):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -123,7 +123,7 @@ def _register(graph: torch.cuda.CUDAGraph, random: torch.Generator) -> None:
 
 
 def _tensors(trainer: Trainer) -> list[Tensor]:
-    """All that a step changes, each where it is."""
+    """All tensors that a step changes; they share memory with the trainer's."""
     networks = [trainer.generator, trainer.critic, *([trainer.average.module] if trainer.average else [])]
     found = [t for network in networks for t in (*network.parameters(), *network.buffers())]
     for optimiser in (trainer.generator_optimiser, trainer.critic_optimiser):
@@ -132,7 +132,7 @@ def _tensors(trainer: Trainer) -> list[Tensor]:
 
 
 def _allocate(optimiser: torch.optim.Optimizer) -> None:
-    """Adam's moments before its first step: made during a capture, they would be set to zero by every replay."""
+    """Create Adam's moments before its first step: if a capture created them, every replay would set them to zero."""
     for parameter in optimiser.param_groups[0]["params"]:
         if not optimiser.state[parameter]:
             optimiser.state[parameter] = {
@@ -147,7 +147,7 @@ def _fits(dataset: Batches, device: torch.device) -> bool:
 
 
 class _Resident:
-    """All pixels on the device; a step's images are gathered there, from indices that `aim` puts in place."""
+    """All pixels on the device. A step's images are gathered there, by the indices that `aim` writes."""
 
     def __init__(self, trainer: Trainer, dataset: Batches) -> None:
         self._trainer, self._dataset = trainer, dataset
@@ -178,7 +178,7 @@ class _Resident:
 
 
 class _Fetched:
-    """Pixels on the host: each step's are read by a second thread while the step before runs, into pinned memory."""
+    """Pixels on the host. A second thread reads each step's pixels into pinned memory while the step before runs."""
 
     def __init__(self, trainer: Trainer, dataset: Batches) -> None:
         self._trainer, self._dataset = trainer, dataset

@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 
 class AveragedGenerator:
-    """An exponential moving average of a generator's weights, its speed given in images seen.
+    """An exponential moving average of a generator's weights, whose half-life is given in images seen.
 
     average <- average + (1 - d)·(weights - average), d = 2^(-batch/H), H = min(half_life, images_seen/20)
     (Karras et al. 2020, arXiv:1912.04958, appendix B, with the ramp-up of their published training code): early on the
-    average forgets quickly, so that it is not held back by weights that were noise.
+    average forgets quickly, so that the first weights, which are noise, do not hold it back.
 
     Batch norm's running statistics are copied from the live generator, not averaged: they are averages already.
 
     Args:
-        generator: the live generator; copied, then followed by `aim` and `follow`.
+        generator: the live generator; it is copied, and `aim` and `follow` then make the copy follow it.
         half_life: H in images, > 0.
     """
 
@@ -26,7 +26,7 @@ class AveragedGenerator:
         self.module = copy.deepcopy(generator).eval().requires_grad_(False)
         self.half_life = half_life
         self.weight = torch.zeros((), device=next(generator.parameters()).device)
-        """How far the next step moves, 1 - d: on the device, where a captured step finds it."""
+        """How far the next step moves the average, 1 - d. It is on the device, where a captured step reads it."""
 
     def aim(self, images_seen: int, batch_size: int) -> None:
         """Set the weight of the next step; `images_seen` counts that step's images."""
@@ -35,7 +35,7 @@ class AveragedGenerator:
 
     @torch.no_grad()
     def follow(self, generator: nn.Module) -> None:
-        """One step of the average after the live generator has moved."""
+        """Move the average by one step, after the live generator was updated."""
         ours: list[Tensor] = list(self.module.parameters())
         theirs: list[Tensor] = list(generator.parameters())
         way = list(torch._foreach_sub(theirs, ours))

@@ -1,4 +1,4 @@
-"""Adversarial losses and penalties: pure functions of tensors, noise is an argument; OBJECTIVES pairs them.
+"""Adversarial losses and penalties, as pure functions of tensors that take noise as an argument; OBJECTIVES pairs them.
 
 `docs/mathematics.md` has the derivations.
 """
@@ -14,22 +14,22 @@ from torch import Tensor
 
 
 def wasserstein_estimate(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """How far apart the critic sees the two: mean(D(real)) - mean(D(fake)).
+    """How far apart the critic scores real images and fakes: mean(D(real)) - mean(D(fake)).
 
-    The dual form of the Wasserstein-1 distance, as far as this critic has found it (Arjovsky et al. 2017,
-    arXiv:1701.07875, eq. 2). It estimates the distance only while the critic's slope is near one.
+    This is the dual form of the Wasserstein-1 distance with this critic in the place of the best one (Arjovsky et al.
+    2017, arXiv:1701.07875, eq. 2). It estimates the distance only while the critic's slope is near one.
 
     Args:
         real_scores, fake_scores: (B,), any real numbers; only their difference means something.
 
     Returns:
-        Scalar. The critic minimises minus this, plus the penalty.
+        Scalar. The critic minimises the negative of this, plus the penalty.
     """
     return real_scores.mean() - fake_scores.mean()
 
 
 def generator_loss(fake_scores: Tensor) -> Tensor:
-    """Minus what the critic thinks of the fakes: -mean(D(G(z))) (Gulrajani et al. 2017, algorithm 1, line 12).
+    """The generator's loss, minus the mean score of the fakes: -mean(D(G(z))) (Gulrajani et al. 2017, alg. 1, line 12).
 
     Args:
         fake_scores: (B,).
@@ -38,7 +38,7 @@ def generator_loss(fake_scores: Tensor) -> Tensor:
 
 
 def mix(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
-    """Points between pairs: share*real + (1 - share)*fake (Gulrajani et al. 2017, algorithm 1, line 6).
+    """Images between a real one and a fake: share*real + (1 - share)*fake (Gulrajani et al. 2017, algorithm 1, line 6).
 
     Args:
         real, fake: (B, 3, H, W), any unit, both the same.
@@ -51,7 +51,7 @@ def slope_norms(critic: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """How steep the critic is at each image: ||d critic(x)/dx||_2 over all its pixels.
 
     Args:
-        critic: images (B, 3, H, W) -> scores (B,). With batch norm it is the slope of the batch's sum.
+        critic: images (B, 3, H, W) -> scores (B,). With batch norm the result is the slope of the batch's summed score.
         images: (B, 3, H, W), in the unit in which a slope of one is wanted. Detached here.
 
     Returns:
@@ -67,24 +67,25 @@ def gradient_penalty(norms: Tensor, target: float = 1.0) -> Tensor:
 
     With target 1, at mixed images, it is the two-sided penalty of WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028,
     eq. 3). With target 0, at real images, it is R1 and at fakes R2 (Mescheder et al. 2018, arXiv:1801.04406, eq. 9 and
-    10), whose weight is gamma/2: the mean over both, times gamma, is R1 + R2.
+    10). Their weight is gamma/2, so the mean over both kinds of images, times gamma, is R1 + R2.
 
     Args:
         norms: (B,), from `slope_norms`.
         target: the slope that is wanted.
 
     Returns:
-        Scalar, not yet multiplied by the penalty weight: the trainer owns that.
+        Scalar, not yet multiplied by the penalty weight: the trainer does that.
     """
     return (norms - target).square().mean()
 
 
 def relativistic_loss(scores: Tensor, others: Tensor) -> Tensor:
-    """How little each score of a pair exceeds the other: mean(softplus(-(score - other))).
+    """A loss that is small where each score exceeds the one that it is paired with: mean(softplus(-(score - other))).
 
-    Relativistic pairing (Jolicoeur-Martineau 2018, arXiv:1807.00734, eq. 9): the critic wants real images above the
-    fakes that they are paired with, the generator the reverse. A fake is judged beside a real image, not against one
-    threshold for all, so that dropping a mode costs (Sun et al. 2020, arXiv:2011.04926).
+    This is relativistic pairing (Jolicoeur-Martineau 2018, arXiv:1807.00734, eq. 9): the critic wants each real image
+    to score higher than the fake that it is paired with, and the generator wants the reverse. A fake is judged against
+    a real image, not against one threshold for all fakes, so that dropping a mode raises the generator's loss (Sun et
+    al. 2020, arXiv:2011.04926).
 
     Args:
         scores, others: (B,), paired by position.

@@ -19,17 +19,18 @@ Masks = list[Tensor]
 
 @dataclass(frozen=True)
 class StepNoise:
-    """All that is random in a step, for a batch of B: this process's part of the global batch.
+    """All that is random in a step. B is the number of images in this process's part of the global batch.
 
     Attributes:
         critic_latents: (B, latent_dim), for the fakes that the critic sees.
         mix: (B, 1, 1, 1), uniform in [0, 1): the shares of the mixed images.
-        generator_latents: (B, latent_dim), for the generator's update; None where it has none of its own.
+        generator_latents: (B, latent_dim), for the generator's update; None where the step has none, or
+            uses the critic's latents for it.
         keep: dropout masks of the critic's three passes (real, fake, mixed), bool (B, C, H, W) per block; empty
             where the critic has no dropout.
-        augment: what is changed in real images, the critic's fakes and the generator's, (3, B, DRAWS) for
-            `augment.augment`; None where nothing is.
-        updates_generator: whether this step ends a cycle; with or without latents of its own.
+        augment: (3, B, DRAWS), the draws of `augment.augment` for the real images, the critic's fakes and the
+            generator's fakes; None without augmentation.
+        updates_generator: whether this step ends a cycle and so updates the generator, even without latents for it.
     """
 
     critic_latents: Tensor
@@ -53,9 +54,10 @@ def draw_noise(
     world: World = ALONE,
     rollbacks: int = 0,
 ) -> StepNoise:
-    """The noise of step number `step` (from 0), the same whatever was drawn before; another after each rollback.
+    """Draw the noise of step number `step` (from 0). It does not depend on earlier draws; a rollback changes it.
 
-    It is drawn for the global batch, and each process of `world` takes its rows: their number changes nothing.
+    It is drawn for the global batch, and each process of `world` takes its rows, so the number of processes changes
+    nothing.
     """
     batch, latent_dim, seed = config.training.batch_size, config.networks.latent_dim, config.seed
     mine = world.part(batch)
@@ -87,7 +89,7 @@ def draw_noise_on_device(
     generator: torch.Generator,
     world: World = ALONE,
 ) -> tuple[StepNoise, Tensor | None]:
-    """The same kinds of noise from a device's own generator, which is seeded for the step: nothing is copied there.
+    """Draw the same kinds of noise on the device, so that nothing is copied there; `generator` is seeded for the step.
 
     Returns:
         The noise, and which images are mirrored: bool (B,), None where the configuration mirrors none.
@@ -122,9 +124,9 @@ def _threshold(config: Config) -> int:
 def _keep_masks(
     config: Config, generator: np.random.Generator, shapes: Sequence[tuple[int, ...]], device: torch.device, mine: slice
 ) -> tuple[Masks, ...]:
-    """Masks from random bytes, one byte per unit: a unit stays where its byte is at least 256·dropout.
+    """Draw dropout masks from random bytes, one byte per unit: a unit stays if its byte is at least 256·dropout.
 
-    Exact for rates that are multiples of 1/256, and several times cheaper than drawing floats.
+    This is exact for rates that are multiples of 1/256, and several times cheaper than drawing floats.
     """
     if not shapes:
         return ()

@@ -1,4 +1,4 @@
-"""Adam on any device: what a checkpoint holds of it, and a learning rate that a captured step can read."""
+"""Adam on any device, its state in a checkpoint, and a learning rate that a captured step can read."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from facegan.config import Adam
 
 _EXACT = "exact_lr"
-"""Entry of a parameter group: the learning rate in double precision, as the configuration leads to it."""
+"""Entry of a parameter group: the learning rate in double precision, as it follows from the configuration."""
 
 
 def adam(network: nn.Module, numbers: Adam, device: torch.device) -> torch.optim.Adam:
     """Adam over all of a network's parameters, in one group; on a GPU ready to be captured."""
-    cuda = device.type == "cuda"  # there the learning rate is read on the device, where a captured step finds it
+    cuda = device.type == "cuda"  # there the learning rate is a tensor, which a captured step can read
     optimiser = torch.optim.Adam(
         network.parameters(),
         lr=torch.tensor(numbers.lr, device=device) if cuda else numbers.lr,
@@ -29,7 +29,7 @@ def adam(network: nn.Module, numbers: Adam, device: torch.device) -> torch.optim
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, value: float) -> None:
-    """Of the next step; on a GPU it is written where a captured step reads it, rounded to float32."""
+    """Set the learning rate of the next step. On a GPU a captured step reads it, rounded to float32."""
     group = optimiser.param_groups[0]
     if isinstance(group["lr"], Tensor):
         group["lr"].fill_(value)
@@ -39,7 +39,7 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, value: float) -> None:
 
 
 def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """As the optimiser gives it, but the same on every device: float32 would round the learning rate."""
+    """The optimiser's state for a checkpoint, the same on every device: the learning rate is not rounded to float32."""
     state = optimiser.state_dict()
     group = {**state["param_groups"][0], "capturable": False}
     group["lr"] = group.pop(_EXACT)

@@ -1,6 +1,6 @@
-"""A run's steps: their images and noise come from the host, or on a CUDA device from captured graphs.
+"""A run's steps, whose images and noise come from the host, or on a CUDA device from captured graphs.
 
-Both are functions of (seed, step) alone, so a run stopped anywhere goes on with the same numbers.
+Images and noise are functions of (seed, step) alone, so a run that is stopped anywhere goes on with the same numbers.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class Steps(Protocol):
     """A run's steps, one after the other.
 
     Attributes:
-        uncaptured: why steps that should be captured are not, in words; else None.
+        uncaptured: why the steps are not captured although they should be, in words; else None.
     """
 
     uncaptured: str | None
 
     def step(self) -> Metrics:
-        """The trainer's next step. Its numbers may change with the one after: read them before."""
+        """Do the trainer's next step and return its metrics. The step after it may overwrite them: read them before."""
 
 
 def steps_of(trainer: Trainer, dataset: Batches) -> Steps:

@@ -32,17 +32,17 @@ class Trainer:
     """Generator, critic, their optimisers and the averaged generator of one run.
 
     Args:
-        config: what to build and how to train it; initial weights are those of its seed.
+        config: what to build and how to train it; the initial weights come from its seed.
         device: where all tensors live.
-        world: the processes that train the run together, each a part of every batch.
+        world: the processes that train the run together; each takes a part of every batch.
 
     Attributes:
         generator, critic: the networks, in training mode.
-        uncovered: why the critic's gradient is autograd's, in words; None where it is written out.
+        uncovered: why autograd computes the critic's gradient, in words; None where `critic_gradient` does.
         average: the averaged generator, or None where the configuration has no `ema_half_life`.
         images_seen: real images shown to the critic so far, by all processes.
-        rollbacks: how often the run went back to a checkpoint; it chooses the noise of the steps from there on. With
-            `config`, `images_seen` and the tensors it is the whole state.
+        rollbacks: how often the run went back to a checkpoint; the noise of later steps depends on it. `config`,
+            `images_seen`, `rollbacks` and the tensors are the whole state.
     """
 
     def __init__(self, config: Config, device: torch.device, world: World = ALONE) -> None:
@@ -50,12 +50,12 @@ class Trainer:
         self.device = device
         self.world = world
         self.precision = config.training.precision
-        assert self.precision != "auto", "the configuration has not met its device"
+        assert self.precision != "auto", "the precision must be resolved for the device first"
         self.generator = build_generator(config).to(device)
         self.critic = build_critic(config).to(device)
         self.objective = losses.OBJECTIVES[config.training.objective]
         wanted = config.training.penalty == "auto"
-        self.uncovered = critic_gradient.why_not(self.critic) if wanted else "training.penalty asks for it"
+        self.uncovered = critic_gradient.why_not(self.critic) if wanted else "training.penalty asks for autograd"
         self.generator_optimiser = adam(self.generator, config.training.generator, device)
         self.critic_optimiser = adam(self.critic, config.training.critic, device)
         half_life = config.training.ema_half_life
@@ -76,7 +76,7 @@ class Trainer:
         return self.average.module if self.average else self.generator
 
     def step(self, reals: Tensor, noise: StepNoise) -> Metrics:
-        """One update of the critic, and at the end of a cycle of n_critic one of the generator.
+        """Update the critic, and at the end of each cycle of n_critic steps the generator too.
 
         Args:
             reals: (B, 3, size, size) in [-1, 1], this process's part of the batch.
@@ -95,12 +95,12 @@ class Trainer:
     def aim(self, updates_generator: bool) -> None:
         """Set what changes from step to step and depends on `images_seen`: learning rates and the average's weight.
 
-        The learning rate is lr·min(1, (1 - t)/decay), with t the share of the run that is done: flat, then linearly
-        down to zero.
+        The learning rate is lr·min(1, (1 - t)/decay), with t the share of the run that is done: constant at first,
+        then falling linearly to zero.
         """
         training = self.config.training
         if training.decay:
-            assert training.images is not None, "the configuration has not met its dataset"
+            assert training.images is not None, "the length must be resolved for the dataset first"
             factor = min(1.0, max(0.0, 1 - self.images_seen / training.images) / training.decay)
             set_learning_rate(self.generator_optimiser, training.generator.lr * factor)
             set_learning_rate(self.critic_optimiser, training.critic.lr * factor)
@@ -109,7 +109,7 @@ class Trainer:
             self.average.aim(self.images_seen + batch, training.n_critic * batch)
 
     def compute(self, reals: Tensor, noise: StepNoise) -> Metrics:
-        """All that a step does on the device, and nothing else: it reads no number back, so it can be captured."""
+        """Do all of a step that happens on the device. No number is read back, so this can be captured."""
         reals = self._changed(self._to_network_unit(reals), noise, _REALS)
         if self.config.training.update == "joint":
             metrics = self._joint_update(reals, noise)
@@ -131,7 +131,7 @@ class Trainer:
         return self._changed(fakes, noise, use)
 
     def _changed(self, images: Tensor, noise: StepNoise, use: int) -> Tensor:
-        """Images as the critic sees them: real ones and fakes go through the same kinds of changes."""
+        """Augment images for the critic, if the run augments. Real images and fakes get the same kinds of changes."""
         if noise.augment is None:
             return images
         return augment(images, noise.augment[use], self.config.training.augment, self.config.networks.pixel_range)
@@ -141,7 +141,7 @@ class Trainer:
             return widened(self.critic(images, keep) if keep else self.critic(images))
 
     def _critic_loss(self, reals: Tensor, fakes: Tensor, noise: StepNoise) -> tuple[Tensor, Metrics]:
-        """The objective's loss and the weighted penalty, for autograd, and what they are made of."""
+        """The objective's loss plus the weighted penalty, for autograd, and the parts of both as metrics."""
         keep_real, keep_fake, keep_mixed = noise.keep or _NO_MASKS
         real_scores, fake_scores = self._score(reals, keep_real), self._score(fakes, keep_fake)
         if self.objective.mixes:
@@ -182,7 +182,7 @@ class Trainer:
 
     def _update_generator(self, noise: StepNoise, reals: Tensor) -> Tensor:
         assert noise.generator_latents is not None
-        self.critic.requires_grad_(False)  # its weights' gradients would be computed and thrown away
+        self.critic.requires_grad_(False)  # else its weights' gradients would be computed and thrown away
         try:
             fake_scores = self._score(self._generate(noise.generator_latents, noise, _GENERATOR_FAKES), None)
             real_scores = self._score(reals, None) if self.objective.relative else fake_scores.detach()
@@ -195,10 +195,10 @@ class Trainer:
         return loss.detach()
 
     def _joint_update(self, reals: Tensor, noise: StepNoise) -> Metrics:
-        """Both updates from one pass of the critic over the fakes, each from the other's old weights.
+        """Update both networks from one pass of the critic over the fakes; each update uses the other's old weights.
 
         The critic's loss holds +mean D(fake) and the generator's is -mean D(fake), so the gradient that reaches the
-        fakes is the generator's with the sign turned. Mixed images are cut off from the fakes.
+        fakes is that of the generator's loss with the opposite sign. No gradient flows from mixed images to the fakes.
         """
         fakes = self._generate(noise.critic_latents, noise, _CRITIC_FAKES)
         leaf = fakes.detach().requires_grad_(True)
@@ -226,7 +226,7 @@ class Trainer:
             self.world.check_same({"weights": b"".join(tensor.cpu().numpy().tobytes() for tensor in tensors)})
 
     def first_not_finite(self) -> str | None:
-        """The first tensor of `state` with a NaN or an infinity in it, such as "critic: score.weight"; None is well."""
+        """The first tensor of `state` with a NaN or an infinity in it, such as "critic: score.weight"; else None."""
         tensors = dict(_named_tensors(self.state()))
         finite = torch.stack([tensor.isfinite().all().to(self.device) for tensor in tensors.values()])
         return next((name for name, well in zip(tensors, finite.tolist(), strict=True) if not well), None)
@@ -244,7 +244,7 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """The inverse of `state`, strict."""
+        """The inverse of `state`; all names and shapes must match."""
         self.images_seen, self.rollbacks = state["images_seen"], state["rollbacks"]
         self.generator.load_state_dict(state["generator"])
         self.critic.load_state_dict(state["critic"])
@@ -255,7 +255,7 @@ class Trainer:
 
 
 def _named_tensors(node: object, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """All tensors of a state, each with the way to it."""
+    """All tensors of a state, each with its path, such as "critic: score.weight"."""
     if isinstance(node, Tensor):
         yield path, node
     elif isinstance(node, dict):

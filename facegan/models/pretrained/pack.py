@@ -21,8 +21,8 @@ NOTES = {
 }
 
 _PRIVATE = ("system", "device_name", "command")
-"""Facts of the machine it was trained on, which do not belong in a public file, nor does the way to its dataset; the
-model card has the command."""
+"""Facts about the machine that trained it. They do not belong in a public file, and neither does the dataset's path;
+the model card has the command."""
 
 
 def pack(source: Path, path: Path = PATH) -> Path:
