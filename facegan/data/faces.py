@@ -1,50 +1,54 @@
-"""Where the faces are in a photo, and each of them turned, scaled and placed as CelebA's aligned photos are.
+"""Where the faces are in a photo, and a photo's bytes to its aligned faces.
 
-Faces are found by YuNet (Wu, Peng and Yu 2023), which OpenCV runs. A point (x, y) is measured in pixels from the upper
-left corner of the picture, so that the middle of the first pixel is (0.5, 0.5).
+Faces are found by YuNet (Wu, Peng and Yu 2023), which OpenCV runs. Points are measured as in `data.align`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
 from facegan.core.errors import needed
+from facegan.data.align import TEMPLATE, align, beyond, faded, opencv, sampled, similarity
 from facegan.pictures.colours import to_srgb
 from facegan.pictures.opening import PhotoError, flat, reasons, rounded, upright, whole
 
 if TYPE_CHECKING:
     import numpy as np
 
+DETECTOR = "YuNet 2023mar"
 MODEL = "face_detection_yunet_2023mar.onnx"
 
-# Where CelebA's faces have their landmarks, as fractions of the side of the largest centred square of an aligned photo:
-# right eye, left eye, nose, right and left corner of the mouth. Right is the person's right. Means over 8,500 photos.
-TEMPLATE = (
-    (69.13 / 178, 91.56 / 178),
-    (108.51 / 178, 91.81 / 178),
-    (87.97 / 178, 114.33 / 178),
-    (72.22 / 178, 131.82 / 178),
-    (105.35 / 178, 132.47 / 178),
-)
-
-# What YuNet calls a face, from 0 to 1. Faces that are upright and clear have more than SURE; one that is turned by a
-# quarter may be found as well, with the landmarks of an upright one, but never as SURE.
+# What YuNet calls a face, from 0 to 1. It may take a face that is turned for an upright one, with a lower score: below
+# SURE, photos are searched turned by quarters as well; below UPRIGHT, each face is compared with itself upside down.
 THRESHOLD = 0.6
-SURE = 0.88
+SURE = 0.9
+UPRIGHT = 0.92
 
 # The photo's longer side, in pixels, when it is searched. Faces of more than about 300 pixels are missed, and of less
 # than 10.
 SIDES = (160, 320, 640, 1280)
+TURNED_SIDES = 3  # of them, for faces that do not stand upright
 
 # A face that was found is looked at again, aligned in a square of this side, to place its landmarks precisely.
 CLOSE = 160
+
+# How far its landmarks may then lie from the template, as a part of that side: more than _MOVED, and the surer of both
+# looks counts; more than _STRAY, and it is no face.
+_MOVED = 0.05
+_STRAY = 0.12
+
+# A face cannot be used if its square would have to be enlarged by more than MAX_ENLARGED, if `profile_of` it is more
+# than MAX_PROFILE, or if its `sharpness` is less than MIN_SHARPNESS: a sharp face has that after a blur of 2.5 pixels.
+MAX_ENLARGED = 2
+MAX_PROFILE = 1.0
+MIN_SHARPNESS = 0.07
+NO_FACE = "no face found"
 
 # Two boxes are one face if their intersection has more than this part of their union.
 _SAME = 0.3
@@ -55,8 +59,8 @@ class FoundFace:
     """A face in a picture.
 
     Attributes:
-        landmarks: float32 (5, 2): right eye, left eye, nose, right and left corner of the mouth, as (x, y). Right is the
-            person's right: on the left in the picture, if the person stands upright.
+        landmarks: float32 (5, 2): right eye, left eye, nose, right and left corner of the mouth, as (x, y). Right is
+            the person's right: on the left in the picture, if the person stands upright.
         box: left, top, right, bottom. It may reach beyond the picture.
         score: how sure the detector is, from THRESHOLD to 1.
     """
@@ -72,15 +76,16 @@ class FoundFace:
         return (right - left) * (bottom - top)
 
 
-def find_faces(rgb: np.ndarray, *, every: bool = False) -> list[FoundFace]:
-    """The faces of a picture: first those that the detector is sure of, then the others, both with the largest first.
+def find_faces(rgb: np.ndarray, *, every: bool = False, turned: bool = True) -> list[FoundFace]:
+    """The faces of a picture: first those that are whole, of them first the sure ones, of these the largest first.
 
-    The picture is searched small and then larger, until there is a face for sure: the smaller the picture, the larger the
-    faces that are found. If there is none for sure, it is searched turned by 90, 180 and 270 degrees too.
+    The picture is searched small and then larger, until there is a face for sure: the smaller the picture, the larger
+    the faces that are found. If there is none for sure, it is searched turned by 90, 180 and 270 degrees too.
 
     Args:
         rgb: uint8 (H, W, 3).
         every: search in all sizes, to find small faces beside large ones.
+        turned: False for a quick look at upright faces that are not small.
 
     Returns:
         Faces whose landmarks are points of `rgb`, whatever way up they stand.
@@ -88,52 +93,35 @@ def find_faces(rgb: np.ndarray, *, every: bool = False) -> list[FoundFace]:
     Raises:
         FaceganError: OpenCV is missing, or too old.
     """
-    found = _search(rgb, 0, every)
-    if not any(face.score >= SURE for face in found):
-        found = _distinct(face for turn in range(4) for face in (found if turn == 0 else _search(rgb, turn, every)))
-    return sorted(found, key=lambda face: (face.score < SURE, -face.area))
+    found: list[FoundFace] = []
+    copies: list[tuple[np.ndarray, float]] = []
+    for copy in _copies(rgb, SIDES if turned else SIDES[:2]):
+        copies.append(copy)
+        found = _distinct([*found, *_search(rgb, copy, 0)])
+        if not every and _any_sure(found):
+            break
+    for turn in (1, 2, 3) if turned and not _any_sure(found) else ():
+        for copy in copies[:TURNED_SIDES]:
+            found = _distinct([*found, *_search(rgb, copy, turn)])
+    return sorted(found, key=lambda face: (_is_cut_off(face, rgb.shape), face.score < SURE, -face.area))
 
 
-def align(rgb: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray:
-    """The face turned, scaled and moved so that its landmarks come to lie on TEMPLATE: uint8 (size, size, 3).
+def _any_sure(found: list[FoundFace]) -> bool:
+    return any(face.score >= SURE for face in found)
 
-    Pixels are sampled once, from the photo in full size, at least as densely as they lie there, and then resized with
-    Pillow's antialiased Lanczos filter as all photos are. Beyond its borders the photo is mirrored.
 
-    Args:
-        rgb: uint8 (H, W, 3).
-        landmarks: (5, 2), points of `rgb`.
-        size: S, the side of the result.
+class Aligned(NamedTuple):
+    """A face of a photo, aligned.
+
+    Attributes:
+        pixels: uint8 (S, S, 3), in sRGB.
+        side: how many pixels of the photo lie along a side of it.
+        beyond: the part of it, from 0 to 1, that lies beyond the photo and was made up from its mirror image.
     """
-    import numpy as np
 
-    cv2 = _opencv()
-    # z -> scale * z + shift takes points of the result to points of the photo, both as complex numbers.
-    scale, shift = _similarity(np.asarray(TEMPLATE) * size, np.asarray(landmarks))
-    corners = shift + scale * np.array([0, size, size * 1j, size * (1 + 1j)])
-    left, right = _reach(corners.real.min(), corners.real.max(), rgb.shape[1])
-    top, bottom = _reach(corners.imag.min(), corners.imag.max(), rgb.shape[0])
-    part = rgb[top:bottom, left:right]
-    reduced = max(1, int(abs(scale) / 4))
-    if reduced > 1:
-        shape = math.ceil(part.shape[1] / reduced), math.ceil(part.shape[0] / reduced)
-        part = cv2.resize(part, shape, interpolation=cv2.INTER_AREA)
-    across, down = part.shape[1] / (right - left), part.shape[0] / (bottom - top)
-    denser = max(1, math.ceil(abs(scale) / reduced))
-    step = scale / denser
-    origin = shift + step * (0.5 + 0.5j) - complex(left, top)
-    matrix = np.array(
-        [
-            [step.real * across, -step.imag * across, origin.real * across - 0.5],
-            [step.imag * down, step.real * down, origin.imag * down - 0.5],
-        ]
-    )
-    side = size * denser
-    how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    aligned = cv2.warpAffine(part, matrix, (side, side), flags=how, borderMode=cv2.BORDER_REFLECT_101)
-    if denser == 1:
-        return aligned
-    return np.array(Image.fromarray(aligned).resize((size, size), Image.Resampling.LANCZOS))
+    pixels: np.ndarray
+    side: float
+    beyond: float
 
 
 def aligned_face(data: bytes, size: int) -> np.ndarray:
@@ -144,66 +132,139 @@ def aligned_face(data: bytes, size: int) -> np.ndarray:
         size: S, the side of the result.
 
     Raises:
-        PhotoError: why it cannot be used: it is no photo, has no face, or one that is too small, in profile or blurred.
+        PhotoError: why it cannot be used: it is no photo, has no face, or one that is cut off, too small, in profile or
+            blurred.
         FaceganError: OpenCV is missing.
     """
-    import numpy as np
+    (face,), _ = aligned_faces(data, size)
+    if isinstance(face, str):
+        raise PhotoError(face)
+    return face.pixels
 
-    _opencv()
+
+def aligned_faces(data: bytes, size: int, *, every: bool = False) -> tuple[list[Aligned | str], bool]:
+    """The faces of a photo, aligned, or for each the reason why it cannot be used; and whether the file is animated.
+
+    Args:
+        data: the bytes of the photo's file.
+        size: S, the side of the results.
+        every: all faces, the largest first; otherwise the largest one.
+
+    Raises:
+        PhotoError: it is no photo, or has no face.
+        FaceganError: OpenCV is missing.
+    """
+    check_installed()
     with reasons(data):
-        photo, _ = whole(data)
+        photo, animated = whole(data)
         profile = photo.info.get("icc_profile")
         picture = rounded(flat(upright(photo)))
         if picture.mode != "RGB":
             picture, profile = to_srgb(picture, profile), None
-        rgb = np.asarray(picture)
-        found = find_faces(rgb)
+        rgb = _pixels(picture)
+        del photo, picture
+        found = find_faces(rgb, every=every)
         if not found:
-            raise PhotoError("no face found")
-        aligned = align(rgb, found[0].landmarks, size)
-        return np.asarray(to_srgb(Image.fromarray(aligned), profile))
+            raise PhotoError(NO_FACE)
+        return [_aligned(rgb, face, size, profile) for face in (found if every else found[:1])], animated
 
 
-def _similarity(points: np.ndarray, targets: np.ndarray) -> tuple[complex, complex]:
-    """The a and b for which the sum of |a p + b - t|² over the points is least, with points (x, y) as x + iy.
-
-    |a| is the change of scale and arg a the turn. With p' and t' the differences from the means,
-    a = sum conj(p') t' / sum |p'|² and b = mean t - a mean p: linear least squares in one complex unknown.
-    """
-    p, t = (xy[:, 0] + 1j * xy[:, 1] for xy in (points, targets))
-    around = p - p.mean()
-    a = complex((around.conj() * t).sum() / (abs(around) ** 2).sum())
-    return a, complex(t.mean() - a * p.mean())
-
-
-def _reach(low: float, high: float, length: int) -> tuple[int, int]:
-    """The part of a photo's width or height that the pixels from `low` to `high` need, those in the mirror included."""
-    margin = 4 + (high - low) / 64
-    first, last = low - margin, high + margin
-    first, last = min(first, 2 * length - last), max(last, -first)
-    first, last = max(0, math.floor(first)), min(length, math.ceil(last))
-    return (first, last) if last - first > 1 else (0, length)
+def facts() -> dict[str, Any]:
+    """For dataset.json: all that decides how a face is found and placed."""
+    return {
+        "detector": DETECTOR,
+        "threshold": THRESHOLD,
+        "landmarks": ["right eye", "left eye", "nose", "right corner of the mouth", "left corner of the mouth"],
+        "template": [[round(x, 5), round(y, 5)] for x, y in TEMPLATE],
+        "fit": "least squares, similarity transform",
+    }
 
 
-def _search(rgb: np.ndarray, turn: int, every: bool) -> list[FoundFace]:
-    """Faces that stand upright once the picture is turned `turn` quarters to the left, as points of the picture."""
+def check_installed() -> None:
+    """Raise FaceganError, with what to install, if faces cannot be looked for."""
+    _detector()
+
+
+def _pixels(picture: Image.Image) -> np.ndarray:
+    """uint8 (H, W, 3) of an RGB picture, some rows at a time: Pillow's own way takes the memory twice."""
     import numpy as np
 
-    turned = np.rot90(rgb, turn)
-    found: list[FoundFace] = []
-    for small, scale in _copies(turned):
-        faces = (_enlarged(face, scale) for face in _detected(small))
-        found = _distinct([*found, *(seen for face in faces if (seen := _closer(turned, face)))])
-        if not every and any(face.score >= SURE for face in found):
-            break
-    return [_turned_back(face, turn, turned.shape[1], turned.shape[0]) for face in found]
+    rgb = np.empty((picture.height, picture.width, 3), np.uint8)
+    for top in range(0, picture.height, 256):
+        rgb[top : top + 256] = np.asarray(picture.crop((0, top, picture.width, min(top + 256, picture.height))))
+    return rgb
 
 
-def _copies(rgb: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
-    """The picture in each of SIDES, the smallest first, and how much larger the picture is."""
-    cv2 = _opencv()
+def _aligned(rgb: np.ndarray, face: FoundFace, size: int, profile: bytes | None) -> Aligned | str:
+    """The face aligned, or the reason why it cannot be used."""
+    import numpy as np
+
+    scale, shift = similarity(np.asarray(TEMPLATE), face.landmarks)
+    side = abs(scale)
+    if _is_cut_off(face, rgb.shape):
+        return "face cut off by the photo's edge"
+    if side * MAX_ENLARGED < size:
+        return f"face too small: its square has {side:.0f} pixels a side, for {size} it needs {size / MAX_ENLARGED:.0f}"
+    if profile_of(face) > MAX_PROFILE:
+        return "face in profile"
+    pixels = align(rgb, face.landmarks, size)
+    if sharpness(pixels) < MIN_SHARPNESS:
+        return "face blurred"
+    outside = float((beyond(scale / size, shift, size, rgb.shape) > 0).mean())
+    return Aligned(np.array(to_srgb(Image.fromarray(pixels), profile)), side, outside)
+
+
+def profile_of(face: FoundFace) -> float:
+    """How far the nose is from the middle between eyes and mouth, sideways, in distances of the eyes; 0 from the front.
+
+    In three quarters it is about 0.4.
+    """
+    import numpy as np
+
+    scale, shift = similarity(np.asarray(TEMPLATE), face.landmarks)
+    right, left, nose, *mouth = (face.landmarks[:, 0] + 1j * face.landmarks[:, 1] - shift) / scale
+    return float(abs((nose - (right + left + sum(mouth)) / 4).real / (left - right).real))
+
+
+def sharpness(aligned: np.ndarray) -> float:
+    """How much of a face's contrast is in its finest details: of sharp photos 0.15 to 0.4.
+
+    The standard deviation of what a Gaussian blur of one pixel takes away, over that of the face, at 64 pixels or less.
+    """
+    import numpy as np
+
+    cv2 = opencv()
+    side = min(len(aligned), 64)
+    grey = cv2.cvtColor(aligned, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
+    face = small[side // 4 : side * 7 // 8, side // 5 : side * 4 // 5]
+    return float((face - cv2.GaussianBlur(face, (0, 0), 1)).std() / max(face.std(), 1e-6))
+
+
+def _is_cut_off(face: FoundFace, shape: tuple[int, ...]) -> bool:
+    """Whether an eye, the nose or a corner of the mouth lies beyond the photo."""
+    margin = 0.05 * face.area**0.5
+    x, y = face.landmarks[:, 0], face.landmarks[:, 1]
+    return bool(min(x.min(), y.min(), shape[1] - x.max(), shape[0] - y.max()) < -margin)
+
+
+def _search(rgb: np.ndarray, copy: tuple[np.ndarray, float], turn: int) -> Iterator[FoundFace]:
+    """Faces that stand upright once a smaller copy of the picture is turned `turn` quarters to the left."""
+    import numpy as np
+
+    small, scale = copy
+    turned = np.rot90(small, turn)
+    for face in _detected(turned):
+        back = _turned_back(face, turn, turned.shape[1], turned.shape[0])
+        if seen := _closer(rgb, _enlarged(back, scale)):
+            yield seen
+
+
+def _copies(rgb: np.ndarray, sides: Sequence[int]) -> Iterator[tuple[np.ndarray, float]]:
+    """The picture with each of these as its longer side, the smallest first, and how much larger the picture is."""
+    cv2 = opencv()
     longest = max(rgb.shape[:2])
-    for side in SIDES:
+    for side in sides:
         if longest <= side:
             yield rgb, 1.0
             return
@@ -225,16 +286,27 @@ def _detected(rgb: np.ndarray) -> Iterator[FoundFace]:
 
 
 def _closer(rgb: np.ndarray, face: FoundFace) -> FoundFace | None:
-    """The same face, looked at again after it was aligned; None if there it is none."""
+    """The same face, looked at again after it was aligned; None if there is none there, or one upside down."""
     import numpy as np
 
-    aligned = align(rgb, face.landmarks, CLOSE)
-    seen = max(_detected(aligned), key=lambda face: face.area, default=None)
-    if seen is None:
+    wanted = np.asarray(TEMPLATE) * CLOSE
+    scale, shift = similarity(wanted, face.landmarks)
+    aligned = faded(sampled(rgb, scale, shift, CLOSE, max(1, round(abs(scale)))), scale, shift, rgb.shape)
+    seen = min(_detected(aligned), key=lambda face: _distance(face.landmarks, wanted), default=None)
+    if seen is None or (away := _distance(seen.landmarks, wanted) / CLOSE) > _STRAY:
         return None
-    scale, shift = _similarity(np.asarray(TEMPLATE) * CLOSE, face.landmarks)
+    score = max(face.score, seen.score)
+    if score < UPRIGHT and any(other.score > score for other in _detected(aligned[::-1, ::-1])):
+        return None
+    if away > _MOVED and score > seen.score:
+        return face
     points = shift + scale * (seen.landmarks[:, 0] + 1j * seen.landmarks[:, 1])
-    return replace(face, landmarks=np.stack([points.real, points.imag], 1).astype(np.float32), score=seen.score)
+    return replace(face, landmarks=np.stack([points.real, points.imag], 1).astype(np.float32), score=score)
+
+
+def _distance(points: np.ndarray, others: np.ndarray) -> float:
+    """Root of the mean squared distance between points (K, 2) and others."""
+    return float(((points - others) ** 2).sum(1).mean() ** 0.5)
 
 
 def _enlarged(face: FoundFace, scale: float) -> FoundFace:
@@ -273,20 +345,13 @@ def _overlap(one: FoundFace, other: FoundFace) -> float:
 
 
 @lru_cache(maxsize=1)
-def _opencv() -> Any:
-    """The module cv2, silent and in one thread."""
-    with needed("Finding faces", "faces", "opencv-python-headless"):
-        import cv2
-
-        cv2.FaceDetectorYN.create  # noqa: B018 - OpenCV before 4.5.4 has none
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # OpenCV 5 warns of what nobody asked for
-        cv2.setNumThreads(1)  # every worker has one processor
-    return cv2
-
-
-@lru_cache(maxsize=1)
 def _detector() -> Any:
-    cv2 = _opencv()
+    cv2 = opencv()
     with needed("Finding faces", "faces", "opencv-python-headless"):
-        model = (files("facegan.data") / "yunet" / MODEL).read_bytes()
-        return cv2.FaceDetectorYN.create("onnx", model, b"", (CLOSE, CLOSE), THRESHOLD, 0.3, 5000)
+        model = files("facegan.data") / "yunet" / MODEL
+        how = ((CLOSE, CLOSE), THRESHOLD, _SAME, 5000)
+        try:
+            return cv2.FaceDetectorYN.create("onnx", model.read_bytes(), b"", *how)
+        except (TypeError, cv2.error):  # older than 4.9, which opens files only
+            with as_file(model) as path:
+                return cv2.FaceDetectorYN.create(str(path), "", *how)

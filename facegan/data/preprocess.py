@@ -20,6 +20,7 @@ from facegan.core.workers import in_order, processors
 from facegan.data.attributes import AttributeTable, from_names, read_attributes
 from facegan.data.crops import Crop, parse_crop
 from facegan.data.decode import Decoded, decode_chunk
+from facegan.data.faces import NO_FACE, check_installed
 from facegan.data.folder import KNOWN_FILES, DatasetInfo, read_dataset_json
 from facegan.data.several import open_sources, tasks
 from facegan.data.sources import Source
@@ -45,6 +46,7 @@ class PreprocessResult:
         beside: pictures beside CelebA's aligned ones, which are left out.
         enlarged: photos whose crop had fewer pixels than the images have.
         animated: animated files of which the first frame was taken.
+        beyond: found faces so near the edge that more than a quarter of the image lies beyond the photo.
         table: where the attributes came from, or None.
         without_attributes: photos that the table has no row for.
         remarks: sentences about the table: what in it could not be used, or was guessed.
@@ -62,6 +64,7 @@ class PreprocessResult:
     beside: int = 0
     enlarged: int = 0
     animated: int = 0
+    beyond: int = 0
     table: str | None = None
     without_attributes: int = 0
     remarks: tuple[str, ...] = ()
@@ -73,6 +76,7 @@ def preprocess(
     *,
     size: int,
     crop: str = "square",
+    faces: str | None = None,
     attributes: Path | None = None,
     limit: int | None = None,
     skip: int | None = None,
@@ -91,7 +95,8 @@ def preprocess(
     Args:
         source: a folder, a .zip, or CelebA in any of its layouts; or several of them, see `open_sources`.
         size: S, one of SIZES.
-        crop: square, none, PIXELS, a FRACTION or a protocol's name; see `crops.parse_crop`.
+        crop: face, square, none, PIXELS, a FRACTION or a protocol's name; see `crops.parse_crop`.
+        faces: for crop "face": "largest", the default, or "all" faces of a photo, each in a row of its own.
         attributes: a table of text; see `attributes.read_attributes`. CelebA's own is found by itself, and UTKFace's
             attributes are read from its names.
         limit: take only the first so many photos by name.
@@ -104,7 +109,8 @@ def preprocess(
 
     Raises:
         UsageError: a value that is not legal, whatever the source.
-        FaceganError: the source holds no usable photo, or the dataset cannot be written.
+        FaceganError: the source holds no usable photo, the dataset cannot be written, or what crop "face" needs is not
+            installed.
     """
     if size not in SIZES:
         raise UsageError(
@@ -117,13 +123,15 @@ def preprocess(
         raise UsageError(f"--skip {skip} is not a number of photos.", "Give a number, or leave it out.")
     if workers is not None and workers < 1:
         raise UsageError(f"--workers {workers} is not a number of processes.", "Give at least 1, or leave it out.")
-    how = parse_crop(crop)
+    how = parse_crop(crop, faces)
     found = open_sources([source] if isinstance(source, Path) else source)
     out = out or Path("data") / f"{found.title}-{size}"
     settings = _settings(found, size, how, attributes, limit, skip, dedupe)
     put_back(out, KNOWN_FILES)
     if is_there(out / "dataset.json") and not overwrite:
-        return _keep(out, settings)
+        return _keep(out, settings, how)
+    if how.kind == "face":
+        check_installed()
     table, remarks = _table(found, attributes)
     taken = slice(skip or 0, None if limit is None else (skip or 0) + limit)
     photos = found.photos[taken]
@@ -156,6 +164,7 @@ def preprocess(
         beside=found.beside,
         enlarged=tally.enlarged,
         animated=tally.animated,
+        beyond=tally.beyond,
         table=table.where if table else None,
         without_attributes=tally.without_attributes,
         remarks=remarks,
@@ -167,15 +176,16 @@ class _Tally:
 
     def __init__(self, dedupe: bool, table: AttributeTable | None) -> None:
         self.dedupe, self.table = dedupe, table
-        self.duplicates = self.enlarged = self.animated = self.without_attributes = 0
+        self.duplicates = self.enlarged = self.animated = self.beyond = self.without_attributes = 0
         self.reasons: dict[str, int] = {}
         self._first: dict[bytes, str] = {}
 
     def take(self, writer: DatasetWriter, result: Decoded, photos: Sequence[Photo]) -> None:
         """Write a chunk: its faces to the dataset, its faults to skipped.csv."""
-        for index, reason in result.faults.items():
-            self.skip(writer, photos[index].name, reason)
-        names = [photo.name for index, photo in enumerate(photos) if index not in result.faults]
+        for row, reason in result.faults.items():
+            self.skip(writer, photos[row.photo].name + row.mark, reason)
+        rows = result.rows
+        names = [photos[row.photo].name + row.mark for row in rows]
         images = np.frombuffer(result.pixels, np.uint8).reshape(len(names), writer.size, writer.size, 3)
         keep = []
         for index, (name, digest) in enumerate(zip(names, result.digests, strict=True)):
@@ -188,18 +198,19 @@ class _Tally:
                 writer.duplicate(name, first)
             keep.append(index)
         if len(keep) < len(names):
-            images, names = images[keep], [names[index] for index in keep]
+            images, names, rows = images[keep], [names[index] for index in keep], [rows[index] for index in keep]
         if names:
-            writer.write(images, names, self._rows(names))
+            writer.write(images, names, self._attributes([photos[row.photo].name for row in rows]))
         self.enlarged += result.enlarged
         self.animated += result.animated
+        self.beyond += result.beyond
 
     def skip(self, writer: DatasetWriter, name: str, reason: str) -> None:
         writer.skip(name, reason)
         kind = "same pixels as another photo" if reason.startswith("same pixels as ") else reason.partition(":")[0]
         self.reasons[kind] = self.reasons.get(kind, 0) + 1
 
-    def _rows(self, names: Sequence[str]) -> list[list[str]] | None:
+    def _attributes(self, names: Sequence[str]) -> list[list[str]] | None:
         if self.table is None:
             return None
         rows = [self.table.row(name) for name in names]
@@ -222,6 +233,7 @@ def _settings(
         "photos": _fingerprint(found),
         "size": size,
         "crop": str(crop),
+        "faces": crop.value if crop.kind == "face" else None,
         "attributes": attributes.name if attributes else None,
         "table": _fingerprint_of_table(attributes or found.table, found),
         "limit": limit,
@@ -259,7 +271,7 @@ def _fingerprint_of_file(path: Path | str) -> str | None:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def _keep(out: Path, settings: dict[str, Any]) -> PreprocessResult:
+def _keep(out: Path, settings: dict[str, Any], crop: Crop) -> PreprocessResult:
     info = read_dataset_json(out)
     for name, wanted in settings.items():
         had = info.settings.get(name)
@@ -272,6 +284,8 @@ def _keep(out: Path, settings: dict[str, Any]) -> PreprocessResult:
                 f"{out} exists, made with another {name}: {_option(had)}, not {_option(wanted)}.",
                 _REPLACE,
             )
+    if dict(info.crop) != crop.describe():
+        raise FaceganError(f"{out} exists, and was cut by another version of facegan in another way.", _REPLACE)
     return PreprocessResult(out, info, info.count, info.skipped, info.duplicates, str(settings["crop"]), reused=True)
 
 
@@ -349,6 +363,8 @@ _HINTS = {
     "smaller than the crop": "Choose a smaller --crop, or --crop square",
     "too small to show": "Choose a larger --crop, such as square, if the photos themselves are larger.",
     "CelebA": "Named crops are for CelebA's aligned photos; for others use --crop square, PIXELS or a FRACTION",
+    NO_FACE: "Are faces in them, of 20 pixels or more? If a face fills each photo to the edge, try --crop square",
+    "face too small": "Choose a smaller --size.",
     "packed with": "Unpack the zip, and name the folder instead.",
     "cannot be read": "Check that you may read them.",
     "facegan": "Name the folder that the photos are in.",
