@@ -87,13 +87,23 @@ class Crop:
 def parse_crop(text: str, faces: str | None = None) -> Crop:
     """Read `--crop`: face, square, none, PIXELS (128), a FRACTION of the shorter side (0.7), or a protocol's name.
 
-    A number with a point is a fraction and one without is pixels: 1.0 is the whole shorter side, 1 is one pixel
-    (and refused: nobody means that).
+    A number with a point is a fraction and one without is pixels: 1.0 is the whole shorter side, 1 is one pixel, which
+    is refused.
+
+    Args:
+        text: what `--crop` says.
+        faces: what `--faces` says, one of FACES; for crop "face" only.
 
     Raises:
         UsageError: it is none of these.
     """
     word = text.strip().lower().replace("_", "-")
+    if faces is not None and faces not in FACES:
+        raise UsageError(f"--faces {faces} is neither {' nor '.join(FACES)}.")
+    if word == "face":
+        return Crop("face", faces or FACES[0])
+    if faces is not None:
+        raise UsageError(f"--faces {faces} goes with --crop face, which looks for faces; --crop {text} does not.")
     if word in ("square", "none"):
         return Crop(word)
     if word in PROTOCOLS:

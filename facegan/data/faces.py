@@ -21,6 +21,7 @@ from facegan.pictures.opening import PhotoError, flat, reasons, rounded, upright
 if TYPE_CHECKING:
     import numpy as np
 
+LANDMARKS = ("right eye", "left eye", "nose", "right corner of the mouth", "left corner of the mouth")
 DETECTOR = "YuNet 2023mar"
 MODEL = "face_detection_yunet_2023mar.onnx"
 
@@ -174,8 +175,7 @@ def facts() -> dict[str, Any]:
     return {
         "detector": DETECTOR,
         "threshold": THRESHOLD,
-        "landmarks": ["right eye", "left eye", "nose", "right corner of the mouth", "left corner of the mouth"],
-        "template": [[round(x, 5), round(y, 5)] for x, y in TEMPLATE],
+        "template": {name: [round(x, 5), round(y, 5)] for name, (x, y) in zip(LANDMARKS, TEMPLATE, strict=True)},
         "fit": "least squares, similarity transform",
     }
 
