@@ -172,8 +172,8 @@ def test_of_two_faces_the_larger_is_first(astronaut: np.ndarray, landmarks: np.n
     first, second = find_faces(canvas, every=True)
     assert first.landmarks[:, 0].min() > 800 and second.landmarks[:, 0].max() < 200
     (largest,), _ = aligned_faces(encoded(canvas), 64)
-    first_of_all = aligned_faces(encoded(canvas), 64, every=True)[0][0]
-    assert abs(largest.pixels.astype(int) - first_of_all.pixels).mean() < 16  # the same, found in another size
+    one, other = aligned_faces(encoded(canvas), 64, every=True)[0]
+    assert largest.side == pytest.approx(one.side, rel=0.1) and one.side > 2.5 * other.side
     assert np.array_equal(largest.pixels, aligned_face(encoded(canvas), 64))
 
 
@@ -191,7 +191,7 @@ def test_faces_that_cannot_be_used(astronaut: np.ndarray, landmarks: np.ndarray)
     with pytest.raises(PhotoError, match="^face too small: its square has [45]. pixels a side, for 256 it needs 128$"):
         aligned_face(encoded(small), 256)
     assert aligned_face(encoded(small), 64).shape == (64, 64, 3)
-    shaken = opencv().GaussianBlur(astronaut, (0, 0), 7)
+    shaken = opencv().GaussianBlur(astronaut, (0, 0), 6)
     with pytest.raises(PhotoError, match="^face blurred$"):
         aligned_face(encoded(shaken), 64)
     edge = round(landmarks[:, 0].mean() + 4)

@@ -51,10 +51,11 @@ SETTLED = 0.1
 STRAY = 0.17
 
 # A face cannot be used if its square would have to be enlarged by more than MAX_ENLARGED, if `profile_of` it is more
-# than MAX_PROFILE, or if its `sharpness` is less than MIN_SHARPNESS: a sharp face has that after a blur of 2.5 pixels.
+# than MAX_PROFILE, or if its `sharpness` is less than MIN_SHARPNESS: a sharp face of 64
+# pixels has that after a blur of two.
 MAX_ENLARGED = 2
 MAX_PROFILE = 1.0
-MIN_SHARPNESS = 0.07
+MIN_SHARPNESS = 0.095
 NO_FACE = "no face found"
 
 # Two boxes are one face if their intersection has more than this part of their union.
