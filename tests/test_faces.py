@@ -161,7 +161,7 @@ def test_a_face_is_found_in_any_size(
     middle = landmarks.mean(0) @ [1, 1j]
     b = side / 2 * (1 + 1j) - a * middle
     found = find_faces(moved(astronaut, a, b, (side, side)))[0]
-    assert away(found.landmarks, mapped(landmarks, a, b)) < 0.2
+    assert away(found.landmarks, mapped(landmarks, a, b)) < 0.25
 
 
 def test_of_two_faces_the_larger_is_first(astronaut: np.ndarray, landmarks: np.ndarray) -> None:

@@ -72,11 +72,14 @@ def similarity(points: np.ndarray, targets: np.ndarray) -> tuple[complex, comple
     return a, complex(t.mean() - a * p.mean())
 
 
-def sampled(rgb: np.ndarray, scale: complex, shift: complex, side: int, reduced: int) -> np.ndarray:
-    """The points shift + scale * z of a photo, z the middles of side x side pixels: uint8 (side, side, 3), bicubic.
+def sampled(
+    rgb: np.ndarray, scale: complex, shift: complex, side: int, reduced: int, *, quick: bool = False
+) -> np.ndarray:
+    """The points shift + scale * z of a photo, z the middles of side x side pixels: uint8 (side, side, 3).
 
     Args:
         reduced: of so many pixels of the photo in both directions the mean is taken before.
+        quick: interpolate linearly, which takes a third of the time, and not with cubics.
     """
     import numpy as np
 
@@ -96,7 +99,7 @@ def sampled(rgb: np.ndarray, scale: complex, shift: complex, side: int, reduced:
             [scale.imag * down, scale.real * down, first.imag * down - 0.5],
         ]
     )
-    how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    how = (cv2.INTER_LINEAR if quick else cv2.INTER_CUBIC) | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(part, matrix, (side, side), flags=how, borderMode=cv2.BORDER_REFLECT_101)
 
 
