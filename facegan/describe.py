@@ -47,7 +47,7 @@ def _dataset(path: Path) -> Facts:
     return [
         ("images", f"{info.count:,} of {info.size} x {info.size} px"),
         ("source", _in_words(info.source)),
-        ("crop", _in_words(info.crop)),
+        ("crop", _in_words({key: fact for key, fact in info.crop.items() if not isinstance(fact, dict)})),
         ("filter", info.filter),
         ("skipped", f"{info.skipped:,} photos" + (f", listed in {path / 'skipped.csv'}" if info.skipped else "")),
         ("same pixels twice", f"{info.duplicates:,} photos"),

@@ -45,7 +45,7 @@ def test_crops_larger_than_the_photo_and_smaller_than_a_face() -> None:
         Crop("square").box(1, 1)
 
 
-@pytest.mark.parametrize("text", ["1", "0", "-3", "1.5", "0.0", "nan", "inf", "face", "", "²", "1e3"])
+@pytest.mark.parametrize("text", ["1", "0", "-3", "1.5", "0.0", "nan", "inf", "faces", "", "²", "1e3"])
 def test_what_is_no_crop(text: str) -> None:
     with pytest.raises(UsageError, match="--crop"):
         parse_crop(text)

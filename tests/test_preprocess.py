@@ -364,6 +364,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         "source": [Path("in"), Path("more.zip")],
         "size": 128,
         "crop": "0.5",
+        "faces": None,
         "attributes": Path("t.csv"),
         "limit": 9,
         "skip": 2,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -32,10 +32,19 @@ def preprocess(
         str,
         typer.Option(
             metavar="CROP",
-            help="square (the largest centred one), none (squashes), PIXELS (128), a FRACTION of the shorter side "
-            f"(0.7; 1.0 is all of it), or a published crop of CelebA: {', '.join(PROTOCOLS)}.",
+            help="face (found, and placed as CelebA's are), square (the largest centred one), none (squashes), "
+            "PIXELS (128), a FRACTION of the shorter side (0.7; 1.0 is all of it), "
+            f"or a published crop of CelebA: {', '.join(PROTOCOLS)}.",
         ),
     ] = "square",
+    faces: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="With --crop face: largest, or all faces of a photo as rows of their own. Default: largest.",
+            metavar="WHICH",
+            show_default=False,
+        ),
+    ] = None,
     attributes: Annotated[
         Optional[Path],  # noqa: UP045, typer reads it at run time
         typer.Option(
@@ -63,18 +72,26 @@ def preprocess(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing dataset; otherwise it is kept.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Draw what would be taken of a few dozen photos, and make no dataset.")
+    ] = False,
 ) -> None:
     """Make a dataset of square images from photos of faces.
 
-    Photos should show one roughly centred face each. Whatever cannot be used is listed in skipped.csv with the reason.
+    Photos should show one face each: roughly in the middle, or anywhere with --crop face. Whatever cannot be used is
+    listed in skipped.csv with the reason.
     """
     from facegan.data.preprocess import preprocess as work
 
+    if dry_run:
+        _try_out(sources, size=size, crop=crop, faces=faces, limit=limit, skip=skip, workers=workers)
+        return
     with _stopped_in_a_sentence(), console.Progress("photos", "preprocess") as bar:
         result = work(
             sources,
             size=size,
             crop=crop,
+            faces=faces,
             attributes=attributes,
             limit=limit,
             skip=skip,
@@ -87,6 +104,19 @@ def preprocess(
     _report(result, dedupe)
     if len(sources) > 1 and not (attributes or result.table or result.reused):
         console.note("of several sources, no table of attributes was looked for: name one with --attributes")
+
+
+def _try_out(sources: list[Path], **options: Any) -> None:
+    from facegan.cli.outputs import Output
+    from facegan.data.preprocess import try_out
+    from facegan.pictures.sheets import save_png
+
+    output = Output(None, "preprocess", (".png",), overwrite=False)
+    trial = try_out(sources, **options)
+    console.say(f"{trial.seen:,} of {trial.photos:,} photos looked at: {trial.faces:,} images would be taken")
+    for reason, times in trial.reasons:
+        console.say(f"  {times:,} skipped: {reason}")
+    console.wrote([output.write(lambda path, new: save_png(trial.sheet, path, new=new))])
 
 
 def _report(result: PreprocessResult, dedupe: bool) -> None:
@@ -120,6 +150,11 @@ def _report(result: PreprocessResult, dedupe: bool) -> None:
         console.note(f"{result.animated:,} animated {_files(result.animated)}: the first frame was taken")
     if result.enlarged:
         console.note(f"{result.enlarged:,} enlarged: cropped, they have fewer pixels than {shape.partition(',')[0]}")
+    if result.beyond:
+        console.note(
+            f"{result.beyond:,} of a face that fills its photo: more than a quarter of the image is made up from the "
+            "photo's mirror image. If most are, --crop square suits these photos better"
+        )
     if result.without_attributes:
         console.note(f"{result.without_attributes:,} without attributes in {result.table}: blank in attributes.csv")
     console.note(f"look at {result.path / 'preview.png'}: it shows what the networks will see")

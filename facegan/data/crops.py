@@ -10,6 +10,9 @@ from facegan.core.errors import UsageError
 
 Box = tuple[float, float, float, float]
 
+# Which faces of a photo `--crop face` takes, the default first.
+FACES = ("largest", "all")
+
 # A crop of fewer pixels a side shows no face.
 MIN_SIDE = 8
 
@@ -44,8 +47,9 @@ class Crop:
     """A crop, ready to be applied to a photo of any size.
 
     Attributes:
-        kind: "square", "none", "pixels", "fraction" or "protocol".
-        value: the side for "pixels", the fraction for "fraction", the name for "protocol", else None.
+        kind: "square", "none", "pixels", "fraction", "protocol" or "face".
+        value: the side for "pixels", the fraction for "fraction", the name for "protocol", one of FACES for "face",
+            else None.
     """
 
     kind: str
@@ -53,6 +57,8 @@ class Crop:
 
     def box(self, width: int, height: int) -> Box:
         """The box to keep of a photo, (left, top, right, bottom) with 0 <= left < right <= width.
+
+        Not for "face", which turns photos too: see `data.faces`.
 
         Raises:
             CropError: the photo is too small for it, or has not the shape that a protocol is defined on.
@@ -64,31 +70,45 @@ class Crop:
 
     def __str__(self) -> str:
         """As `--crop` takes it."""
-        return str(self.kind if self.value is None else self.value)
+        return str(self.kind if self.value is None or self.kind == "face" else self.value)
 
     def describe(self) -> dict[str, Any]:
         """For dataset.json: the crop's name, and the numbers that define it."""
         if self.kind == "protocol":
             protocol = PROTOCOLS[str(self.value)]
             return {"name": self.value, "box": list(protocol.box), "of": list(CELEBA), "origin": protocol.origin}
+        if self.kind == "face":
+            from facegan.data.faces import facts  # here only: other crops need no more than arithmetic
+
+            return {"name": "face", "faces": self.value, **facts()}
         return {"name": self.kind} if self.value is None else {"name": self.kind, self.kind: self.value}
 
 
-def parse_crop(text: str) -> Crop:
-    """Read `--crop`: square, none, PIXELS (128), a FRACTION of the shorter side (0.7), or a protocol's name.
+def parse_crop(text: str, faces: str | None = None) -> Crop:
+    """Read `--crop`: face, square, none, PIXELS (128), a FRACTION of the shorter side (0.7), or a protocol's name.
 
-    A number with a point is a fraction and one without is pixels: 1.0 is the whole shorter side, 1 is one pixel
-    (and refused: nobody means that).
+    A number with a point is a fraction and one without is pixels: 1.0 is the whole shorter side, 1 is one pixel, which
+    is refused.
+
+    Args:
+        text: what `--crop` says.
+        faces: what `--faces` says, one of FACES; for crop "face" only.
 
     Raises:
         UsageError: it is none of these.
     """
     word = text.strip().lower().replace("_", "-")
+    if faces is not None and faces not in FACES:
+        raise UsageError(f"--faces {faces} is neither {' nor '.join(FACES)}.")
+    if word == "face":
+        return Crop("face", faces or FACES[0])
+    if faces is not None:
+        raise UsageError(f"--faces {faces} goes with --crop face, which looks for faces; --crop {text} does not.")
     if word in ("square", "none"):
         return Crop(word)
     if word in PROTOCOLS:
         return Crop("protocol", word)
-    hint = f"Choose square, none, PIXELS such as 128, a FRACTION such as 0.7, or one of: {', '.join(PROTOCOLS)}"
+    hint = f"Choose face, square, none, PIXELS such as 128, a FRACTION such as 0.7, or one of: {', '.join(PROTOCOLS)}"
     if word.isascii() and word.isdigit() and len(word) < 16:  # Python reads no number of thousands of digits
         if int(word) < MIN_SIDE:
             raise UsageError(f"--crop {text} would keep {word} pixels a side; the least is {MIN_SIDE}.", hint)

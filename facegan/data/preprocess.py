@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,11 +16,14 @@ from facegan.core.errors import FaceganError, UsageError, is_there
 from facegan.core.quantities import size as in_bytes
 from facegan.core.workers import in_order, processors
 from facegan.data.attributes import AttributeTable, from_names, read_attributes
-from facegan.data.crops import Crop, parse_crop
+from facegan.data.crops import parse_crop
 from facegan.data.decode import Decoded, decode_chunk
-from facegan.data.folder import KNOWN_FILES, DatasetInfo, read_dataset_json
+from facegan.data.faces import NO_FACE, check_installed
+from facegan.data.folder import KNOWN_FILES, DatasetInfo
+from facegan.data.settings import kept, settings_of
 from facegan.data.several import open_sources, tasks
 from facegan.data.sources import Source
+from facegan.data.trial import PHOTOS, draw, framing, look
 from facegan.data.writer import DatasetWriter
 from facegan.pictures.photos import Photo
 
@@ -45,6 +46,7 @@ class PreprocessResult:
         beside: pictures beside CelebA's aligned ones, which are left out.
         enlarged: photos whose crop had fewer pixels than the images have.
         animated: animated files of which the first frame was taken.
+        beyond: found faces so near the edge that more than a quarter of the image lies beyond the photo.
         table: where the attributes came from, or None.
         without_attributes: photos that the table has no row for.
         remarks: sentences about the table: what in it could not be used, or was guessed.
@@ -62,6 +64,7 @@ class PreprocessResult:
     beside: int = 0
     enlarged: int = 0
     animated: int = 0
+    beyond: int = 0
     table: str | None = None
     without_attributes: int = 0
     remarks: tuple[str, ...] = ()
@@ -73,6 +76,7 @@ def preprocess(
     *,
     size: int,
     crop: str = "square",
+    faces: str | None = None,
     attributes: Path | None = None,
     limit: int | None = None,
     skip: int | None = None,
@@ -91,7 +95,8 @@ def preprocess(
     Args:
         source: a folder, a .zip, or CelebA in any of its layouts; or several of them, see `open_sources`.
         size: S, one of SIZES.
-        crop: square, none, PIXELS, a FRACTION or a protocol's name; see `crops.parse_crop`.
+        crop: face, square, none, PIXELS, a FRACTION or a protocol's name; see `crops.parse_crop`.
+        faces: for crop "face": "largest", the default, or "all" faces of a photo, each in a row of its own.
         attributes: a table of text; see `attributes.read_attributes`. CelebA's own is found by itself, and UTKFace's
             attributes are read from its names.
         limit: take only the first so many photos by name.
@@ -104,31 +109,23 @@ def preprocess(
 
     Raises:
         UsageError: a value that is not legal, whatever the source.
-        FaceganError: the source holds no usable photo, or the dataset cannot be written.
+        FaceganError: the source holds no usable photo, the dataset cannot be written, or what crop "face" needs is not
+            installed.
     """
-    if size not in SIZES:
-        raise UsageError(
-            f"--size {size} is not a power of two from {SIZES[0]} to {SIZES[-1]}.",
-            f"Choose one of {', '.join(map(str, SIZES[:-1]))} and {SIZES[-1]}",
-        )
-    if limit is not None and limit < 1:
-        raise UsageError(f"--limit {limit} leaves no photos.", "Give a number of at least 1, or leave it out.")
-    if skip is not None and skip < 0:
-        raise UsageError(f"--skip {skip} is not a number of photos.", "Give a number, or leave it out.")
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers} is not a number of processes.", "Give at least 1, or leave it out.")
-    how = parse_crop(crop)
+    _check_numbers(size, limit, skip, workers)
+    how = parse_crop(crop, faces)
     found = open_sources([source] if isinstance(source, Path) else source)
     out = out or Path("data") / f"{found.title}-{size}"
-    settings = _settings(found, size, how, attributes, limit, skip, dedupe)
+    settings = settings_of(found, size, how, attributes, limit, skip, dedupe)
     put_back(out, KNOWN_FILES)
     if is_there(out / "dataset.json") and not overwrite:
-        return _keep(out, settings)
+        info = kept(out, settings, how)
+        return PreprocessResult(out, info, info.count, info.skipped, info.duplicates, str(how), reused=True)
+    if how.kind == "face":
+        check_installed()
     table, remarks = _table(found, attributes)
-    taken = slice(skip or 0, None if limit is None else (skip or 0) + limit)
+    taken = _taken(found, limit, skip)
     photos = found.photos[taken]
-    if found.photos and not photos:
-        raise FaceganError(f"--skip {skip} leaves none of the {len(found.photos):,} photos.", "Skip fewer.")
     tally = _Tally(dedupe, table)
     with DatasetWriter(out, size, columns=table.columns if table else (), overwrite=overwrite) as writer:
         _check_room(out, len(photos) * size * size * 3)
@@ -144,6 +141,8 @@ def preprocess(
         if not writer.count:
             raise _none_usable(found, tally)
         info = writer.finish(source=settings["source"], crop=how.describe(), filter=FILTER, settings=settings)
+    if note := framing(found, taken, size, how):
+        remarks = (*remarks, note)
     return PreprocessResult(
         path=out,
         info=info,
@@ -156,10 +155,92 @@ def preprocess(
         beside=found.beside,
         enlarged=tally.enlarged,
         animated=tally.animated,
+        beyond=tally.beyond,
         table=table.where if table else None,
         without_attributes=tally.without_attributes,
         remarks=remarks,
     )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What `try_out` saw.
+
+    Attributes:
+        sheet: a picture (H, W, 3) of it.
+        photos: photos of the source that would be taken, or skipped, by `preprocess`.
+        seen: how many of them were looked at.
+        faces: images that they would become.
+        reasons: reason -> how many would be skipped, the most frequent first.
+    """
+
+    sheet: np.ndarray
+    photos: int
+    seen: int
+    faces: int
+    reasons: tuple[tuple[str, int], ...]
+
+
+def try_out(
+    source: Path | Sequence[Path],
+    *,
+    size: int,
+    crop: str = "square",
+    faces: str | None = None,
+    limit: int | None = None,
+    skip: int | None = None,
+    workers: int | None = None,
+) -> Trial:
+    """Look at a few dozen photos, evenly spread, and draw what `preprocess` would make of them. Nothing is written.
+
+    Args:
+        As those of `preprocess`.
+
+    Raises:
+        UsageError, FaceganError: as `preprocess`.
+    """
+    _check_numbers(size, limit, skip, workers)
+    how = parse_crop(crop, faces)
+    found = open_sources([source] if isinstance(source, Path) else source)
+    if how.kind == "face":
+        check_installed()
+    taken = _taken(found, limit, skip)
+    photos = len(found.photos[taken])
+    if not photos:
+        raise FaceganError(f"{found.path} holds no photos that can be read.", "Photos are found by their names.")
+    looks = look(found, taken, size, how, workers or processors())
+    kept = sum(not one.reason for one in looks)
+    seen = min(photos, PHOTOS)
+    title = f"What --crop {how} takes of {seen} of {photos:,} photos" if seen < photos else f"What --crop {how} takes"
+    reasons = Counter(_kind(one.reason) for one in looks if one.reason)
+    return Trial(draw(looks, title), photos, seen, kept, tuple(reasons.most_common()))
+
+
+def _check_numbers(size: int, limit: int | None, skip: int | None, workers: int | None) -> None:
+    if size not in SIZES:
+        raise UsageError(
+            f"--size {size} is not a power of two from {SIZES[0]} to {SIZES[-1]}.",
+            f"Choose one of {', '.join(map(str, SIZES[:-1]))} and {SIZES[-1]}",
+        )
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit {limit} leaves no photos.", "Give a number of at least 1, or leave it out.")
+    if skip is not None and skip < 0:
+        raise UsageError(f"--skip {skip} is not a number of photos.", "Give a number, or leave it out.")
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers} is not a number of processes.", "Give at least 1, or leave it out.")
+
+
+def _taken(found: Source, limit: int | None, skip: int | None) -> slice:
+    """Which of the photos are wanted."""
+    taken = slice(skip or 0, None if limit is None else (skip or 0) + limit)
+    if found.photos and not found.photos[taken]:
+        raise FaceganError(f"--skip {skip} leaves none of the {len(found.photos):,} photos.", "Skip fewer.")
+    return taken
+
+
+def _kind(reason: str) -> str:
+    """A reason without what differs from photo to photo."""
+    return "same pixels as another photo" if reason.startswith("same pixels as ") else reason.partition(":")[0]
 
 
 class _Tally:
@@ -167,15 +248,16 @@ class _Tally:
 
     def __init__(self, dedupe: bool, table: AttributeTable | None) -> None:
         self.dedupe, self.table = dedupe, table
-        self.duplicates = self.enlarged = self.animated = self.without_attributes = 0
+        self.duplicates = self.enlarged = self.animated = self.beyond = self.without_attributes = 0
         self.reasons: dict[str, int] = {}
         self._first: dict[bytes, str] = {}
 
     def take(self, writer: DatasetWriter, result: Decoded, photos: Sequence[Photo]) -> None:
         """Write a chunk: its faces to the dataset, its faults to skipped.csv."""
-        for index, reason in result.faults.items():
-            self.skip(writer, photos[index].name, reason)
-        names = [photo.name for index, photo in enumerate(photos) if index not in result.faults]
+        for row, reason in result.faults.items():
+            self.skip(writer, photos[row.photo].name + row.mark, reason)
+        rows = result.rows
+        names = [photos[row.photo].name + row.mark for row in rows]
         images = np.frombuffer(result.pixels, np.uint8).reshape(len(names), writer.size, writer.size, 3)
         keep = []
         for index, (name, digest) in enumerate(zip(names, result.digests, strict=True)):
@@ -188,111 +270,24 @@ class _Tally:
                 writer.duplicate(name, first)
             keep.append(index)
         if len(keep) < len(names):
-            images, names = images[keep], [names[index] for index in keep]
+            images, names, rows = images[keep], [names[index] for index in keep], [rows[index] for index in keep]
         if names:
-            writer.write(images, names, self._rows(names))
+            writer.write(images, names, self._attributes([photos[row.photo].name for row in rows]))
         self.enlarged += result.enlarged
         self.animated += result.animated
+        self.beyond += result.beyond
 
     def skip(self, writer: DatasetWriter, name: str, reason: str) -> None:
         writer.skip(name, reason)
-        kind = "same pixels as another photo" if reason.startswith("same pixels as ") else reason.partition(":")[0]
+        kind = _kind(reason)
         self.reasons[kind] = self.reasons.get(kind, 0) + 1
 
-    def _rows(self, names: Sequence[str]) -> list[list[str]] | None:
+    def _attributes(self, names: Sequence[str]) -> list[list[str]] | None:
         if self.table is None:
             return None
         rows = [self.table.row(name) for name in names]
         self.without_attributes += rows.count(None)
         return [[""] * len(self.table.columns) if row is None else row for row in rows]
-
-
-def _settings(
-    found: Source,
-    size: int,
-    crop: Crop,
-    attributes: Path | None,
-    limit: int | None,
-    skip: int | None,
-    dedupe: bool,
-) -> dict[str, Any]:
-    """What was asked for, as dataset.json keeps it. Of a path that is the last part: the source may move."""
-    return {
-        "source": {"name": found.name, "kind": found.kind, "celeba": found.celeba, "photos": len(found.photos)},
-        "photos": _fingerprint(found),
-        "size": size,
-        "crop": str(crop),
-        "attributes": attributes.name if attributes else None,
-        "table": _fingerprint_of_table(attributes or found.table, found),
-        "limit": limit,
-        "dedupe": dedupe,
-        "skip": skip or None,
-    }
-
-
-def _fingerprint(found: Source) -> str:
-    """SHA-256 over the names, sizes and times of all photos, or for a zip their checksums; none of them is opened."""
-    sha256 = hashlib.sha256()
-    for part in found.parts or (found,):
-        for photo in part.photos:
-            if part.kind == "zip":
-                facts = f"{photo.unpacked} {photo.crc}"
-            else:
-                facts = _fingerprint_of_file(f"{part.path}/{photo.name}") or ""
-            sha256.update(f"{photo.name}\0{facts}\n".encode("utf-8", "surrogatepass"))
-    return sha256.hexdigest()
-
-
-def _fingerprint_of_table(table: Path | str | None, found: Source) -> str | None:
-    """Size and time of the table, or its checksum if it is a member of the zip, whose name is then a text."""
-    if isinstance(table, str):
-        return f"{found.table_crc:08x}"
-    return None if table is None else _fingerprint_of_file(table)
-
-
-def _fingerprint_of_file(path: Path | str) -> str | None:
-    """Size and time of a file; None if it cannot be looked at."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 - a Path per photo takes longer
-    except OSError:
-        return None
-    return f"{status.st_size} {status.st_mtime_ns}"
-
-
-def _keep(out: Path, settings: dict[str, Any]) -> PreprocessResult:
-    info = read_dataset_json(out)
-    for name, wanted in settings.items():
-        had = info.settings.get(name)
-        if had != wanted:
-            if said := _CHANGED.get(name):
-                raise FaceganError(f"{out} exists, and {said}.", _REPLACE)
-            if name == "source":
-                had, wanted = _source_in_words(had), _source_in_words(wanted)
-            raise FaceganError(
-                f"{out} exists, made with another {name}: {_option(had)}, not {_option(wanted)}.",
-                _REPLACE,
-            )
-    return PreprocessResult(out, info, info.count, info.skipped, info.duplicates, str(settings["crop"]), reused=True)
-
-
-_REPLACE = "Replace it with --overwrite, or keep both with --out FOLDER"
-_CHANGED = {
-    "photos": "was made from other photos: from another source of that name, or its photos have changed since",
-    "table": "was made with another table of attributes, or with none: the table's size, time or checksum differs",
-}
-"""Settings that are fingerprints, and what it means if they differ."""
-
-
-def _source_in_words(source: Any) -> str:
-    facts = source if isinstance(source, dict) else {}
-    photos = facts.get("photos")
-    return f"{facts.get('name')} of {photos:,} photos" if isinstance(photos, int) else str(facts.get("name"))
-
-
-def _option(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else str(value)
 
 
 def _table(found: Source, attributes: Path | None) -> tuple[AttributeTable | None, tuple[str, ...]]:
@@ -349,6 +344,8 @@ _HINTS = {
     "smaller than the crop": "Choose a smaller --crop, or --crop square",
     "too small to show": "Choose a larger --crop, such as square, if the photos themselves are larger.",
     "CelebA": "Named crops are for CelebA's aligned photos; for others use --crop square, PIXELS or a FRACTION",
+    NO_FACE: "Are faces in them, of 20 pixels or more? If a face fills each photo to the edge, try --crop square",
+    "face too small": "Choose a smaller --size.",
     "packed with": "Unpack the zip, and name the folder instead.",
     "cannot be read": "Check that you may read them.",
     "facegan": "Name the folder that the photos are in.",
