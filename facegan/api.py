@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from facegan.data.preprocess import PreprocessResult
+    from facegan.editing.photos import Projected
     from facegan.evaluation.scores import Report
     from facegan.runs.events import Event
 
@@ -87,7 +89,8 @@ class Model:
         """
         if len(faces) < 2 or steps < 2 or method not in latents.METHODS:
             raise UsageError(f"A walk needs two faces or more, two steps or more, and {' or '.join(latents.METHODS)}.")
-        walk, _ = latents.path(np.stack([self.face(face) for face in faces]), steps, method, loop)
+        points = latents.alike([self.face(face) for face in faces])
+        walk, _ = latents.path(np.stack(points), steps, method, loop)
         return walk
 
     def arithmetic(self, plus: Sequence[Face] = (), minus: Sequence[Face] = (), *, raw: bool = False) -> Latents:
@@ -101,18 +104,65 @@ class Model:
         signs = [1] * len(plus) + [-1] * len(minus)
         return latents.signed_sum(signs, [self._operand(face).mean for face in (*plus, *minus)], raw=raw)
 
+    def project(
+        self,
+        photos: Sequence[Name],
+        *,
+        crop: str = "face",
+        plain: bool = False,
+        seed: int = 0,
+        memory: Name | None = None,
+    ) -> Projection:
+        """Find the faces of photos, and tune a copy of the generator until it draws them; this one is not changed.
+
+        Args:
+            crop: how photos are cut, as `facegan preprocess --crop` takes it. "face" needs the extra `faces`.
+            plain: only find the nearest faces; do not tune.
+            seed: of the samples that the search begins from.
+            memory: a folder where results are remembered, so that the same call takes no time again.
+
+        Raises:
+            FaceganError: a photo cannot be used, with the reason.
+        """
+        from facegan.data.crops import parse_crop
+        from facegan.editing.photos import project_photos
+
+        paths, folder = [Path(photo) for photo in photos], None if memory is None else Path(memory)
+        if not paths:
+            raise UsageError("There is no photo to project.")
+        found = project_photos(self.loaded, paths, folder, crop=parse_crop(crop), plain=plain, seed=seed)
+        return Projection(Model(found.loaded), found.latents, found)
+
     def _operand(self, face: Face) -> Operand:
         if isinstance(face, (int, str, np.integer)):
-            return latents.parse_spec(str(face), 0, self.latent_dim)
+            return latents.parse_spec(str(face), 0, self.latent_dim, self.loaded.config.networks.latent_rows)
         z = self._checked(face, f"A face is an index, a SPEC, or latents of {self.latent_dim} numbers")
         return Operand(z, ("",) * len(z), "")
 
     def _checked(self, given: ArrayLike, wanted: str) -> Latents:
         """One latent or several as (N, latent_dim). The error for anything else begins with `wanted`."""
         z = np.asarray(given, np.float32)
-        if z.ndim not in (1, 2) or z.shape[-1] != self.latent_dim or not z.size:
+        widths = (self.latent_dim, self.latent_dim * self.loaded.config.networks.latent_rows)
+        if z.ndim not in (1, 2) or z.shape[-1] not in widths or not z.size:
             raise UsageError(f"{wanted}, not {z.shape}.")
         return np.atleast_2d(z)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Photos as faces of a generator.
+
+    Attributes:
+        model: the tuned generator.
+        latents: float32, one for each photo; `model.draw(latents)` draws the photos. They may be wide: one latent for
+            each place where a latent enters the generator, side by side.
+        found: the aligned `photos`, what the untouched generator draws (`plain`), what `model` draws (`drawn`), and how
+            near it comes (`words()`).
+    """
+
+    model: Model
+    latents: Latents
+    found: Projected
 
 
 def load(generator: Name | None = "pretrained", device: str = "auto") -> Model:

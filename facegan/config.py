@@ -26,6 +26,7 @@ class KerasNetworks(Checked):
     family: ClassVar[str] = "keras"
     any_size: ClassVar[bool] = False
     fewest: ClassVar[int] = 2
+    latent_rows: ClassVar[int] = 1
 
     size: int = one_of(*SIZES)
     latent_dim: int = in_range(1, 4096)
@@ -67,6 +68,11 @@ class DcganNetworks(Checked):
     self_modulation: bool = one_of(True, False)
     depth: int = in_range(0, 8)
     critic_depth: int = in_range(0, 8)
+
+    @property
+    def latent_rows(self) -> int:
+        """How many latents one face may have: with self-modulation one for the 4x4 map and one for each octave."""
+        return (self.size // 4).bit_length() if self.self_modulation else 1
 
 
 Networks = KerasNetworks | DcganNetworks

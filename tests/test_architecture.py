@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "facegan"
 ORDER = (
-    "core", "config", "presets", "pictures", "data", "networks", "models", "faces", "evaluation", "training", "runs",
+    "core", "config", "presets", "pictures", "data", "networks", "models", "faces", "evaluation", "editing", "training", "runs",
     "bench",
     "describe", "api", "__init__", "cli", "__main__",
 )  # fmt: skip

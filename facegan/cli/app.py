@@ -21,6 +21,7 @@ from facegan.cli.gif import gif
 from facegan.cli.info import info
 from facegan.cli.interpolate import interpolate
 from facegan.cli.preprocess import preprocess
+from facegan.cli.project import project
 from facegan.cli.sample import sample
 from facegan.cli.signals import Stopped, unwinding
 from facegan.cli.train import train
@@ -47,14 +48,20 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sample --count 9 --scale 4 --out nine.jpg",
         "sample --count 1000 --separate --out thousand",
     ),
+    "project": (
+        "project me.jpg",
+        "project me.jpg friend.jpg --generator pretrained --out us.png",
+    ),
     "interpolate": (
         "interpolate pretrained --through 42 --through 26",
         "interpolate --through 3 --through 7:44 --steps 12 --loop --gif",
+        "interpolate --through me.jpg --through friend.jpg --gif",
         "interpolate --through 1-10 --through outputs/arithmetic-001.npy",
     ),
     "arithmetic": (
         "arithmetic pretrained --plus 1,31,46 --minus 27,21,35 --plus 56",
         "arithmetic --plus 7:1-10 --minus 7:11-20 --plus 44 --steps 8 --save",
+        "arithmetic --plus me.jpg --minus 27 --plus 1",
     ),
     "gif": (
         "gif",
@@ -113,6 +120,7 @@ def _root(
 app.command(epilog=_examples("preprocess"))(preprocess)
 app.command(epilog=_examples("train"))(train)
 app.command(epilog=_examples("sample"))(sample)
+app.command(epilog=_examples("project"))(project)
 app.command(epilog=_examples("interpolate"))(interpolate)
 app.command(epilog=_examples("arithmetic"), cls=InOrder)(arithmetic)
 app.command(epilog=_examples("gif"))(gif)

@@ -42,6 +42,7 @@ def arithmetic(
     ] = None,
     minus: Annotated[options.Specs, typer.Option(metavar="SPEC", help="Faces to subtract, as in --plus.")] = None,
     seed: options.Seed = 0,
+    plain: options.Plain = False,
     scale: options.Scale = None,
     raw: Annotated[bool, typer.Option("--raw", help="Do not bring sums and means to the prior's norm.")] = False,
     save: Annotated[bool, typer.Option("--save", help="Also write the result's latent as .npy.")] = False,
@@ -67,12 +68,14 @@ def arithmetic(
     if save:
         file.beside(".npy")
     loaded = options.open_generator(source, device)
+    specs = [spec for _, spec in terms]
+    loaded, known = options.with_photos(loaded, specs, file.path.parent / "projected", plain=plain)
     from facegan.faces.compose import arithmetic as add_up
     from facegan.faces.latents import save_latent
 
     asked: dict[str, Any] = {"seed": seed, "raw": raw, "steps": steps, "scale": scale, "out": file.path}
     with console.Progress("faces", "drawing") as bar:
-        outcome, morph = add_up(loaded, terms, **asked, on_progress=bar.show)
+        outcome, morph = add_up(loaded, terms, **asked, known=known, on_progress=bar.show)
     new = not overwrite
     written = [file.write(partial(save_picture, outcome.picture))]
     if morph:

@@ -27,6 +27,7 @@ def interpolate(
     gif: Annotated[bool, typer.Option("--gif", help="Also write the morph as a GIF beside the strip.")] = False,
     fps: options.Fps = 12,
     seed: options.Seed = 0,
+    plain: options.Plain = False,
     scale: options.Scale = None,
     device: options.Device = "auto",
     out: options.Out = None,
@@ -45,13 +46,15 @@ def interpolate(
     file = Output(out, "interpolate", WRITABLE, overwrite)
     if gif:
         file.beside(".gif")
+    specs = through or ["0", "1"]
     loaded = options.open_generator(source, device)
+    loaded, known = options.with_photos(loaded, specs, file.path.parent / "projected", plain=plain)
     from facegan.faces.compose import interpolate as morph_between
     from facegan.pictures.animation import write_animation
 
     asked: dict[str, Any] = {"steps": steps, "seed": seed, "method": method, "loop": loop, "scale": scale}
     with console.Progress("faces", "drawing") as bar:
-        morph = morph_between(loaded, through or ["0", "1"], **asked, out=file.path, on_progress=bar.show)
+        morph = morph_between(loaded, specs, **asked, known=known, out=file.path, on_progress=bar.show)
         written = [file.write(partial(save_picture, morph.strip()))]
         if gif:
             film, expected = file.beside(".gif"), len(morph.order())

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from facegan.cli import console
-from facegan.core.errors import FaceganError, UsageError, visible
+from facegan.core.errors import FaceganError, UsageError, is_there, visible
 
 if TYPE_CHECKING:
     from facegan.data.folder import DatasetInfo
+    from facegan.faces.latents import Latents
     from facegan.models.checkpoint import LoadedGenerator
 
 OptionalPath = Optional[Path]  # noqa: UP045, typer reads it at run time
@@ -32,7 +33,7 @@ Source = Annotated[
 Specs = Optional[list[str]]  # noqa: UP045
 SPEC = (
     "a comma-separated list, which is averaged: 44 is a face of a numbered sheet, 1-10 are ten of them, 7:44 is of "
-    "seed 7, and .npy files are latents."
+    "seed 7, .npy files are latents, and photos are faces too: the generator is tuned to them."
 )
 """How a face is named, for the help of options that take a SPEC."""
 
@@ -78,6 +79,9 @@ Out = Annotated[
         show_default=False,
     ),
 ]
+Plain = Annotated[
+    bool, typer.Option("--plain", help="Photos: find the nearest faces, and do not tune the generator to them.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that --out names.", show_default=False)]
 
 
@@ -109,6 +113,41 @@ def open_generator(given: Path | None, device: str) -> LoadedGenerator:
         loaded = load(path, where)
     console.note(f"generator: {reason} ({loaded.weights} weights, {loaded.images_seen:,} images seen)")
     return loaded
+
+
+def with_photos(
+    loaded: LoadedGenerator, specs: Iterable[str], memory: Path, *, plain: bool
+) -> tuple[LoadedGenerator, dict[str, Latents]]:
+    """Find the faces of all photos that SPECs name, tune the generator to them, and say how near they came.
+
+    Args:
+        memory: the folder where results are remembered.
+        plain: do not tune.
+
+    Returns:
+        The generator to draw with, and for each photo, as it was typed, its latents.
+    """
+    items = dict.fromkeys(item.strip() for spec in specs for item in spec.split(","))
+    photos = [item for item in items if _is_photo(item)]
+    if not photos:
+        return loaded, {}
+    from facegan.core.device import keep_memory
+    from facegan.editing.photos import project_photos
+
+    keep_memory()
+    with console.Progress("percent", "finding faces") as bar:
+        found = project_photos(loaded, [Path(item) for item in photos], memory, plain=plain, on_progress=bar.show)
+    for line in found.words():
+        console.note(line)
+    return found.loaded, {item: found.latents[n : n + 1] for n, item in enumerate(photos)}
+
+
+def _is_photo(item: str) -> bool:
+    """Whether an item of a SPEC is a photo: a file that holds no latents, or the name of a picture."""
+    from facegan.pictures.photos import PICTURES
+
+    ending = Path(item).suffix.lower()
+    return ending in PICTURES or (ending != ".npy" and is_there(Path(item)) and Path(item).is_file())
 
 
 def verify(dataset: DatasetInfo) -> None:

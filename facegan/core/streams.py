@@ -31,6 +31,8 @@ class Stream(IntEnum):
     """Seeds a CUDA device's own generator, which draws all noise of a step there; counter = step."""
     AUGMENT = 10
     """Changes of what the critic sees, counter = step."""
+    PROJECT = 11
+    """Samples from which projection starts, counter = 0; those that tuning leaves as they are, counter = step + 1."""
 
 
 def rng(seed: int, stream: Stream, counter: int, rollbacks: int = 0) -> np.random.Generator:

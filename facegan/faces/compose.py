@@ -7,9 +7,10 @@ pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from torch import nn
@@ -180,10 +181,14 @@ def interpolate(
     method: str,
     loop: bool,
     scale: int | None = None,
+    known: Mapping[str, Latents] = MappingProxyType({}),
     out: Path = Path("strip.png"),
     on_progress: Progress = _unseen,
 ) -> Morph:
     """Morph through the faces that the SPECs name.
+
+    Args:
+        known: latents of items of SPECs, such as photos, as in `latents.parse_spec`.
 
     Raises:
         UsageError: fewer than two SPECs, one that is not a SPEC, or more faces than one picture should hold.
@@ -199,9 +204,10 @@ def interpolate(
         fewer = f"Give --steps {most} or less." if most > 1 else "Give --through less often."
         raise UsageError(f"A strip holds at most {MAX_SHEET:,} faces, not {shown:,}.", fewer)
     check_size(out, strip_size(shown, loaded.config.networks.size, scale))
-    width = loaded.config.networks.latent_dim
-    operands = [latents.parse_spec(spec, seed, width) for spec in through]
-    walk, shares = latents.path(np.stack([point(operand) for operand in operands]), steps, method, loop)
+    networks = loaded.config.networks
+    operands = [latents.parse_spec(spec, seed, networks.latent_dim, networks.latent_rows, known) for spec in through]
+    points = np.stack(latents.alike([point(operand) for operand in operands]))
+    walk, shares = latents.path(points, steps, method, loop)
     names = [operand.name for operand in (*operands, *operands[:loop])]
     return Morph(_faces(loaded, walk, on_progress), shares, names, loop, scale)
 
@@ -228,6 +234,7 @@ def arithmetic(
     raw: bool,
     steps: int = 0,
     scale: int | None = None,
+    known: Mapping[str, Latents] = MappingProxyType({}),
     out: Path = Path("equation.png"),
     on_progress: Progress = _unseen,
 ) -> tuple[Sum, Morph | None]:
@@ -237,6 +244,7 @@ def arithmetic(
         terms: (+1 or -1, SPEC), in the order typed.
         raw: do not scale the sum, and the means that are drawn, to the prior's norm.
         steps: if positive, also draw a morph of so many faces, from the first operand with a plus to the result.
+        known: as in `interpolate`.
 
     Raises:
         UsageError: no term, not a SPEC, or more faces than one picture should hold.
@@ -246,8 +254,8 @@ def arithmetic(
         raise UsageError("There is nothing to add.", "Give --plus and --minus, such as --plus 3,8 --minus 5.")
     if steps > MAX_SHEET:
         raise UsageError(f"A strip holds at most {MAX_SHEET:,} faces, not {steps:,}.", "Give a smaller --steps.")
-    width, side = loaded.config.networks.latent_dim, loaded.config.networks.size
-    operands = [latents.parse_spec(spec, seed, width) for _, spec in terms]
+    networks, side = loaded.config.networks, loaded.config.networks.size
+    operands = [latents.parse_spec(spec, seed, networks.latent_dim, networks.latent_rows, known) for _, spec in terms]
     signs = [sign for sign, _ in terms]
     counts = [len(operand.labels) for operand in operands]
     if sum(counts) > MAX_SHEET:
@@ -259,19 +267,21 @@ def arithmetic(
     result = latents.signed_sum(signs, [operand.mean for operand in operands], raw=raw)
     drawn = [operand.mean if raw else point(operand) for operand in operands]
     given = [operand.latents for operand in operands]
-    faces = _faces(loaded, np.concatenate([*given, np.stack([*drawn, result])]), on_progress)
+    faces = _faces(
+        loaded, np.concatenate(latents.alike([*given, np.stack(latents.alike([*drawn, result]))])), on_progress
+    )
     ends = np.cumsum(counts)
     columns = np.split(faces[: ends[-1]], ends[:-1])
-    means = faces[ends[-1] :]
+    drawn_means = faces[ends[-1] :]
     pictures = [
         EquationTerm(sign, column, operand.labels, mean if len(column) > 1 else None)
-        for sign, column, operand, mean in zip(drawn_signs, columns, operands, means, strict=False)
+        for sign, column, operand, mean in zip(drawn_signs, columns, operands, drawn_means, strict=False)
     ]
-    outcome = Sum(equation(pictures, means[-1], scale=scale), result, means[-1])
+    outcome = Sum(equation(pictures, drawn_means[-1], scale=scale), result, drawn_means[-1])
     if not steps:
         return outcome, None
     start = signs.index(1) if 1 in signs else 0
-    walk, shares = latents.path(np.stack([drawn[start], result]), steps, "slerp")
+    walk, shares = latents.path(np.stack(latents.alike([drawn[start], result])), steps, "slerp")
     return outcome, Morph(_faces(loaded, walk, on_progress), shares, [operands[start].name, "result"], scale=scale)
 
 

@@ -2,15 +2,19 @@
 
 Latents are float32 arrays (N, latent_dim). The prior is N(0, I), so almost all of its mass lies near the sphere of
 radius sqrt(latent_dim). The generator has hardly ever seen a point well inside that sphere, such as an average.
+
+The latent of a face that was found in a photo may be wide: one latent for each place where the latent enters the
+generator, side by side, (N, latent_rows * latent_dim). On such latents all functions work as on others.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +99,12 @@ def slerp(a: Latents, b: Latents, t: float) -> Latents:
 METHODS = {"slerp": slerp, "lerp": lerp}
 
 
+def alike(faces: Sequence[Latents]) -> list[Latents]:
+    """Latents of equal widths: if one is wide, the others are repeated for each place where a latent enters."""
+    width = max(z.shape[-1] for z in faces)
+    return [np.concatenate([z] * (width // z.shape[-1]), axis=-1) for z in faces]
+
+
 def path(points: Latents, steps: int, method: str = "slerp", loop: bool = False) -> tuple[Latents, list[float]]:
     """A walk through `points`, `steps` latents from each to the next with both ends counted.
 
@@ -133,7 +143,8 @@ def signed_sum(signs: Sequence[int], operands: Sequence[Latents], *, raw: bool =
         signs: +1 or -1 each.
         operands: (latent_dim,) each: the average of each SPEC.
     """
-    total = np.sum([s * z.astype(np.float64) for s, z in zip(signs, operands, strict=True)], axis=0).astype(np.float32)
+    wide = [z.astype(np.float64) for z in alike(operands)]
+    total = np.sum([s * z for s, z in zip(signs, wide, strict=True)], axis=0).astype(np.float32)
     return total if raw else normalise(total)
 
 
@@ -165,11 +176,17 @@ def face_name(seed: int, index: int) -> str:
 _INDEX = re.compile(r"(?:(\d+):)?(\d+)(?:-(\d+))?")
 
 
-def parse_spec(spec: str, seed: int, latent_dim: int) -> Operand:
+def parse_spec(
+    spec: str, seed: int, latent_dim: int, rows: int = 1, known: Mapping[str, Latents] = MappingProxyType({})
+) -> Operand:
     """Read a SPEC such as `44,7:51,60-69,smile.npy`.
 
-    Items: an index on the contact sheet of `seed`; SEED:INDEX; a range of either, FIRST-LAST, both counted; or a .npy
-    file with (latent_dim,) or (K, latent_dim).
+    Items: an index on the contact sheet of `seed`; SEED:INDEX; a range of either, FIRST-LAST, both counted; a .npy
+    file with (latent_dim,) or (K, latent_dim), or wide ones; or a key of `known`.
+
+    Args:
+        rows: how many latents a face of the generator may have.
+        known: latents (K, width) of items that only the caller can read, such as photos.
 
     Raises:
         UsageError: it is not a SPEC.
@@ -194,21 +211,21 @@ def parse_spec(spec: str, seed: int, latent_dim: int) -> Operand:
             parts.append(draw(item_seed, indices, latent_dim))
             labels += [face_name(item_seed, index) for index in indices]
             names.append(face_name(item_seed, first) + (f"-{last}" if match[3] else ""))
-        elif item.endswith(".npy"):
-            found = load_latents(Path(item), latent_dim)
+        elif item in known or item.endswith(".npy"):
+            found = known[item] if item in known else load_latents(Path(item), latent_dim, rows)
             parts.append(found)
             labels += [Path(item).stem] * len(found)
             names.append(Path(item).stem)
         else:
             where = "" if item == spec else f" in {spec!r}"
             raise UsageError(
-                f"{item[:80]!r}{where} is not an index such as 44, a range such as 1-10, SEED:INDEX such as 7:44, or a "
-                ".npy file.",
+                f"{item[:80]!r}{where} is not an index such as 44, a range such as 1-10, SEED:INDEX such as 7:44, a "
+                ".npy file or a photo.",
                 "`facegan sample --count 100 --number` draws a sheet of faces with their indices.",
             )
     if len(labels) > MAX_LATENTS:
         raise UsageError(f"{spec[:80]!r} are {len(labels):,} faces; a SPEC has at most {MAX_LATENTS:,}.")
-    return Operand(np.concatenate(parts), tuple(labels), ",".join(names))
+    return Operand(np.concatenate(alike(parts)), tuple(labels), ",".join(names))
 
 
 def _number(digits: str, most: int, what: str) -> int:
@@ -217,8 +234,8 @@ def _number(digits: str, most: int, what: str) -> int:
     return int(digits)
 
 
-def load_latents(path: Path, latent_dim: int) -> Latents:
-    """Read a .npy file of (latent_dim,) or (K, latent_dim) finite numbers as (K, latent_dim). Nothing is unpickled."""
+def load_latents(path: Path, latent_dim: int, rows: int = 1) -> Latents:
+    """Read a .npy file of finite numbers as (K, latent_dim) or (K, rows * latent_dim). Nothing is unpickled."""
     if not path.is_file():  # a device or a pipe could be read for ever
         raise FaceganError(f"{path} is not a file." if path.exists() else f"{path} does not exist.", _MAKE)
     try:
@@ -230,18 +247,18 @@ def load_latents(path: Path, latent_dim: int) -> Latents:
     except Exception as error:  # a damaged header can raise nearly any exception
         raise FaceganError(f"{path} is not a .npy file of plain numbers: {one_line(error)[:200]}.", _MAKE) from None
     try:
-        return _checked(z, latent_dim, path)
+        return _checked(z, latent_dim, rows, path)
     finally:
         z._mmap.close()  # type: ignore[attr-defined]  # Windows cannot replace a mapped file
 
 
-def _checked(z: NDArray[np.generic], latent_dim: int, path: Path) -> Latents:
+def _checked(z: NDArray[np.generic], latent_dim: int, rows: int, path: Path) -> Latents:
     """Copy the latents as float32 (K, latent_dim); a FaceganError says why they cannot be used."""
     if z.dtype.kind not in "fiu" or z.ndim not in (1, 2):
         raise FaceganError(f"{path} does not hold one latent or a list of them.", _MAKE)
     if z.size == 0:
         raise FaceganError(f"{path} is empty.")
-    if z.shape[-1] != latent_dim:
+    if z.shape[-1] not in (latent_dim, rows * latent_dim):
         raise FaceganError(
             f"{path} holds latents of width {z.shape[-1]}; this generator takes {latent_dim}.",
             "Name the generator that it was made with.",

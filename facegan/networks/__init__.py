@@ -14,7 +14,8 @@ from facegan.networks import dcgan, keras
 FAMILIES: dict[str, ModuleType] = {"dcgan": dcgan, "keras": keras}
 """Name of a family -> its module, which has `Generator(config)` and `Critic(config)`, each with `initialise(rng)`.
 
-Generator: z (B, latent_dim) -> images (B, 3, size, size) in `config.pixel_range`.
+Generator: z (B, latent_dim) -> images (B, 3, size, size) in `config.pixel_range`. If `config.latent_rows` is more than
+one, z may also be (B, latent_rows * latent_dim). `latent_layers()` lists the linear layers that see z, with their rows.
 Critic: such images, and dropout masks where it has `mask_shapes` -> scores (B,).
 """
 

@@ -94,11 +94,8 @@ class Generator(nn.Module):
     Linear to the 4x4 map; octave after octave; a last 3x3 convolution to RGB and tanh. The last octave has no residual
     blocks: at full size they would cost as much as all others together.
 
-    With self-modulation a face may have one latent for the 4x4 map and one for each octave: (B, latent_rows,
-    latent_dim). Training never does; projected photos do (`editing.project`).
-
-    Attributes:
-        latent_rows: how many places the latent enters at.
+    With self-modulation a face may have one latent for the 4x4 map and one for each octave, side by side: (B,
+    latent_rows * latent_dim). Training never does that; projected photos do (`editing.project`).
     """
 
     def __init__(self, config: DcganNetworks) -> None:
@@ -110,15 +107,23 @@ class Generator(nn.Module):
         depths = [*[config.depth] * (len(widths) - 2), 0]
         self.octaves = nn.ModuleList(map(_Octave, widths, widths[1:], depths, repeat(config)))
         self.to_rgb = nn.Conv2d(config.width, 3, 3, padding=1)
-        self.latent_rows = 1 + len(self.octaves) if config.self_modulation else 1
         self.to(memory_format=_LAYOUT)
 
     def forward(self, z: Tensor) -> Tensor:
-        rows = z.unbind(1) if z.ndim == 3 else [z] * (1 + len(self.octaves))
+        wide = z.shape[1] > self.project.in_features
+        rows = z.split(self.project.in_features, dim=1) if wide else [z] * (1 + len(self.octaves))
         x = F.relu(self.base_norm(self.project(rows[0]).unflatten(1, self.base)))
         for octave, row in zip(self.octaves, rows[1:], strict=True):
             x = octave(x, row)
         return self.to_rgb(x).tanh()
+
+    def latent_layers(self) -> list[tuple[int, nn.Linear]]:
+        """All layers that see the latent, each with the row that it sees."""
+        found = [(0, self.project)]
+        for row, octave in enumerate(self.octaves, 1):
+            norms = [module for module in octave.modules() if isinstance(module, _ModulatedNorm)]
+            found += [(row, norm.modulation) for norm in norms if norm.modulation is not None]
+        return found
 
     def initialise(self, rng: np.random.Generator) -> None:
         narrow_normal(self, rng)

@@ -107,6 +107,10 @@ class Generator(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         return self.stages(self.project(z).unflatten(1, self.base))
 
+    def latent_layers(self) -> list[tuple[int, nn.Linear]]:
+        """The one layer that sees the latent, with its row."""
+        return [(0, self.project[0])]  # type: ignore[list-item]
+
     def initialise(self, rng: np.random.Generator) -> None:
         glorot_uniform(self, rng)
 

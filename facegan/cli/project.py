@@ -1,0 +1,78 @@
+"""facegan project."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facegan.cli import console, options
+
+
+def project(
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos with a face each.")],
+    generator: Annotated[
+        options.OptionalPath,
+        typer.Option(
+            metavar="CKPT",
+            help="A checkpoint (.pt), a generator (.safetensors), a run directory or 'pretrained'. "
+            "Default: the newest checkpoint under runs/, else the generator that ships with facegan.",
+            show_default=False,
+        ),
+    ] = None,
+    crop: Annotated[
+        str, typer.Option(metavar="CROP", help="As in preprocess: face finds and aligns it, square keeps the middle.")
+    ] = "face",
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Find the nearest faces, and do not tune the generator to the photos.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the samples that the search begins from.")] = 0,
+    device: options.Device = "auto",
+    out: options.Out = None,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Find the faces of photos in a generator, and tune the generator until it draws them.
+
+    Writes a picture, a latent for each photo (.npy) and the tuned generator (.safetensors). Nothing leaves the machine.
+    """
+    from facegan.cli.outputs import Output
+    from facegan.data.crops import parse_crop
+    from facegan.pictures.sheets import WRITABLE, save_picture
+
+    file = Output(out, "project", WRITABLE, overwrite)
+    endings = [f"-{name}.npy" for name in _distinct([photo.stem for photo in photos])]
+    for ending in [*endings, *([] if plain else [".safetensors"])]:
+        file.beside(ending)
+    cut = parse_crop(crop)
+    loaded = options.open_generator(generator, device)
+    from facegan.core.device import keep_memory
+    from facegan.editing.photos import project_photos, save_tuned
+    from facegan.faces.latents import save_latent
+
+    keep_memory()
+
+    memory = file.path.parent / "projected"
+    with console.Progress("percent", "finding faces") as bar:
+        found = project_photos(loaded, photos, memory, crop=cut, plain=plain, seed=seed, on_progress=bar.show)
+    for line in found.words():
+        console.note(line)
+    written = [file.write(partial(save_picture, found.picture()))]
+    for latent, ending in zip(found.latents, endings, strict=True):
+        written.append(save_latent(latent, file.beside(ending), new=not overwrite))
+    if not plain:
+        written.append(save_tuned(found.loaded, file.beside(".safetensors")))
+    console.wrote(written)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """The names, of which those that came before get a number: me, me-2, me-3."""
+    found: list[str] = []
+    for name in names:
+        number, new = 1, name
+        while new in found:
+            number += 1
+            new = f"{name}-{number}"
+        found.append(new)
+    return found

@@ -1,0 +1,220 @@
+"""Photos to faces of a generator: aligned, projected, tuned, and remembered."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from facegan.core.atomic import atomic_path
+from facegan.core.errors import FaceganError, is_there, reading, typed
+from facegan.core.pixels import Pixels
+from facegan.data.crops import Crop
+from facegan.data.decode import decode_faces
+from facegan.editing.likeness import face_error
+from facegan.editing.project import Progress, project
+from facegan.editing.tune import tune
+from facegan.faces.latents import Latents, load_latents
+from facegan.faces.synthesis import draw_faces
+from facegan.models.checkpoint import LoadedGenerator, load_generator, save_generator
+from facegan.pictures.opening import PhotoError
+from facegan.pictures.photos import MAX_FILE_BYTES
+from facegan.pictures.sheets import labelled
+
+ALIGNED = Crop("face", "largest")
+"""How photos are cut unless something else is asked for."""
+MOST_PHOTOS = 32
+"""Most photos that one generator is tuned to together."""
+RELATIVE = 0.05
+"""`face_error` from which on a drawn face is called a relative of the person; two people differ by 0.1 to 0.2."""
+_METHOD = 1
+"""Part of the name of what is remembered: a change of projection or tuning raises it."""
+
+
+@dataclass(frozen=True)
+class Projected:
+    """Photos as faces of a generator.
+
+    Attributes:
+        loaded: the generator, tuned to the photos unless they were to be projected only.
+        names: of the photos, without their folders.
+        latents: float32 (N, latent_rows * latent_dim); `loaded` draws the photos from them.
+        photos: uint8 (N, S, S, 3), aligned.
+        plain: what the untouched generator draws from the same latents.
+        drawn: what `loaded` draws.
+    """
+
+    loaded: LoadedGenerator
+    names: list[str]
+    latents: Latents
+    photos: Pixels
+    plain: Pixels
+    drawn: Pixels
+
+    def picture(self) -> Pixels:
+        """A row for each photo: the photo, what the generator could do by itself, and the result."""
+        rows = np.stack([self.photos, self.plain, self.drawn], axis=1)
+        labels = [label for name in self.names for label in (name, "untouched", "tuned")]
+        columns = 3
+        if self.drawn is self.plain:
+            rows, columns = rows[:, :2], 2
+            labels = [label for label in labels if label != "tuned"]
+        return labelled(rows.reshape(-1, *rows.shape[2:]), labels, columns)
+
+    def words(self) -> list[str]:
+        """How near each face came, a sentence for each photo."""
+        alone, now = face_error(self.plain, self.photos), face_error(self.drawn, self.photos)
+        said = []
+        for name, before, after in zip(self.names, alone, now, strict=True):
+            likeness = "a relative, not the person" if after >= RELATIVE else "the person"
+            tuned = "" if self.drawn is self.plain else f" ({before:.1%} before tuning)"
+            said.append(f"{name}: the pixels of the face differ by {after:.1%} on average{tuned}: {likeness}")
+        return said
+
+
+def project_photos(
+    loaded: LoadedGenerator,
+    paths: Sequence[Path],
+    memory: Path | None = None,
+    *,
+    crop: Crop = ALIGNED,
+    plain: bool = False,
+    seed: int = 0,
+    on_progress: Progress = lambda done, total: None,
+) -> Projected:
+    """Find the photos' faces in a generator and tune it to all of them together.
+
+    Args:
+        memory: the folder where results are remembered: for the same photos, generator and settings a second call only
+            reads them. The files hold weights and latents, never a photo. None remembers nothing.
+        crop: how photos are cut; ALIGNED aligns them by their landmarks.
+        plain: do not tune, only project.
+        seed: of all randomness.
+        on_progress: told how many steps are done, of how many.
+
+    Raises:
+        FaceganError: a photo cannot be used, with the reason.
+    """
+    networks, unique = loaded.config.networks, list(dict.fromkeys(paths))
+    if len(unique) > MOST_PHOTOS:
+        raise FaceganError(f"{len(unique)} photos are too many for one command: {MOST_PHOTOS} are the most.")
+    contents = [_read(path) for path in unique]
+    photos = np.stack([_face(path, data, networks.size, crop) for path, data in zip(unique, contents, strict=True)])
+    origin = weights_sha256(loaded.module)
+    key = _sha256(origin, str((_METHOD, seed, plain)), *(hashlib.sha256(face.tobytes()).hexdigest() for face in photos))
+    found = _remembered(memory, key, loaded, len(photos), plain) if memory else None
+    if found is None:
+        latents = project(loaded.module, networks, photos, seed=seed, on_progress=_part(on_progress, 0, plain))
+        module = loaded.module
+        if not plain:
+            module, latents = tune(
+                module, networks, latents, photos, seed=seed, on_progress=_part(on_progress, 1, plain)
+            )
+        tuned = loaded if plain else _as_loaded(loaded, module, origin, len(photos))
+        if memory:
+            tuned = _remember(memory, key, tuned, latents, plain)
+    else:
+        tuned, latents = found
+    alone = draw_faces(loaded.module, networks, latents)
+    drawn = alone if plain else draw_faces(tuned.module, networks, latents)
+    return Projected(tuned, [path.name for path in unique], latents, photos, alone, drawn)
+
+
+def _read(path: Path) -> bytes:
+    if not is_there(path) or not path.is_file():
+        raise FaceganError(f"{path} does not exist or is not a file.", "Name a photo, such as me.jpg.")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise FaceganError(f"{path} is too large for a photo: {path.stat().st_size:,} bytes.")
+    with reading(path):
+        return path.read_bytes()
+
+
+def _face(path: Path, data: bytes, size: int, crop: Crop) -> Pixels:
+    """The photo's face, aligned: uint8 (S, S, 3)."""
+    try:
+        ((_, face),) = decode_faces(data, size, crop)
+    except PhotoError as error:
+        face = str(error)
+    if isinstance(face, str):
+        raise FaceganError(
+            f"{path} cannot be used: {face}.",
+            f"Take a photo with one clear face, or cut it by hand: facegan project {typed(path)} --crop square",
+        )
+    return np.frombuffer(face.pixels, np.uint8).reshape(size, size, 3)
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """The SHA-256 of all tensors of a network with their names: which generator something belongs to."""
+    parts = (part for name, tensor in module.state_dict().items() for part in (name, tensor.cpu().numpy().tobytes()))
+    return _sha256(*parts)
+
+
+def _sha256(*parts: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()
+
+
+def _as_loaded(loaded: LoadedGenerator, module: nn.Module, origin: str, photos: int) -> LoadedGenerator:
+    """The tuned generator with the facts of its origin."""
+    notes = {
+        **loaded.notes,
+        "tuned": f"by facegan project to {photos} photo{'s' if photos > 1 else ''}, which are not in this file",
+        "tuned_from": loaded.notes.get("tuned_from", origin),
+    }
+    return replace(loaded, module=module, critic=None, notes=notes)
+
+
+def _files(memory: Path, key: str) -> tuple[Path, Path]:
+    return memory / f"{key[:16]}.safetensors", memory / f"{key[:16]}.npy"
+
+
+def _remember(memory: Path, key: str, tuned: LoadedGenerator, latents: Latents, plain: bool) -> LoadedGenerator:
+    """Write the results; the latents last, since they stand for all of them."""
+    weights, numbers = _files(memory, key)
+    if not plain:
+        save_tuned(tuned, weights)
+        tuned = replace(tuned, source=weights)
+    with atomic_path(numbers) as temporary:
+        np.save(temporary, latents, allow_pickle=False)
+    return tuned
+
+
+def save_tuned(tuned: LoadedGenerator, path: Path) -> Path:
+    """Write a tuned generator as .safetensors."""
+    return save_generator(
+        path,
+        tuned.module,
+        tuned.config,
+        images_seen=tuned.images_seen,
+        weights=tuned.weights,
+        provenance=tuned.provenance,
+        notes=tuned.notes,
+    )
+
+
+def _remembered(
+    memory: Path, key: str, loaded: LoadedGenerator, count: int, plain: bool
+) -> tuple[LoadedGenerator, Latents] | None:
+    """What an earlier call wrote; None if there is nothing whole."""
+    networks = loaded.config.networks
+    weights, numbers = _files(memory, key)
+    if not numbers.is_file() or not (plain or weights.is_file()):
+        return None
+    try:
+        latents = load_latents(numbers, networks.latent_dim, networks.latent_rows)
+        tuned = loaded if plain else load_generator(weights, next(loaded.module.parameters()).device)
+    except FaceganError:  # damaged: it is made again
+        return None
+    return (tuned, latents) if len(latents) == count and tuned.config.networks == networks else None
+
+
+def _part(on_progress: Progress, part: int, plain: bool) -> Progress:
+    """Progress of one of two parts, of projecting and tuning, as that of the whole in percent."""
+    parts = 1 if plain else 2
+    return lambda done, total: on_progress(round(100 * (part + done / total) / parts), 100)
