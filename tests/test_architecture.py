@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "facegan"
 ORDER = (
-    "core", "config", "presets", "pictures", "data", "networks", "models", "faces", "evaluation", "editing", "training", "runs",
-    "bench",
+    "core", "config", "presets", "pictures", "data", "networks", "models", "faces", "evaluation", "editing",
+    "training", "runs", "bench",
     "describe", "api", "__init__", "cli", "__main__",
 )  # fmt: skip
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")

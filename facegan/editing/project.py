@@ -16,20 +16,21 @@ from facegan.core.streams import Stream, rng
 from facegan.editing.likeness import unlikeness
 from facegan.faces.latents import Latents, prior_norm
 
-STEPS = 400
-"""Steps of Adam; the first half moves one latent for all octaves."""
-_RATE, _FALL = 0.1, 0.5
-"""Adam's learning rate, and over which last part of the steps it falls to zero."""
+TRIALS = (6, 60), (2, 140)
+"""How many of a face's starts are followed, the better ones, and for how many steps of Adam."""
+FINAL_STEPS = 200
+"""Steps of the best one, with a latent for each place where latents enter."""
+_RATE = 0.1
 _BETAS = 0.9, 0.99
 _SPREAD = 0.3
-"""Weight of the variance between the rows of a face's latent: rows that differ draw faces that morph badly."""
+"""Weight of the variance between the latents of one face: the more they differ, the worse the face morphs."""
 _BEYOND = 0.3
-"""Weight of ((|z| / radius of the prior) - 1)² where a row is longer than the prior's latents."""
+"""Weight of ((|z| / radius of the prior) - 1)² where a latent is longer than the prior's."""
 
 _SAMPLES = 1500
-"""Faces of the generator from which the linear start is learnt."""
+"""Faces of the generator from which the starts are learnt."""
 _SIDE = 16
-"""Side of the pictures that the linear start looks at."""
+"""Side of the pictures that the starts look at."""
 _RIDGE = 0.02
 _CHUNK = 100
 Progress = Callable[[int, int], None]
@@ -46,46 +47,77 @@ def project(
 ) -> Latents:
     """The latents with which `generator` draws faces most like `faces`: float32 (N, latent_rows * latent_dim).
 
-    From a start that is linear in the pixels (`linear_start`), Adam minimises for each face
+    Adam minimises for each face, with G(w) the image of a latent w, or of one latent w_k for each of K places where
+    latents enter the generator,
 
-        unlikeness(G(z + d), face)  +  0.3 mean d²  +  0.3 mean (|z + d| / sqrt(latent_dim) - 1)+²
+        unlikeness(G(w), face)  +  0.3 mean_k (w_k - mean w)²  +  0.3 mean_k (|w_k| / sqrt(latent_dim) - 1)+²
 
-    first over one latent z, then over z and a d for each place where the latent enters the generator: the space W+ of
-    Abdal et al. 2019 (arXiv:1904.03189), here for self-modulation. The last two terms keep the latents where the
-    generator knows its way: near each other, and not beyond the prior's norm.
+    First the w_k are equal, and several `starts` of each face are followed, the better ones longer (TRIALS). Then the
+    best one gets K latents: the space W+ of Abdal et al. 2019 (arXiv:1904.03189), here for self-modulation. The last
+    two terms keep the w_k near each other and within the prior's norm, where the generator was trained.
 
     Args:
         faces: uint8 (N, S, S, 3), aligned as the generator's photos were.
-        seed: of the samples that the start is learnt from.
+        seed: of the samples that the starts are learnt from.
     """
-    device = next(generator.parameters()).device
-    wanted = to_images(faces, device)
+    wanted = to_images(faces, next(generator.parameters()).device)
+    total = sum(steps for _, steps in TRIALS) + FINAL_STEPS
+    done = 0
+
+    def part(before: int) -> Callable[[int], None]:
+        return lambda step: on_progress(before + step, total)
+
     with exact_float32():
-        z = linear_start(generator, networks, faces, seed).requires_grad_(True)
-        apart = torch.zeros(len(z), networks.latent_rows, z.shape[1], device=device, requires_grad=True)
-        adam = torch.optim.Adam([{"params": [z]}, {"params": [apart]}], betas=_BETAS)
-        for step in range(STEPS):
-            on_progress(step, STEPS)
-            rate = _RATE * min(1.0, (STEPS - step) / (STEPS * _FALL))
-            adam.param_groups[0]["lr"] = rate
-            adam.param_groups[1]["lr"] = rate if step >= STEPS // 2 and networks.latent_rows > 1 else 0.0
-            latents = z[:, None] + apart  # (N, latent_rows, latent_dim)
-            beyond = (latents.norm(dim=2) / prior_norm(z.shape[1]) - 1).clamp_min(0) ** 2
-            loss = unlikeness(images(generator, networks, latents.flatten(1)), wanted)
-            loss = loss + _SPREAD * (apart**2).mean((1, 2)) + _BEYOND * beyond.mean(1)
-            adam.zero_grad()
-            loss.sum().backward()
-            adam.step()
-    on_progress(STEPS, STEPS)
-    return (z[:, None] + apart).detach().flatten(1).cpu().numpy()
+        z = starts(generator, networks, faces, seed)
+        loss = torch.zeros(z.shape[:2])
+        for count, steps in TRIALS:
+            best = loss.argsort(1)[:, :count]
+            z = torch.take_along_dim(z, best.to(z.device)[:, :, None], dim=1)
+            targets = wanted.repeat_interleave(count, 0)
+            flat, loss = _descend(generator, networks, z.flatten(0, 1), targets, steps, part(done))
+            z, loss = flat.view_as(z), loss.view(-1, count).cpu()
+            done += steps
+        z = z[torch.arange(len(z)), loss.argmin(1)].repeat(1, networks.latent_rows)
+        z, _ = _descend(generator, networks, z, wanted, FINAL_STEPS, part(done), fall=True)
+    on_progress(total, total)
+    return z.cpu().numpy()
+
+
+def _descend(
+    generator: nn.Module,
+    networks: Networks,
+    z: Tensor,
+    wanted: Tensor,
+    steps: int,
+    on_step: Callable[[int], None],
+    fall: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Steps of Adam from latents (B, width): the latents then, and the loss of each, (B,).
+
+    Args:
+        fall: let the learning rate fall to zero.
+    """
+    z = z.clone().requires_grad_(True)
+    adam = torch.optim.Adam([z], betas=_BETAS)
+    for step in range(steps):
+        on_step(step)
+        adam.param_groups[0]["lr"] = _RATE * (1 - step / steps if fall else 1)
+        rows = z.unflatten(1, (-1, networks.latent_dim))
+        spread = ((rows - rows.mean(1, keepdim=True)) ** 2).mean((1, 2))
+        beyond = (rows.norm(dim=2) / prior_norm(networks.latent_dim) - 1).clamp_min(0) ** 2
+        loss = unlikeness(images(generator, networks, z), wanted) + _SPREAD * spread + _BEYOND * beyond.mean(1)
+        adam.zero_grad()
+        loss.sum().backward()
+        adam.step()
+    return z.detach(), loss.detach()
 
 
 @torch.no_grad()
-def linear_start(generator: nn.Module, networks: Networks, faces: Pixels, seed: int) -> Tensor:
-    """Latents (N, latent_dim) near those of `faces`, by ridge regression from the generator's own samples.
+def starts(generator: nn.Module, networks: Networks, faces: Pixels, seed: int) -> Tensor:
+    """Latents near each of `faces`, (N, 6, latent_dim), learnt from 1,500 of the generator's own samples.
 
-    Of 1,500 samples the pixels at 16 x 16 are known, with a 1 appended as x, and the latents z. The start is
-    z = x W with W = (X'X + r I)^-1 X'Z. It saves more steps than several random starts do.
+    Of these the latents z are known, and as x the pixels at 16 x 16 with a 1 appended. The first start is linear,
+    x W with W = (X'X + r I)^-1 X'Z, ridge regression; the others are the z of the five samples whose x are nearest.
     """
     device = next(generator.parameters()).device
     z = torch.from_numpy(rng(seed, Stream.PROJECT, 0).standard_normal((_SAMPLES, networks.latent_dim), np.float32))
@@ -93,7 +125,9 @@ def linear_start(generator: nn.Module, networks: Networks, faces: Pixels, seed: 
     x = torch.cat([_small(images(generator, networks, part)) for part in z.split(_CHUNK)])
     ridge = _RIDGE * len(x) / 2 * torch.eye(x.shape[1], device=device)
     w = torch.linalg.solve(x.T @ x + ridge, x.T @ z)
-    return _small(to_images(faces, device)) @ w
+    wanted = _small(to_images(faces, device))
+    nearest = torch.cdist(wanted, x).topk(TRIALS[0][0] - 1, largest=False).indices
+    return torch.cat([(wanted @ w)[:, None], z[nearest]], dim=1)
 
 
 def _small(x: Tensor) -> Tensor:
