@@ -135,7 +135,7 @@ def with_photos(
     from facegan.editing.photos import project_photos
 
     keep_memory()
-    with console.Progress("percent", "finding faces") as bar:
+    with console.Progress("steps", "finding faces") as bar:
         found = project_photos(loaded, [Path(item) for item in photos], memory, plain=plain, on_progress=bar.show)
     for line in found.words():
         console.note(line)

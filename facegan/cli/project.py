@@ -54,7 +54,7 @@ def project(
     keep_memory()
 
     memory = file.path.parent / "projected"
-    with console.Progress("percent", "finding faces") as bar:
+    with console.Progress("steps", "finding faces") as bar:
         found = project_photos(loaded, photos, memory, crop=cut, plain=plain, seed=seed, on_progress=bar.show)
     for line in found.words():
         console.note(line)

@@ -16,8 +16,8 @@ from facegan.core.pixels import Pixels
 from facegan.data.crops import Crop
 from facegan.data.decode import decode_faces
 from facegan.editing.likeness import face_error
-from facegan.editing.project import Progress, project
-from facegan.editing.tune import tune
+from facegan.editing.project import Progress, project, project_steps
+from facegan.editing.tune import tune, tune_steps
 from facegan.faces.latents import Latents, load_latents
 from facegan.faces.synthesis import draw_faces
 from facegan.models.checkpoint import LoadedGenerator, load_generator, save_generator
@@ -108,11 +108,19 @@ def project_photos(
     key = _sha256(origin, str((_METHOD, seed, plain)), *(hashlib.sha256(face.tobytes()).hexdigest() for face in photos))
     found = _remembered(memory, key, loaded, len(photos), plain) if memory else None
     if found is None:
-        latents = project(loaded.module, networks, photos, seed=seed, on_progress=_part(on_progress, 0, plain))
+        first, second = project_steps(), 0 if plain else tune_steps()
+        latents = project(
+            loaded.module, networks, photos, seed=seed, on_progress=lambda done, _: on_progress(done, first + second)
+        )
         module = loaded.module
         if not plain:
             module, latents = tune(
-                module, networks, latents, photos, seed=seed, on_progress=_part(on_progress, 1, plain)
+                module,
+                networks,
+                latents,
+                photos,
+                seed=seed,
+                on_progress=lambda done, _: on_progress(first + done, first + second),
             )
         tuned = loaded if plain else _as_loaded(loaded, module, origin, len(photos))
         if memory:
@@ -212,9 +220,3 @@ def _remembered(
     except FaceganError:  # damaged: it is made again
         return None
     return (tuned, latents) if len(latents) == count and tuned.config.networks == networks else None
-
-
-def _part(on_progress: Progress, part: int, plain: bool) -> Progress:
-    """Progress of one of two parts, of projecting and tuning, as that of the whole in percent."""
-    parts = 1 if plain else 2
-    return lambda done, total: on_progress(round(100 * (part + done / total) / parts), 100)

@@ -37,6 +37,11 @@ Progress = Callable[[int, int], None]
 """Told how many steps are done, of how many."""
 
 
+def project_steps() -> int:
+    """How many steps `project` takes."""
+    return sum(steps for _, steps in TRIALS) + FINAL_STEPS
+
+
 def project(
     generator: nn.Module,
     networks: Networks,
@@ -61,8 +66,7 @@ def project(
         seed: of the samples that the starts are learnt from.
     """
     wanted = to_images(faces, next(generator.parameters()).device)
-    total = sum(steps for _, steps in TRIALS) + FINAL_STEPS
-    done = 0
+    total, done = project_steps(), 0
 
     def part(before: int) -> Callable[[int], None]:
         return lambda step: on_progress(before + step, total)

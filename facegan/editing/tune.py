@@ -34,6 +34,11 @@ _KEPT = 4
 _KEEP = 0.3
 
 
+def tune_steps() -> int:
+    """How many steps `tune` takes."""
+    return OFFSET_STEPS + WEIGHT_STEPS
+
+
 def tune(
     generator: nn.Module,
     networks: Networks,
@@ -55,7 +60,7 @@ def tune(
     device = next(generator.parameters()).device
     tuned = copy.deepcopy(generator)
     wanted, z = to_images(faces, device), torch.from_numpy(latents).to(device)
-    total = OFFSET_STEPS + WEIGHT_STEPS
+    total = tune_steps()
     with exact_float32():
         z = _tune_offsets(tuned, networks, z, wanted, lambda step: on_progress(step, total))
         _tune_weights(generator, tuned, networks, z, wanted, seed, lambda step: on_progress(OFFSET_STEPS + step, total))
