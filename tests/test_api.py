@@ -16,6 +16,7 @@ import facegan
 
 PAGE = (Path(__file__).parent.parent / "docs" / "python.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+LONG_EXAMPLE = re.findall(r"```py\n(.*?)```", PAGE, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,14 @@ def test_the_examples_run_in_the_order_of_the_page(workdir, tiny_extractor, monk
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in said[:4]] == ["160", "320", "480", "640"]
     assert {path.name for path in Path().glob("*.png")} == {"faces.png", "walk.png", "smiling-man.png", "mine.png"}
+
+
+@pytest.mark.slow
+def test_the_example_with_a_photo_runs(workdir, model, capsys):
+    (example,) = LONG_EXAMPLE
+    exec(compile(example, "docs/python.md", "exec"), {"model": model, "facegan": facegan})  # noqa: S102
+    assert capsys.readouterr().out.startswith("friend.png: the pixels of the face differ by ")
+    assert Path("friend-and-44.png").is_file()
 
 
 def test_what_is_public_is_all_there():
