@@ -187,7 +187,7 @@ def test_project_writes_what_other_commands_take(me, friend, quick):
     assert err.count("the pixels of the face differ by") == 2
     assert cli("interpolate", written[3], "--through", written[1], "--through", "44", "--steps", "3")[0] == 0
     code, said, err = cli("info", written[3])
-    assert code == 0 and "by facegan project to 2 photos, which are not in this file" in said, err
+    assert code == 0 and "by facegan project to 2 photos; the file holds no photo" in said, err
     assert cli("project", "me.jpg", "--generator", NAME, "--out", written[0])[0] == 1
 
 
@@ -198,6 +198,7 @@ def test_a_photo_is_a_face_and_the_second_command_only_reads(me, friend, quick, 
     monkeypatch.setattr(photos, "project", lambda *_, **__: pytest.fail("projected again"))
     code, out, err = cli("interpolate", NAME, *words)
     assert code == 0, err
+    assert cli("interpolate", NAME, "--through", "friend.png", "--through", "me.jpg")[0] == 0, "in another order"
     first, second = (Path(f"outputs/interpolate-00{n}.png").read_bytes() for n in (1, 2))
     assert first == second
     for file in Path("outputs/projected").iterdir():
@@ -251,6 +252,19 @@ def test_what_is_no_face_is_one_sentence(name, command, workdir):
     assert code == 1 and not out
     assert err.count("error: ") == 1 and name in err and reason in err
     assert not Path("outputs").exists() or not list(Path("outputs").iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "interpolate --through me.jpg",
+        "arithmetic --plus me.jpg --minus nobody",
+        "interpolate --through 3 --through me.jpg,x.npy",
+    ],
+)
+def test_a_mistake_is_told_before_faces_are_looked_for(words, me, monkeypatch):
+    monkeypatch.setattr(photos, "project", lambda *_, **__: pytest.fail("projected"))
+    assert cli(*words.split())[0] in (1, 2)
 
 
 def test_photos_of_one_name_get_files_of_their_own(workdir, model, quick):

@@ -48,10 +48,12 @@ def interpolate(
         file.beside(".gif")
     specs = through or ["0", "1"]
     loaded = options.open_generator(source, device)
-    loaded, known = options.with_photos(loaded, specs, file.path.parent / "projected", plain=plain)
+    from facegan.faces.compose import check_faces
     from facegan.faces.compose import interpolate as morph_between
     from facegan.pictures.animation import write_animation
 
+    check_faces(specs)
+    loaded, known = options.with_photos(loaded, specs, seed, plain=plain)
     asked: dict[str, Any] = {"steps": steps, "seed": seed, "method": method, "loop": loop, "scale": scale}
     with console.Progress("faces", "drawing") as bar:
         morph = morph_between(loaded, specs, **asked, known=known, out=file.path, on_progress=bar.show)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -116,12 +116,12 @@ def open_generator(given: Path | None, device: str) -> LoadedGenerator:
 
 
 def with_photos(
-    loaded: LoadedGenerator, specs: Iterable[str], memory: Path, *, plain: bool
+    loaded: LoadedGenerator, specs: Sequence[str], seed: int, *, plain: bool
 ) -> tuple[LoadedGenerator, dict[str, Latents]]:
     """Find the faces of all photos that SPECs name, tune the generator to them, and say how near they came.
 
     Args:
-        memory: the folder where results are remembered.
+        seed: `--seed`, with which the SPECs are checked before that takes its time.
         plain: do not tune.
 
     Returns:
@@ -131,12 +131,18 @@ def with_photos(
     photos = [item for item in items if _is_photo(item)]
     if not photos:
         return loaded, {}
+    from facegan.cli.outputs import MEMORY
     from facegan.core.device import keep_memory
     from facegan.editing.photos import project_photos
+    from facegan.faces.latents import draw, parse_spec
 
+    networks = loaded.config.networks
+    for spec in specs:
+        unknown = dict.fromkeys(photos, draw(0, [0], networks.latent_dim))
+        parse_spec(spec, seed, networks.latent_dim, networks.latent_rows, unknown)
     keep_memory()
     with console.Progress("steps", "finding faces") as bar:
-        found = project_photos(loaded, [Path(item) for item in photos], memory, plain=plain, on_progress=bar.show)
+        found = project_photos(loaded, [Path(item) for item in photos], MEMORY, plain=plain, on_progress=bar.show)
     for line in found.words():
         console.note(line)
     return found.loaded, {item: found.latents[n : n + 1] for n, item in enumerate(photos)}

@@ -12,6 +12,8 @@ from facegan.core.errors import FaceganError, UsageError
 from facegan.pictures.sheets import LONGEST_SIDE, WRITABLE
 
 OUTPUTS = Path("outputs")
+MEMORY = OUTPUTS / "projected"
+"""Where the faces of photos are remembered, for a second command."""
 
 
 class Output:

@@ -37,7 +37,7 @@ def project(
 
     Writes a picture, a latent for each photo (.npy) and the tuned generator (.safetensors). Nothing leaves the machine.
     """
-    from facegan.cli.outputs import Output
+    from facegan.cli.outputs import MEMORY, Output
     from facegan.data.crops import parse_crop
     from facegan.pictures.sheets import WRITABLE, save_picture
 
@@ -53,9 +53,8 @@ def project(
 
     keep_memory()
 
-    memory = file.path.parent / "projected"
     with console.Progress("steps", "finding faces") as bar:
-        found = project_photos(loaded, photos, memory, crop=cut, plain=plain, seed=seed, on_progress=bar.show)
+        found = project_photos(loaded, photos, MEMORY, crop=cut, plain=plain, seed=seed, on_progress=bar.show)
     for line in found.words():
         console.note(line)
     written = [file.write(partial(save_picture, found.picture()))]

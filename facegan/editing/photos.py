@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from torch import nn
@@ -29,8 +30,12 @@ ALIGNED = Crop("face", "largest")
 """How photos are cut unless something else is asked for."""
 MOST_PHOTOS = 32
 """Most photos that one generator is tuned to together."""
-RELATIVE = 0.05
-"""`face_error` from which on a drawn face is called a relative of the person; two people differ by 0.1 to 0.2."""
+LIKE, LIKE_PLAIN = 0.05, 0.02
+"""`face_error` below which a face that a tuned generator draws is called the person, and one that it drew by itself.
+
+Two people differ by 0.1 to 0.2. A tuned generator draws the details by which people are recognised; an untouched one
+can come as near with a relative's.
+"""
 _METHOD = 1
 """Part of the name of what is remembered: a change of projection or tuning raises it."""
 
@@ -44,7 +49,7 @@ class Projected:
         names: of the photos, without their folders.
         latents: float32 (N, latent_rows * latent_dim); `loaded` draws the photos from them.
         photos: uint8 (N, S, S, 3), aligned.
-        plain: what the untouched generator draws from the same latents.
+        plain: what the untouched generator draws, from the latents that were found in it.
         drawn: what `loaded` draws.
     """
 
@@ -69,9 +74,11 @@ class Projected:
         """How near each face came, a sentence for each photo."""
         alone, now = face_error(self.plain, self.photos), face_error(self.drawn, self.photos)
         said = []
+        untouched = self.drawn is self.plain
         for name, before, after in zip(self.names, alone, now, strict=True):
-            likeness = "a relative, not the person" if after >= RELATIVE else "the person"
-            tuned = "" if self.drawn is self.plain else f" ({before:.1%} before tuning)"
+            like = after < (LIKE_PLAIN if untouched else LIKE)
+            likeness = "the person" if like else "a relative, not the person"
+            tuned = "" if untouched else f" ({before:.1%} before tuning)"
             said.append(f"{name}: the pixels of the face differ by {after:.1%} on average{tuned}: {likeness}")
         return said
 
@@ -105,31 +112,41 @@ def project_photos(
     contents = [_read(path) for path in unique]
     photos = np.stack([_face(path, data, networks.size, crop) for path, data in zip(unique, contents, strict=True)])
     origin = weights_sha256(loaded.module)
-    key = _sha256(origin, str((_METHOD, seed, plain)), *(hashlib.sha256(face.tobytes()).hexdigest() for face in photos))
+    digests = [hashlib.sha256(face.tobytes()).hexdigest() for face in photos]
+    order = sorted(range(len(photos)), key=lambda n: digests[n])  # so that the order of the photos does not matter
+    key = _sha256(origin, str((_METHOD, seed, plain)), *sorted(digests))[:16]
     found = _remembered(memory, key, loaded, len(photos), plain) if memory else None
     if found is None:
-        first, second = project_steps(), 0 if plain else tune_steps()
-        latents = project(
-            loaded.module, networks, photos, seed=seed, on_progress=lambda done, _: on_progress(done, first + second)
-        )
-        module = loaded.module
-        if not plain:
-            module, latents = tune(
-                module,
-                networks,
-                latents,
-                photos,
-                seed=seed,
-                on_progress=lambda done, _: on_progress(first + done, first + second),
-            )
-        tuned = loaded if plain else _as_loaded(loaded, module, origin, len(photos))
+        found = _found(loaded, photos[order], origin, plain, seed, on_progress)
         if memory:
-            tuned = _remember(memory, key, tuned, latents, plain)
-    else:
-        tuned, latents = found
-    alone = draw_faces(loaded.module, networks, latents)
-    drawn = alone if plain else draw_faces(tuned.module, networks, latents)
-    return Projected(tuned, [path.name for path in unique], latents, photos, alone, drawn)
+            found = _remember(memory, key, found, plain)
+    back = np.argsort(order)
+    alone = draw_faces(loaded.module, networks, found.before[back])
+    drawn = alone if plain else draw_faces(found.tuned.module, networks, found.after[back])
+    return Projected(found.tuned, [path.name for path in unique], found.after[back], photos, alone, drawn)
+
+
+class _Found(NamedTuple):
+    """What is remembered: a generator, and the latents in the untouched generator and in this one, (N, width) each."""
+
+    tuned: LoadedGenerator
+    before: Latents
+    after: Latents
+
+
+def _found(
+    loaded: LoadedGenerator, photos: Pixels, origin: str, plain: bool, seed: int, on_progress: Progress
+) -> _Found:
+    """Project the photos, and tune a copy of the generator unless `plain`."""
+    module, networks = loaded.module, loaded.config.networks
+    first, second = project_steps(), 0 if plain else tune_steps()
+    z = project(module, networks, photos, seed=seed, on_progress=lambda n, _: on_progress(n, first + second))
+    if plain:
+        return _Found(loaded, z, z)
+    tuned, after = tune(
+        module, networks, z, photos, seed=seed, on_progress=lambda n, _: on_progress(first + n, first + second)
+    )
+    return _Found(_as_loaded(loaded, tuned, origin, len(photos)), z, after)
 
 
 def _read(path: Path) -> bytes:
@@ -148,10 +165,10 @@ def _face(path: Path, data: bytes, size: int, crop: Crop) -> Pixels:
     except PhotoError as error:
         face = str(error)
     if isinstance(face, str):
-        raise FaceganError(
-            f"{path} cannot be used: {face}.",
-            f"Take a photo with one clear face, or cut it by hand: facegan project {typed(path)} --crop square",
-        )
+        hint = "Name a photo of a face, such as me.jpg."
+        if crop.kind == "face" and "face" in face:
+            hint = f"Take a photo with one clear face, or cut it by hand: facegan project {typed(path)} --crop square"
+        raise FaceganError(f"{path} cannot be used: {face}.", hint)
     return np.frombuffer(face.pixels, np.uint8).reshape(size, size, 3)
 
 
@@ -172,25 +189,24 @@ def _as_loaded(loaded: LoadedGenerator, module: nn.Module, origin: str, photos: 
     """The tuned generator with the facts of its origin."""
     notes = {
         **loaded.notes,
-        "tuned": f"by facegan project to {photos} photo{'s' if photos > 1 else ''}, which are not in this file",
+        "tuned": f"by facegan project to {photos} photo{'s' if photos > 1 else ''}; the file holds no photo",
         "tuned_from": loaded.notes.get("tuned_from", origin),
     }
     return replace(loaded, module=module, critic=None, notes=notes)
 
 
 def _files(memory: Path, key: str) -> tuple[Path, Path]:
-    return memory / f"{key[:16]}.safetensors", memory / f"{key[:16]}.npy"
+    return memory / f"{key}.safetensors", memory / f"{key}.npy"
 
 
-def _remember(memory: Path, key: str, tuned: LoadedGenerator, latents: Latents, plain: bool) -> LoadedGenerator:
+def _remember(memory: Path, key: str, found: _Found, plain: bool) -> _Found:
     """Write the results; the latents last, since they stand for all of them."""
     weights, numbers = _files(memory, key)
     if not plain:
-        save_tuned(tuned, weights)
-        tuned = replace(tuned, source=weights)
+        save_tuned(found.tuned, weights)
     with atomic_path(numbers) as temporary:
-        np.save(temporary, latents, allow_pickle=False)
-    return tuned
+        np.save(temporary, np.concatenate([found.before, found.after]), allow_pickle=False)
+    return found if plain else found._replace(tuned=replace(found.tuned, source=weights))
 
 
 def save_tuned(tuned: LoadedGenerator, path: Path) -> Path:
@@ -206,17 +222,17 @@ def save_tuned(tuned: LoadedGenerator, path: Path) -> Path:
     )
 
 
-def _remembered(
-    memory: Path, key: str, loaded: LoadedGenerator, count: int, plain: bool
-) -> tuple[LoadedGenerator, Latents] | None:
+def _remembered(memory: Path, key: str, loaded: LoadedGenerator, count: int, plain: bool) -> _Found | None:
     """What an earlier call wrote; None if there is nothing whole."""
     networks = loaded.config.networks
     weights, numbers = _files(memory, key)
     if not numbers.is_file() or not (plain or weights.is_file()):
         return None
     try:
-        latents = load_latents(numbers, networks.latent_dim, networks.latent_rows)
+        z = load_latents(numbers, networks.latent_dim, networks.latent_rows)
         tuned = loaded if plain else load_generator(weights, next(loaded.module.parameters()).device)
     except FaceganError:  # damaged: it is made again
         return None
-    return (tuned, latents) if len(latents) == count and tuned.config.networks == networks else None
+    if len(z) != 2 * count or tuned.config.networks != networks:
+        return None
+    return _Found(tuned, z[:count], z[count:])

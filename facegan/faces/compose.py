@@ -195,8 +195,7 @@ def interpolate(
         FaceganError: a latent file cannot be used, or the strip is too large for `out`. If the strip is small enough,
             so is the animation.
     """
-    if len(through) < 2:
-        raise UsageError("A morph needs two faces or more.", "Give --through twice, such as --through 3 --through 17.")
+    check_faces(through)
     stretches = len(through) if loop else len(through) - 1
     shown = stretches * (steps - 1) + 1  # a loop shows its first face twice
     if shown > MAX_SHEET:
@@ -210,6 +209,12 @@ def interpolate(
     walk, shares = latents.path(points, steps, method, loop)
     names = [operand.name for operand in (*operands, *operands[:loop])]
     return Morph(_faces(loaded, walk, on_progress), shares, names, loop, scale)
+
+
+def check_faces(through: Sequence[str]) -> None:
+    """Raises: UsageError: there are fewer than two SPECs to morph through."""
+    if len(through) < 2:
+        raise UsageError("A morph needs two faces or more.", "Give --through twice, such as --through 3 --through 17.")
 
 
 def point(operand: latents.Operand) -> Latents:
