@@ -34,6 +34,7 @@ HONEST: dict[str, list[str]] = {
     "preprocess": ["photos", "--size", "32"],
     "train": ["--data", "data/d", *_SMALL],
     "sample": ["g.safetensors", "--count", "1"],
+    "project": ["photos/a.png", "--generator", "g.safetensors", "--crop", "square", "--plain"],
     "interpolate": ["g.safetensors", "--steps", "2"],
     "arithmetic": ["g.safetensors", "--plus", "1"],
     "gif": ["g.safetensors", "--faces", "1", "--stops", "2", "--steps", "1"],

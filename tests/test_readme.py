@@ -32,7 +32,8 @@ def commands() -> list[str]:
 @pytest.fixture
 def few_steps(monkeypatch):
     """Projection and tuning take two steps each: the commands run within a second, and draw nobody."""
-    monkeypatch.setattr("facegan.editing.project.STEPS", 2)
+    monkeypatch.setattr("facegan.editing.project.TRIALS", ((2, 2),))
+    monkeypatch.setattr("facegan.editing.project.FINAL_STEPS", 2)
     monkeypatch.setattr("facegan.editing.project._SAMPLES", 20)
     monkeypatch.setattr("facegan.editing.tune.OFFSET_STEPS", 2)
     monkeypatch.setattr("facegan.editing.tune.WEIGHT_STEPS", 2)
