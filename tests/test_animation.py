@@ -17,7 +17,7 @@ from test_essential import CHUNKS, SEGMENTS, WHOLE
 
 from facegan.core.errors import FaceganError
 from facegan.pictures.animation import LONGEST, check_animation, read_pictures, scaled_size, survey, write_animation
-from facegan.runs import progress
+from facegan.runs import progress_animation
 from facegan.runs.folder import RunDir
 
 
@@ -259,17 +259,17 @@ def test_a_runs_progress_is_counted_and_refused_after_its_first_frame(tmp_path: 
     for n in range(3):
         Image.new("RGB", (20, 20), (n, n, n)).save(tmp_path / f"samples/epoch-000{n}.png")
     told: list[tuple[int, int]] = []
-    progress.write_progress(
+    progress_animation.write_progress(
         RunDir(tmp_path), tmp_path / "a.gif", 12, on_progress=lambda done, total: told.append((done, total))
     )
-    count = 3 + progress._HOLD
+    count = 3 + progress_animation._HOLD
     assert told == [(done, count) for done in range(1, count + 1)]
 
-    drawn, caption = [], progress.with_caption
-    monkeypatch.setattr(progress, "with_caption", lambda *given: drawn.append(1) or caption(*given))
+    drawn, caption = [], progress_animation.with_caption
+    monkeypatch.setattr(progress_animation, "with_caption", lambda *given: drawn.append(1) or caption(*given))
     monkeypatch.setattr("facegan.pictures.animation.MAX_HELD", 10)
     with pytest.raises(FaceganError, match="at most 0 frames"):
-        progress.write_progress(RunDir(tmp_path), tmp_path / "b.gif", 12)
+        progress_animation.write_progress(RunDir(tmp_path), tmp_path / "b.gif", 12)
     assert len(drawn) == 1
 
 

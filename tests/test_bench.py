@@ -15,9 +15,9 @@ from test_trainer import in_double
 from test_world import SECONDS, ended, posix, start
 from torch.testing import assert_close
 
-from facegan.bench import report as bench_module
+from facegan.bench import measure as bench_module
 from facegan.bench.flops import FlopCounter, needed_flops
-from facegan.bench.report import bench
+from facegan.bench.measure import bench
 from facegan.bench.rounds import Estimated, Measured, WarmingUp, interleave
 from facegan.bench.textbook import SparingLeakyReLU, Textbook, torch_noise
 from facegan.networks import build_critic

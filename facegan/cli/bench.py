@@ -1,4 +1,4 @@
-"""facegan bench: parses, shows progress, and prints what `facegan.bench.report` measured."""
+"""facegan bench: parses, shows progress, and prints what `facegan.bench.measure` measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from facegan.cli import console, options
 from facegan.core.quantities import duration
 
 if TYPE_CHECKING:
-    from facegan.bench.report import RateRow, Report, StepRow
+    from facegan.bench.measure import RateRow, Report, StepRow
     from facegan.bench.rounds import Event, Spread
 
 Names = Optional[list[str]]  # noqa: UP045, typer reads these at run time
@@ -50,8 +50,8 @@ def bench(
 
     Training steps and the textbook's are measured in turn; the figures are medians over rounds. No dataset is needed.
     """
-    from facegan.bench.report import DEFAULT_PRESETS, SECTIONS, check
-    from facegan.bench.report import bench as work
+    from facegan.bench.measure import DEFAULT_PRESETS, SECTIONS, check
+    from facegan.bench.measure import bench as work
 
     presets, parts = tuple(dict.fromkeys(preset or DEFAULT_PRESETS)), only or SECTIONS
     check(presets, parts)

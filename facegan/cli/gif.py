@@ -71,7 +71,7 @@ def gif(
     if not pictures:
         options.refuse(ctx, "full_size", without="is for pictures, and none are named", hint="Leave it out.")
     if run:
-        from facegan.runs.progress import write_progress
+        from facegan.runs.progress_animation import write_progress
 
         console.note(f"the progress of {run.path}")
         with console.Progress("frames", "writing") as bar:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from facegan.core.errors import FaceganError, reading
 from facegan.core.pixels import Pixels
-from facegan.core.streams import Stream, rng
+from facegan.core.random_streams import Stream, rng
 from facegan.data.folder import DatasetInfo, make_again, read_dataset_json
 
 

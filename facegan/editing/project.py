@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from facegan.config import Networks
 from facegan.core.device import exact_float32
 from facegan.core.pixels import Pixels, to_images
-from facegan.core.streams import Stream, rng
+from facegan.core.random_streams import Stream, rng
 from facegan.editing.likeness import unlikeness
 from facegan.faces.latents import Latents, prior_norm
 

@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from facegan.config import Networks
 from facegan.core.device import exact_float32
 from facegan.core.pixels import Pixels, to_images
-from facegan.core.streams import Stream, rng
+from facegan.core.random_streams import Stream, rng
 from facegan.editing.likeness import difference, unlikeness
 from facegan.editing.project import Progress, images
 from facegan.faces.latents import Latents

@@ -13,7 +13,7 @@ from safetensors.numpy import save
 
 from facegan.core.atomic import write_atomic
 from facegan.core.errors import FaceganError
-from facegan.core.streams import Stream, rng
+from facegan.core.random_streams import Stream, rng
 from facegan.data.dataset import Dataset
 from facegan.data.folder import FEATURES_NAME
 from facegan.evaluation.extractors import Extractor, Features

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from facegan.core.atomic import atomic_path
 from facegan.core.errors import FaceganError, UsageError, one_line
-from facegan.core.streams import Stream, rng
+from facegan.core.random_streams import Stream, rng
 
 Latents = NDArray[np.float32]
 

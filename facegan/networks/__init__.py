@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from facegan.config import Config
-from facegan.core.streams import Stream, rng
+from facegan.core.random_streams import Stream, rng
 from facegan.networks import dcgan, keras
 
 FAMILIES: dict[str, ModuleType] = {"dcgan": dcgan, "keras": keras}

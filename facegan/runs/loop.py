@@ -27,7 +27,7 @@ from facegan.runs.events import SAVE, Event, Logged, Noted, Stepped, Wrote
 from facegan.runs.find import open_checkpoint
 from facegan.runs.folder import RunDir, turn
 from facegan.runs.health import Health
-from facegan.runs.progress import write_progress
+from facegan.runs.progress_animation import write_progress
 from facegan.training.steps import steps_of
 from facegan.training.trainer import Metrics, Trainer
 

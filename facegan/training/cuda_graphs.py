@@ -11,7 +11,7 @@ from torch import Tensor
 
 from facegan.core.errors import FaceganError, first_line
 from facegan.core.pixels import scaled
-from facegan.core.streams import Stream, rng
+from facegan.core.random_streams import Stream, rng
 from facegan.data.dataset import Batches
 from facegan.training.noise import draw_noise_on_device, ends_cycle
 from facegan.training.trainer import Metrics, Trainer

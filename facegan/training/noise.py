@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from facegan.config import Config
-from facegan.core.streams import Stream, rng
+from facegan.core.random_streams import Stream, rng
 from facegan.core.world import ALONE, World
 from facegan.training.augment import DRAWS
 
