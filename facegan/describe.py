@@ -24,7 +24,7 @@ def describe(path: Path) -> tuple[str, Facts]:
         FaceganError: nothing is there, or nothing that facegan writes.
     """
     if not is_there(path):
-        what = "Name a dataset, a run, a .pt, a .safetensors or 'pretrained'."
+        what = "Name a dataset, a run, a .pt, a .safetensors, a .npy or 'pretrained'."
         raise FaceganError(f"{path} does not exist.", cut_off(path) or what)
     if path.is_dir():
         if is_there(path / "dataset.json"):
@@ -37,6 +37,8 @@ def describe(path: Path) -> tuple[str, Facts]:
         raise FaceganError(f"{path} is a folder, but neither a dataset nor a run.", hint)
     if path.suffix == ".safetensors":
         return "generator", _generator(path)
+    if path.suffix == ".npy":
+        return "latents", _latents(path)
     return "checkpoint", _checkpoint(path)
 
 
@@ -140,6 +142,18 @@ def _generator(path: Path) -> Facts:
         ("on disk", in_bytes(path.stat().st_size)),
         *_origin(found.provenance),
         *((name, value) for name, value in found.notes.items()),
+    ]
+
+
+def _latents(path: Path) -> Facts:
+    from facegan.faces.latents import load_latents
+
+    z = load_latents(path)
+    return [
+        ("faces", f"{len(z):,}"),
+        ("numbers each", f"{z.shape[1]:,}"),
+        ("norms", f"{(z**2).sum(1).min() ** 0.5:.2f} to {(z**2).sum(1).max() ** 0.5:.2f}"),
+        ("on disk", in_bytes(path.stat().st_size)),
     ]
 
 

@@ -188,6 +188,8 @@ def test_project_writes_what_other_commands_take(me, friend, quick):
     assert cli("interpolate", written[3], "--through", written[1], "--through", "44", "--steps", "3")[0] == 0
     code, said, err = cli("info", written[3])
     assert code == 0 and "by facegan project to 2 photos; the file holds no photo" in said, err
+    code, said, _ = cli("info", written[1])
+    assert code == 0 and "latents" in said and "640" in said
     assert cli("project", "me.jpg", "--generator", NAME, "--out", written[0])[0] == 1
 
 

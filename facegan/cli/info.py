@@ -25,7 +25,7 @@ def info(
         bool, typer.Option("--verify", help="Of a dataset: also read all pixels and compare them with their SHA-256.")
     ] = False,
 ) -> None:
-    """Say what a dataset, run, checkpoint or generator is."""
+    """Say what a dataset, run, checkpoint, generator or file of latents is."""
     from facegan.describe import describe
     from facegan.models.pretrained import NAME, PATH
     from facegan.runs.folder import runs

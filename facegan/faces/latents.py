@@ -234,8 +234,12 @@ def _number(digits: str, most: int, what: str) -> int:
     return int(digits)
 
 
-def load_latents(path: Path, latent_dim: int, rows: int = 1) -> Latents:
-    """Read a .npy file of finite numbers as (K, latent_dim) or (K, rows * latent_dim). Nothing is unpickled."""
+def load_latents(path: Path, latent_dim: int | None = None, rows: int = 1) -> Latents:
+    """Read a .npy file of finite numbers as (K, latent_dim) or (K, rows * latent_dim). Nothing is unpickled.
+
+    Args:
+        latent_dim: of the generator; None takes latents of any width.
+    """
     if not path.is_file():  # a device or a pipe could be read for ever
         raise FaceganError(f"{path} is not a file." if path.exists() else f"{path} does not exist.", _MAKE)
     try:
@@ -252,13 +256,13 @@ def load_latents(path: Path, latent_dim: int, rows: int = 1) -> Latents:
         z._mmap.close()  # type: ignore[attr-defined]  # Windows cannot replace a mapped file
 
 
-def _checked(z: NDArray[np.generic], latent_dim: int, rows: int, path: Path) -> Latents:
+def _checked(z: NDArray[np.generic], latent_dim: int | None, rows: int, path: Path) -> Latents:
     """Copy the latents as float32 (K, latent_dim); a FaceganError says why they cannot be used."""
     if z.dtype.kind not in "fiu" or z.ndim not in (1, 2):
         raise FaceganError(f"{path} does not hold one latent or a list of them.", _MAKE)
     if z.size == 0:
         raise FaceganError(f"{path} is empty.")
-    if z.shape[-1] not in (latent_dim, rows * latent_dim):
+    if latent_dim is not None and z.shape[-1] not in (latent_dim, rows * latent_dim):
         raise FaceganError(
             f"{path} holds latents of width {z.shape[-1]}; this generator takes {latent_dim}.",
             "Name the generator that it was made with.",
