@@ -106,7 +106,7 @@ class Model:
 
     def project(
         self,
-        photos: Sequence[Name],
+        photos: Name | Sequence[Name],
         *,
         crop: str = "face",
         plain: bool = False,
@@ -127,7 +127,8 @@ class Model:
         from facegan.data.crops import parse_crop
         from facegan.editing.photos import project_photos
 
-        paths, folder = [Path(photo) for photo in photos], None if memory is None else Path(memory)
+        names = [photos] if isinstance(photos, (str, os.PathLike)) else photos
+        paths, folder = [Path(name) for name in names], None if memory is None else Path(memory)
         if not paths:
             raise UsageError("There is no photo to project.")
         found = project_photos(self.loaded, paths, folder, crop=parse_crop(crop), plain=plain, seed=seed)

@@ -67,6 +67,25 @@ def test_unlikeness_weighs_a_constant_difference_by_hand():
     assert unlikeness(picture, picture).tolist() == [0, 0] == difference(picture, picture).tolist()
 
 
+def test_scales_and_differences_of_neighbours_count_by_hand():
+    """At 16 x 16 there are two scales; a ramp across has the same difference everywhere, and none down."""
+    at = (np.arange(16) + 0.5) / 8 - 1
+    x, y = at[None, :], at[:, None] - 0.15
+    head = 0.25 + np.exp(-((x / 0.5) ** 2) - (y / 0.6) ** 2)
+    inner = 0.05 + np.exp(-(((x / 0.42) ** 2 + (y / 0.5) ** 2) ** 2))
+    ramp = np.abs(np.broadcast_to(0.02 * np.arange(16), (16, 16)))
+
+    def halved(a: np.ndarray) -> np.ndarray:
+        return a.reshape(8, 2, 8, 2).mean((1, 3))
+
+    by_hand = (inner * ramp).mean() + 2 * 0.02 * inner[:, 1:].mean()
+    by_hand += ((head * ramp).mean() + (halved(head) * halved(ramp)).mean()) / 2
+    wanted = torch.zeros(1, 3, 16, 16)
+    drawn = torch.from_numpy(ramp).float().expand(1, 3, 16, 16)
+    assert unlikeness(drawn, wanted).item() == pytest.approx(by_hand, rel=1e-5)
+    assert difference(drawn, wanted).item() == pytest.approx(ramp.mean() + halved(ramp).mean(), rel=1e-5)
+
+
 def test_a_shifted_face_is_more_unlike_than_one_of_another_background():
     rng = np.random.default_rng(0)
     face = torch.from_numpy(rng.uniform(-1, 1, (1, 3, 16, 16)).astype(np.float32)).repeat_interleave(4, 2)
@@ -152,6 +171,32 @@ def test_every_family_is_tuned_to_faces_that_it_cannot_draw(preset, quick):
         assert torch.equal(tensor, again.state_dict()[name]), "the same seed gives the same generator"
 
 
+def test_other_faces_are_held_to_their_pictures(model, monkeypatch):
+    """With the weight of the held faces at zero, the second stage changes others more."""
+    monkeypatch.setattr(tune, "OFFSET_STEPS", 1)
+    monkeypatch.setattr(tune, "WEIGHT_STEPS", 15)
+    networks, generator = model.loaded.config.networks, model.loaded.module
+    face, z, others = model.sample(1, seed=3), np.tile(model.latents(1, seed=4), 5), model.latents(20, seed=6)
+    changes = []
+    for keep in (3.0, 0.0):
+        monkeypatch.setattr(tune, "_KEEP", keep)
+        tuned, _ = tune.tune(generator, networks, z, face)
+        changes.append(np.abs(draw_faces(tuned, networks, others).astype(int) - model.draw(others)).mean())
+    assert changes[0] < 0.9 * changes[1], changes
+
+
+def test_the_latents_of_a_face_stay_near_each_other_and_within_the_prior(model, quick, monkeypatch):
+    face = model.sample(1, seed=8)[:, ::-1].copy()  # upside down: nothing that the generator draws
+    spreads, norms = [], []
+    for weight in (0.3, 0.0):
+        monkeypatch.setattr(project, "_SPREAD", weight)
+        monkeypatch.setattr(project, "_BEYOND", weight)
+        rows = project.project(model.loaded.module, model.loaded.config.networks, face).reshape(5, -1)
+        spreads.append(float(rows.var(axis=0).mean()))
+        norms.append(float(np.linalg.norm(rows, axis=1).max()))
+    assert spreads[0] < spreads[1] and norms[0] < norms[1]
+
+
 def test_offsets_change_what_the_layers_say_of_these_faces_and_little_else(model, monkeypatch):
     """After the first stage alone a layer says W z + o of each face; a random latent is nearly orthogonal to it."""
     monkeypatch.setattr(tune, "OFFSET_STEPS", 30)
@@ -207,6 +252,39 @@ def test_a_photo_is_a_face_and_the_second_command_only_reads(me, friend, quick, 
         assert file.suffix in (".npy", ".safetensors")
 
 
+def test_photos_keep_their_places_whatever_is_named_twice(workdir, model, quick):
+    """Four photos, in all orders that a hash may bring, one of them named twice and once by another path."""
+    names = [f"{n}.png" for n in range(4)]
+    for n, name in enumerate(names):
+        Image.fromarray(model.sample(1, seed=n + 10)[0]).save(name)
+    asked = [names[0], names[2], f"./{names[2]}", names[3], names[1], names[0]]
+    found = model.project(asked, crop="square", memory="m").found
+    assert found.names == [Path(name).name for name in asked]
+    for n, name in enumerate(asked):
+        np.testing.assert_array_equal(found.photos[n], np.asarray(Image.open(name)))
+        errors = face_error(
+            np.repeat(found.drawn[n : n + 1], 4, 0), np.stack([np.asarray(Image.open(p)) for p in names])
+        )
+        assert names[int(errors.argmin())] == Path(name).name
+    again = model.project(asked[::-1], crop="square", memory="m").found
+    np.testing.assert_array_equal(again.drawn, found.drawn[::-1])
+    assert len(list(Path("m").iterdir())) == 2
+    model.project(names[0], crop="square", memory="m", plain=True)
+    model.project(names[0], crop="square", memory="m", plain=True, seed=1)
+    assert len(list(Path("m").iterdir())) == 4, "other settings are remembered apart"
+
+
+def test_a_number_is_a_face_even_where_a_file_has_its_name(workdir):
+    Path("3").write_text("no photo")
+    assert cli("interpolate", NAME, "--through", "3", "--through", "4")[0] == 0
+
+
+def test_results_that_cannot_be_remembered_are_a_note(me, quick):
+    Path("outputs").write_text("in the way")
+    code, _, err = cli("interpolate", NAME, "--through", "me.jpg", "--through", "3", "--out", "x.png")
+    assert code == 0 and err.count("could not be remembered") == 1, err
+
+
 def test_a_photo_in_an_equation_and_projected_only(me, quick, monkeypatch):
     monkeypatch.setattr(photos, "tune", lambda *_, **__: pytest.fail("tuned"))
     code, _, err = cli("arithmetic", NAME, "--plus", "me.jpg", "--minus", "27,30", "--plus", "1", "--plain")
@@ -221,6 +299,8 @@ def test_a_damaged_memory_is_made_again(me, quick):
     for file in Path("outputs/projected").iterdir():
         file.write_bytes(b"damaged")
     assert cli(*words)[0] == 0
+    kept = {file.suffix: file for file in Path("outputs/projected").iterdir()}
+    assert np.load(kept[".npy"]).shape == (2, 640) and cli("info", kept[".safetensors"])[0] == 0
 
 
 def test_python_gives_a_tuned_model_and_leaves_its_own_alone(me, model, quick):
@@ -262,6 +342,7 @@ def test_what_is_no_face_is_one_sentence(name, command, workdir):
         "interpolate --through me.jpg",
         "arithmetic --plus me.jpg --minus nobody",
         "interpolate --through 3 --through me.jpg,x.npy",
+        "interpolate --through 3 --through me.jpg --steps 9999",
     ],
 )
 def test_a_mistake_is_told_before_faces_are_looked_for(words, me, monkeypatch):

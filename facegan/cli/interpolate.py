@@ -48,11 +48,11 @@ def interpolate(
         file.beside(".gif")
     specs = through or ["0", "1"]
     loaded = options.open_generator(source, device)
-    from facegan.faces.compose import check_faces
+    from facegan.faces.compose import check_morph
     from facegan.faces.compose import interpolate as morph_between
     from facegan.pictures.animation import write_animation
 
-    check_faces(specs)
+    check_morph(loaded, specs, steps, loop, scale, file.path)
     loaded, known = options.with_photos(loaded, specs, seed, plain=plain)
     asked: dict[str, Any] = {"steps": steps, "seed": seed, "method": method, "loop": loop, "scale": scale}
     with console.Progress("faces", "drawing") as bar:

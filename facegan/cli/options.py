@@ -130,6 +130,8 @@ def with_photos(
     items = dict.fromkeys(item.strip() for spec in specs for item in spec.split(","))
     photos = [item for item in items if _is_photo(item)]
     if not photos:
+        if plain:
+            raise UsageError("--plain is for photos, and no face is one.", "Leave it out.")
         return loaded, {}
     from facegan.cli.outputs import MEMORY
     from facegan.core.device import keep_memory
@@ -142,7 +144,8 @@ def with_photos(
         parse_spec(spec, seed, networks.latent_dim, networks.latent_rows, unknown)
     keep_memory()
     with console.Progress("steps", "finding faces") as bar:
-        found = project_photos(loaded, [Path(item) for item in photos], MEMORY, plain=plain, on_progress=bar.show)
+        paths = [Path(item) for item in photos]
+        found = project_photos(loaded, paths, MEMORY, plain=plain, on_progress=bar.show, note=console.note)
     for line in found.words():
         console.note(line)
     return found.loaded, {item: found.latents[n : n + 1] for n, item in enumerate(photos)}
@@ -150,8 +153,11 @@ def with_photos(
 
 def _is_photo(item: str) -> bool:
     """Whether an item of a SPEC is a photo: a file that holds no latents, or the name of a picture."""
+    from facegan.faces.latents import is_index
     from facegan.pictures.photos import PICTURES
 
+    if is_index(item):
+        return False
     ending = Path(item).suffix.lower()
     return ending in PICTURES or (ending != ".npy" and is_there(Path(item)) and Path(item).is_file())
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from facegan.cli import console
+from facegan.cli import console, options
 from facegan.cli.signals import Stopped
 from facegan.core.errors import Interrupted
 from facegan.data.crops import PROTOCOLS
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def preprocess(
+    ctx: typer.Context,
     sources: Annotated[
         list[Path],
         typer.Argument(
@@ -84,6 +85,8 @@ def preprocess(
     from facegan.data.preprocess import preprocess as work
 
     if dry_run:
+        why = "is for the dataset, and --dry-run makes none"
+        options.refuse(ctx, "attributes", "out", "dedupe", "overwrite", without=why, hint="Leave one of them out.")
         _try_out(sources, size=size, crop=crop, faces=faces, limit=limit, skip=skip, workers=workers)
         return
     with _stopped_in_a_sentence(), console.Progress("photos", "preprocess") as bar:
@@ -106,13 +109,13 @@ def preprocess(
         console.note("of several sources, no table of attributes was looked for: name one with --attributes")
 
 
-def _try_out(sources: list[Path], **options: Any) -> None:
+def _try_out(sources: list[Path], **asked: Any) -> None:
     from facegan.cli.outputs import Output
     from facegan.data.preprocess import try_out
     from facegan.pictures.sheets import save_png
 
     output = Output(None, "preprocess", (".png",), overwrite=False)
-    trial = try_out(sources, **options)
+    trial = try_out(sources, **asked)
     console.say(f"{trial.seen:,} of {trial.photos:,} photos looked at: {trial.faces:,} images would be taken")
     for reason, times in trial.reasons:
         console.say(f"  {times:,} skipped: {reason}")

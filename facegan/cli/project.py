@@ -54,14 +54,16 @@ def project(
     keep_memory()
 
     with console.Progress("steps", "finding faces") as bar:
-        found = project_photos(loaded, photos, MEMORY, crop=cut, plain=plain, seed=seed, on_progress=bar.show)
+        found = project_photos(
+            loaded, photos, MEMORY, crop=cut, plain=plain, seed=seed, on_progress=bar.show, note=console.note
+        )
     for line in found.words():
         console.note(line)
     written = [file.write(partial(save_picture, found.picture()))]
     for latent, ending in zip(found.latents, endings, strict=True):
         written.append(save_latent(latent, file.beside(ending), new=not overwrite))
     if not plain:
-        written.append(save_tuned(found.loaded, file.beside(".safetensors")))
+        written.append(save_tuned(found.loaded, file.beside(".safetensors"), new=not overwrite))
     console.wrote(written)
 
 

@@ -110,7 +110,7 @@ def final_name(name: str) -> str | None:
     return match[1] + (match[2] or "") if match else None
 
 
-def write_atomic(path: Path, content: bytes | str) -> Path:
+def write_atomic(path: Path, content: bytes | str, *, new: bool = False) -> Path:
     """Write a file in one step: afterwards `path` has the whole new content, or what it had before.
 
     Args:
@@ -123,7 +123,7 @@ def write_atomic(path: Path, content: bytes | str) -> Path:
     Raises:
         FaceganError: the system refuses to write.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path, new=new) as temporary:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
     return path
 

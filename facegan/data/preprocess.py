@@ -140,9 +140,9 @@ def preprocess(
                     progress(done, len(photos))
         if not writer.count:
             raise _none_usable(found, tally)
+        if note := framing(found, taken, size, how):
+            remarks = (*remarks, note)
         info = writer.finish(source=settings["source"], crop=how.describe(), filter=FILTER, settings=settings)
-    if note := framing(found, taken, size, how):
-        remarks = (*remarks, note)
     return PreprocessResult(
         path=out,
         info=info,
@@ -209,11 +209,11 @@ def try_out(
     if not photos:
         raise FaceganError(f"{found.path} holds no photos that can be read.", "Photos are found by their names.")
     looks = look(found, taken, size, how, workers or processors())
-    kept = sum(not one.reason for one in looks)
+    faces_taken = sum(not one.reason for one in looks)
     seen = min(photos, PHOTOS)
     title = f"What --crop {how} takes of {seen} of {photos:,} photos" if seen < photos else f"What --crop {how} takes"
     reasons = Counter(_kind(one.reason) for one in looks if one.reason)
-    return Trial(draw(looks, title), photos, seen, kept, tuple(reasons.most_common()))
+    return Trial(draw(looks, title), photos, seen, faces_taken, tuple(reasons.most_common()))
 
 
 def _check_numbers(size: int, limit: int | None, skip: int | None, workers: int | None) -> None:

@@ -35,7 +35,7 @@ def unlikeness(drawn: Tensor, wanted: Tensor) -> Tensor:
         drawn, wanted: (B, 3, S, S) in [-1, 1].
     """
     d = drawn - wanted
-    head, inner = (weights.to(d.device) for weights in _weights(d.shape[-1]))
+    head, inner = _weights(d.shape[-1], d.device)
     across, down = d[..., 1:] - d[..., :-1], d[..., 1:, :] - d[..., :-1, :]
     loss = _mean(inner * d.abs())
     loss = loss + 2 * (_mean(inner[..., 1:] * across.abs()) + _mean(inner[..., 1:, :] * down.abs()))
@@ -78,9 +78,9 @@ def _grid(side: int) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache(maxsize=4)
-def _weights(side: int) -> tuple[Tensor, Tensor]:
+def _weights(side: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """The weights of the head and of the inner face, (1, 1, S, S) each."""
-    x, y = _grid(side)
+    x, y = (axis.to(device) for axis in _grid(side))
     y = y - _CENTRE[1]
     head = 0.25 + torch.exp(-((x / 0.5) ** 2) - (y / 0.6) ** 2)
     inner = 0.05 + torch.exp(-(((x / 0.42) ** 2 + (y / 0.5) ** 2) ** 2))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from facegan.core.errors import FaceganError, is_there, reading, typed
 from facegan.core.pixels import Pixels
 from facegan.data.crops import Crop
 from facegan.data.decode import decode_faces
+from facegan.data.faces import NO_FACE
 from facegan.editing.likeness import face_error
 from facegan.editing.project import Progress, project, project_steps
 from facegan.editing.tune import tune, tune_steps
@@ -48,12 +50,14 @@ class Projected:
         loaded: the generator, tuned to the photos unless they were to be projected only.
         names: of the photos, without their folders.
         latents: float32 (N, latent_rows * latent_dim); `loaded` draws the photos from them.
+        tuned: whether `loaded` was tuned to the photos.
         photos: uint8 (N, S, S, 3), aligned.
         plain: what the untouched generator draws, from the latents that were found in it.
         drawn: what `loaded` draws.
     """
 
     loaded: LoadedGenerator
+    tuned: bool
     names: list[str]
     latents: Latents
     photos: Pixels
@@ -65,7 +69,7 @@ class Projected:
         rows = np.stack([self.photos, self.plain, self.drawn], axis=1)
         labels = [label for name in self.names for label in (name, "untouched", "tuned")]
         columns = 3
-        if self.drawn is self.plain:
+        if not self.tuned:
             rows, columns = rows[:, :2], 2
             labels = [label for label in labels if label != "tuned"]
         return labelled(rows.reshape(-1, *rows.shape[2:]), labels, columns)
@@ -74,11 +78,10 @@ class Projected:
         """How near each face came, a sentence for each photo."""
         alone, now = face_error(self.plain, self.photos), face_error(self.drawn, self.photos)
         said = []
-        untouched = self.drawn is self.plain
         for name, before, after in zip(self.names, alone, now, strict=True):
-            like = after < (LIKE_PLAIN if untouched else LIKE)
+            like = after < (LIKE if self.tuned else LIKE_PLAIN)
             likeness = "the person" if like else "a relative, not the person"
-            tuned = "" if untouched else f" ({before:.1%} before tuning)"
+            tuned = f" ({before:.1%} before tuning)" if self.tuned else ""
             said.append(f"{name}: the pixels of the face differ by {after:.1%} on average{tuned}: {likeness}")
         return said
 
@@ -92,6 +95,7 @@ def project_photos(
     plain: bool = False,
     seed: int = 0,
     on_progress: Progress = lambda done, total: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Projected:
     """Find the photos' faces in a generator and tune it to all of them together.
 
@@ -102,28 +106,42 @@ def project_photos(
         plain: do not tune, only project.
         seed: of all randomness.
         on_progress: told how many steps are done, of how many.
+        note: told that the results could not be written to `memory`.
+
+    Returns:
+        A row for each of `paths`, in their order.
 
     Raises:
         FaceganError: a photo cannot be used, with the reason.
     """
     networks, unique = loaded.config.networks, list(dict.fromkeys(paths))
-    if len(unique) > MOST_PHOTOS:
-        raise FaceganError(f"{len(unique)} photos are too many for one command: {MOST_PHOTOS} are the most.")
+    most = max(4, MOST_PHOTOS * 64**2 // networks.size**2)
+    if len(unique) > most:
+        raise FaceganError(
+            f"{len(unique)} photos are too many for one command: {most} of {networks.size} px are the most.",
+            "Name fewer photos.",
+        )
     contents = [_read(path) for path in unique]
     photos = np.stack([_face(path, data, networks.size, crop) for path, data in zip(unique, contents, strict=True)])
     origin = weights_sha256(loaded.module)
     digests = [hashlib.sha256(face.tobytes()).hexdigest() for face in photos]
-    order = sorted(range(len(photos)), key=lambda n: digests[n])  # so that the order of the photos does not matter
-    key = _sha256(origin, str((_METHOD, seed, plain)), *sorted(digests))[:16]
-    found = _remembered(memory, key, loaded, len(photos), plain) if memory else None
+    order = sorted(set(digests))  # of the photos that are tuned to: each once, and their order does not matter
+    key = _sha256(origin, str((_METHOD, seed, plain)), *order)[:16]
+    found = _remembered(memory, key, loaded, len(order), plain) if memory else None
     if found is None:
-        found = _found(loaded, photos[order], origin, plain, seed, on_progress)
+        once = photos[[digests.index(digest) for digest in order]]
+        found = _found(loaded, once, origin, plain, seed, on_progress)
         if memory:
-            found = _remember(memory, key, found, plain)
-    back = np.argsort(order)
-    alone = draw_faces(loaded.module, networks, found.before[back])
-    drawn = alone if plain else draw_faces(found.tuned.module, networks, found.after[back])
-    return Projected(found.tuned, [path.name for path in unique], found.after[back], photos, alone, drawn)
+            try:
+                found = _remember(memory, key, found, plain)
+            except FaceganError as error:
+                note(f"the faces could not be remembered for the next command: {error.message}")
+    rows = [unique.index(path) for path in paths]
+    of_row = [order.index(digests[row]) for row in rows]
+    alone = draw_faces(loaded.module, networks, found.before[of_row])
+    drawn = alone if plain else draw_faces(found.tuned.module, networks, found.after[of_row])
+    names = [path.name for path in paths]
+    return Projected(found.tuned, not plain, names, found.after[of_row], photos[rows], alone, drawn)
 
 
 class _Found(NamedTuple):
@@ -161,12 +179,14 @@ def _read(path: Path) -> bytes:
 def _face(path: Path, data: bytes, size: int, crop: Crop) -> Pixels:
     """The photo's face, aligned: uint8 (S, S, 3)."""
     try:
-        ((_, face),) = decode_faces(data, size, crop)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's opinions on odd files; what matters becomes a reason
+            ((_, face),) = decode_faces(data, size, crop)
     except PhotoError as error:
         face = str(error)
     if isinstance(face, str):
         hint = "Name a photo of a face, such as me.jpg."
-        if crop.kind == "face" and "face" in face:
+        if face == NO_FACE or face.startswith("face "):
             hint = f"Take a photo with one clear face, or cut it by hand: facegan project {typed(path)} --crop square"
         raise FaceganError(f"{path} cannot be used: {face}.", hint)
     return np.frombuffer(face.pixels, np.uint8).reshape(size, size, 3)
@@ -195,13 +215,13 @@ def _as_loaded(loaded: LoadedGenerator, module: nn.Module, origin: str, photos: 
     return replace(loaded, module=module, critic=None, notes=notes)
 
 
-def _files(memory: Path, key: str) -> tuple[Path, Path]:
-    return memory / f"{key}.safetensors", memory / f"{key}.npy"
-
-
 def _remember(memory: Path, key: str, found: _Found, plain: bool) -> _Found:
-    """Write the results; the latents last, since they stand for all of them."""
-    weights, numbers = _files(memory, key)
+    """Write the results; the latents last, since they stand for all of them.
+
+    Both names have the digest of the weights: another command, on another device, may find slightly different ones.
+    """
+    numbers = memory / f"{key}-{weights_sha256(found.tuned.module)[:8]}.npy"
+    weights = numbers.with_suffix(".safetensors")
     if not plain:
         save_tuned(found.tuned, weights)
     with atomic_path(numbers) as temporary:
@@ -209,8 +229,8 @@ def _remember(memory: Path, key: str, found: _Found, plain: bool) -> _Found:
     return found if plain else found._replace(tuned=replace(found.tuned, source=weights))
 
 
-def save_tuned(tuned: LoadedGenerator, path: Path) -> Path:
-    """Write a tuned generator as .safetensors."""
+def save_tuned(tuned: LoadedGenerator, path: Path, *, new: bool = False) -> Path:
+    """Write a tuned generator as .safetensors; `new`: never replace a file."""
     return save_generator(
         path,
         tuned.module,
@@ -219,20 +239,20 @@ def save_tuned(tuned: LoadedGenerator, path: Path) -> Path:
         weights=tuned.weights,
         provenance=tuned.provenance,
         notes=tuned.notes,
+        new=new,
     )
 
 
 def _remembered(memory: Path, key: str, loaded: LoadedGenerator, count: int, plain: bool) -> _Found | None:
     """What an earlier call wrote; None if there is nothing whole."""
     networks = loaded.config.networks
-    weights, numbers = _files(memory, key)
-    if not numbers.is_file() or not (plain or weights.is_file()):
-        return None
-    try:
-        z = load_latents(numbers, networks.latent_dim, networks.latent_rows)
-        tuned = loaded if plain else load_generator(weights, next(loaded.module.parameters()).device)
-    except FaceganError:  # damaged: it is made again
-        return None
-    if len(z) != 2 * count or tuned.config.networks != networks:
-        return None
-    return _Found(tuned, z[:count], z[count:])
+    for numbers in sorted(memory.glob(f"{key}-*.npy")):
+        weights = numbers.with_suffix(".safetensors")
+        try:
+            z = load_latents(numbers, networks.latent_dim, networks.latent_rows)
+            tuned = loaded if plain else load_generator(weights, next(loaded.module.parameters()).device)
+        except FaceganError:  # damaged: it is made again
+            continue
+        if len(z) == 2 * count and tuned.config.networks == networks:
+            return _Found(tuned, z[:count], z[count:])
+    return None

@@ -15,6 +15,7 @@ from facegan.core.pixels import Pixels, to_images
 from facegan.core.random_streams import Stream, rng
 from facegan.editing.likeness import unlikeness
 from facegan.faces.latents import Latents, prior_norm
+from facegan.faces.synthesis import at_once
 
 TRIALS = (6, 60), (2, 140)
 """How many of a face's starts are followed, the better ones, and for how many steps of Adam."""
@@ -32,7 +33,6 @@ _SAMPLES = 1500
 _SIDE = 16
 """Side of the pictures that the starts look at."""
 _RIDGE = 0.02
-_CHUNK = 100
 Progress = Callable[[int, int], None]
 """Told how many steps are done, of how many."""
 
@@ -55,7 +55,9 @@ def project(
     Adam minimises for each face, with G(w) the image of a latent w, or of one latent w_k for each of K places where
     latents enter the generator,
 
-        unlikeness(G(w), face)  +  0.3 mean_k (w_k - mean w)²  +  0.3 mean_k (|w_k| / sqrt(latent_dim) - 1)+²
+        unlikeness(G(w), face)  +  0.3 mean_k |w_k - mean w|² / d  +  0.3 mean_k ((|w_k| / sqrt(d) - 1)+)²
+
+    with d the number of a latent's components, and x+ = max(x, 0).
 
     First the w_k are equal, and several `starts` of each face are followed, the better ones longer (TRIALS). Then the
     best one gets K latents: the space W+ of Abdal et al. 2019 (arXiv:1904.03189), here for self-modulation. The last
@@ -101,19 +103,22 @@ def _descend(
     Args:
         fall: let the learning rate fall to zero.
     """
-    z = z.clone().requires_grad_(True)
+    z, few = z.clone().requires_grad_(True), at_once(networks.size)
     adam = torch.optim.Adam([z], betas=_BETAS)
     for step in range(steps):
         on_step(step)
         adam.param_groups[0]["lr"] = _RATE * (1 - step / steps if fall else 1)
-        rows = z.unflatten(1, (-1, networks.latent_dim))
-        spread = ((rows - rows.mean(1, keepdim=True)) ** 2).mean((1, 2))
-        beyond = (rows.norm(dim=2) / prior_norm(networks.latent_dim) - 1).clamp_min(0) ** 2
-        loss = unlikeness(images(generator, networks, z), wanted) + _SPREAD * spread + _BEYOND * beyond.mean(1)
         adam.zero_grad()
-        loss.sum().backward()
+        losses = []
+        for some, faces in zip(z.split(few), wanted.split(few), strict=True):
+            rows = some.unflatten(1, (-1, networks.latent_dim))
+            spread = ((rows - rows.mean(1, keepdim=True)) ** 2).mean((1, 2))
+            beyond = (rows.norm(dim=2) / prior_norm(networks.latent_dim) - 1).clamp_min(0) ** 2
+            loss = unlikeness(images(generator, networks, some), faces) + _SPREAD * spread + _BEYOND * beyond.mean(1)
+            loss.sum().backward()
+            losses.append(loss.detach())
         adam.step()
-    return z.detach(), loss.detach()
+    return z.detach(), torch.cat(losses)
 
 
 @torch.no_grad()
@@ -126,7 +131,7 @@ def starts(generator: nn.Module, networks: Networks, faces: Pixels, seed: int) -
     device = next(generator.parameters()).device
     z = torch.from_numpy(rng(seed, Stream.PROJECT, 0).standard_normal((_SAMPLES, networks.latent_dim), np.float32))
     z = z.to(device)
-    x = torch.cat([_small(images(generator, networks, part)) for part in z.split(_CHUNK)])
+    x = torch.cat([_small(images(generator, networks, part)) for part in z.split(at_once(networks.size))])
     ridge = _RIDGE * len(x) / 2 * torch.eye(x.shape[1], device=device)
     w = torch.linalg.solve(x.T @ x + ridge, x.T @ z)
     wanted = _small(to_images(faces, device))

@@ -140,7 +140,7 @@ def _tune_weights(
 
 def _variance(layer: nn.Linear) -> float:
     """Of what a layer says of latents of the prior: the mean squared norm of its rows."""
-    return float((layer.weight**2).sum(1).mean())
+    return max(float((layer.weight**2).sum(1).mean()), 1e-12)
 
 
 def _add(layer: nn.Linear, offset: Tensor) -> RemovableHandle:

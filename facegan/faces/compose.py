@@ -195,14 +195,7 @@ def interpolate(
         FaceganError: a latent file cannot be used, or the strip is too large for `out`. If the strip is small enough,
             so is the animation.
     """
-    check_faces(through)
-    stretches = len(through) if loop else len(through) - 1
-    shown = stretches * (steps - 1) + 1  # a loop shows its first face twice
-    if shown > MAX_SHEET:
-        most = (MAX_SHEET - 1) // stretches + 1
-        fewer = f"Give --steps {most} or less." if most > 1 else "Give --through less often."
-        raise UsageError(f"A strip holds at most {MAX_SHEET:,} faces, not {shown:,}.", fewer)
-    check_size(out, strip_size(shown, loaded.config.networks.size, scale))
+    check_morph(loaded, through, steps, loop, scale, out)
     networks = loaded.config.networks
     operands = [latents.parse_spec(spec, seed, networks.latent_dim, networks.latent_rows, known) for spec in through]
     points = np.stack(latents.alike([point(operand) for operand in operands]))
@@ -211,10 +204,19 @@ def interpolate(
     return Morph(_faces(loaded, walk, on_progress), shares, names, loop, scale)
 
 
-def check_faces(through: Sequence[str]) -> None:
-    """Raises: UsageError: there are fewer than two SPECs to morph through."""
+def check_morph(
+    loaded: LoadedGenerator, through: Sequence[str], steps: int, loop: bool, scale: int | None, out: Path
+) -> None:
+    """Refuse what `interpolate` refuses, before photos among the faces are looked for."""
     if len(through) < 2:
         raise UsageError("A morph needs two faces or more.", "Give --through twice, such as --through 3 --through 17.")
+    stretches = len(through) if loop else len(through) - 1
+    shown = stretches * (steps - 1) + 1  # a loop shows its first face twice
+    if shown > MAX_SHEET:
+        most = (MAX_SHEET - 1) // stretches + 1
+        fewer = f"Give --steps {most} or less." if most > 1 else "Give --through less often."
+        raise UsageError(f"A strip holds at most {MAX_SHEET:,} faces, not {shown:,}.", fewer)
+    check_size(out, strip_size(shown, loaded.config.networks.size, scale))
 
 
 def point(operand: latents.Operand) -> Latents:

@@ -176,6 +176,11 @@ def face_name(seed: int, index: int) -> str:
 _INDEX = re.compile(r"(?:(\d+):)?(\d+)(?:-(\d+))?")
 
 
+def is_index(item: str) -> bool:
+    """Whether an item of a SPEC is the number of a face, or a range of them."""
+    return _INDEX.fullmatch(item) is not None
+
+
 def parse_spec(
     spec: str, seed: int, latent_dim: int, rows: int = 1, known: Mapping[str, Latents] = MappingProxyType({})
 ) -> Operand:

@@ -19,6 +19,11 @@ _PIXELS_PER_BATCH = 64 * 64 * 64
 """64 faces of 64 px at a time: enough to keep the hardware busy, few enough for the memory of any machine."""
 
 
+def at_once(size: int) -> int:
+    """How many faces of `size` pixels a side are drawn at a time."""
+    return max(1, _PIXELS_PER_BATCH // size**2)
+
+
 @torch.no_grad()
 def batches(generator: nn.Module, networks: Networks, latents: Latents) -> Iterator[Pixels]:
     """Draw the faces of `latents` (N, latent_dim), a few at a time: uint8 (n, size, size, 3).
@@ -33,7 +38,7 @@ def batches(generator: nn.Module, networks: Networks, latents: Latents) -> Itera
     device = next(generator.parameters()).device
     was_training = generator.training
     generator.eval()
-    step = min(len(latents), max(1, _PIXELS_PER_BATCH // networks.size**2))
+    step = min(len(latents), at_once(networks.size))
     start = 0
     try:
         while start < len(latents):
@@ -91,7 +96,7 @@ def critic_scores(critic: nn.Module, networks: Networks, faces: Pixels) -> NDArr
     device = next(critic.parameters()).device
     critic.eval()
     found = []
-    for start in range(0, len(faces), step := max(1, _PIXELS_PER_BATCH // networks.size**2)):
+    for start in range(0, len(faces), step := at_once(networks.size)):
         images = scaled(torch.from_numpy(faces[start : start + step]).to(device))
         with exact_float32():
             found.append(critic((images + 1) * ((high - low) / 2) + low).float().cpu().numpy())

@@ -200,6 +200,7 @@ def save_generator(
     provenance: Mapping[str, Any],
     half: bool = False,
     notes: Mapping[str, str] | None = None,
+    new: bool = False,
 ) -> Path:
     """Write a generator as .safetensors; the metadata hold everything else that drawing needs.
 
@@ -207,6 +208,7 @@ def save_generator(
         weights: "averaged" or "raw", which of the run's weights these are.
         half: store float16, which halves the size; faces are still drawn in float32.
         notes: further metadata, such as a licence.
+        new: replace no existing file.
     """
     tensors = {name: _stored(tensor, half) for name, tensor in module.state_dict().items()}
     metadata = {
@@ -218,7 +220,7 @@ def save_generator(
         "provenance": json.dumps(provenance),
         **(notes or {}),
     }
-    return write_atomic(path, save(tensors, metadata))
+    return write_atomic(path, save(tensors, metadata), new=new)
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:
