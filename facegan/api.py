@@ -165,6 +165,9 @@ class Projection:
     latents: Latents
     found: Projected
 
+    def __repr__(self) -> str:
+        return f"<facegan.Projection of {', '.join(self.found.names)}>"
+
 
 def load(generator: Name | None = "pretrained", device: str = "auto") -> Model:
     """Load a generator: "pretrained", a .pt, a .safetensors or a run's folder; None takes the newest run's.

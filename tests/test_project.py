@@ -274,6 +274,16 @@ def test_photos_keep_their_places_whatever_is_named_twice(workdir, model, quick)
     assert len(list(Path("m").iterdir())) == 4, "other settings are remembered apart"
 
 
+def test_a_photo_is_never_replaced(me, quick):
+    before = me.read_bytes()
+    for words in ("project me.jpg --plain", "interpolate pretrained --through me.jpg --through 3 --plain"):
+        code, _, err = cli(*words.split(), "--out", "me.jpg", "--overwrite")
+        assert code == 2 and "would replace the photo me.jpg" in err
+    assert me.read_bytes() == before
+    code, _, err = cli("project", NAME, "me.jpg")
+    assert code == 2 and "--generator pretrained" in err
+
+
 def test_a_number_is_a_face_even_where_a_file_has_its_name(workdir):
     Path("3").write_text("no photo")
     assert cli("interpolate", NAME, "--through", "3", "--through", "4")[0] == 0

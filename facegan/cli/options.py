@@ -15,6 +15,7 @@ from facegan.cli import console
 from facegan.core.errors import FaceganError, UsageError, is_there, visible
 
 if TYPE_CHECKING:
+    from facegan.cli.outputs import Output
     from facegan.data.folder import DatasetInfo
     from facegan.faces.latents import Latents
     from facegan.models.checkpoint import LoadedGenerator
@@ -116,11 +117,12 @@ def open_generator(given: Path | None, device: str) -> LoadedGenerator:
 
 
 def with_photos(
-    loaded: LoadedGenerator, specs: Sequence[str], seed: int, *, plain: bool
+    loaded: LoadedGenerator, specs: Sequence[str], seed: int, file: Output, *, plain: bool
 ) -> tuple[LoadedGenerator, dict[str, Latents]]:
     """Find the faces of all photos that SPECs name, tune the generator to them, and say how near they came.
 
     Args:
+        file: what the command writes; it is none of the photos.
         seed: `--seed`, with which the SPECs are checked before that takes its time.
         plain: do not tune.
 
@@ -133,6 +135,7 @@ def with_photos(
         if plain:
             raise UsageError("--plain is for photos, and no face is one.", "Leave it out.")
         return loaded, {}
+    file.spare(map(Path, photos))
     from facegan.cli.outputs import MEMORY
     from facegan.core.device import keep_memory
     from facegan.editing.photos import project_photos

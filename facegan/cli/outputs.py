@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
 
@@ -43,6 +43,14 @@ class Output:
             raise UsageError(f"--out {given}: the name must end in {' or '.join(suffixes)}.")
         self._numbered, self._new = (kind, suffixes[0]) if given is None else None, not overwrite
         self.path = self._free(given or _next(kind, suffixes[0]))
+
+    def spare(self, inputs: Iterable[Path]) -> None:
+        """Raises: UsageError: the file that would be replaced is one of the command's own photos."""
+        for path in inputs:
+            if self.path.exists() and path.exists() and self.path.samefile(path):
+                raise UsageError(
+                    f"--out {self.path} would replace the photo {path}.", "Choose another name with --out."
+                )
 
     def beside(self, ending: str) -> Path:
         """A second file, named as the first with another ending, such as `-way.png`; it does not exist either.

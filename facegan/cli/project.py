@@ -38,13 +38,21 @@ def project(
     Writes a picture, a latent for each photo (.npy) and the tuned generator (.safetensors). Nothing leaves the machine.
     """
     from facegan.cli.outputs import MEMORY, Output
+    from facegan.core.errors import UsageError, typed
     from facegan.data.crops import parse_crop
+    from facegan.models.pretrained import NAME
     from facegan.pictures.sheets import WRITABLE, save_picture
 
     file = Output(out, "project", WRITABLE, overwrite)
-    endings = [f"-{name}.npy" for name in _distinct([photo.stem for photo in photos])]
+    endings = [f"-{name}.npy" for name in _distinct([photo.stem.replace(",", "") or "photo" for photo in photos])]
     for ending in [*endings, *([] if plain else [".safetensors"])]:
         file.beside(ending)
+    file.spare(photos)
+    for photo in photos:
+        if str(photo) == NAME or photo.suffix in (".pt", ".safetensors"):
+            raise UsageError(
+                f"{photo} is a generator, not a photo.", f"facegan project me.jpg --generator {typed(photo)}"
+            )
     cut = parse_crop(crop)
     loaded = options.open_generator(generator, device)
     from facegan.core.device import keep_memory

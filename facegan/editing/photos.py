@@ -32,17 +32,16 @@ ALIGNED = Crop("face", "largest")
 """How photos are cut unless something else is asked for."""
 MOST_PHOTOS = 32
 """Most photos that one generator is tuned to together."""
-LIKE, LIKE_PLAIN = 0.05, 0.02
-"""`face_error` below which a face that a tuned generator draws is called the person, and one that it drew by itself.
-
-Two people differ by 0.1 to 0.2. A tuned generator draws the details by which people are recognised; an untouched one
-can come as near with a relative's.
-"""
+LIKENESS = (0.03, "the person"), (0.05, "close to the person"), (0.1, "a relative, not the person")
+"""`face_error` of a tuned generator's face below which it is called so. Two people differ by 0.1 to 0.2."""
+LIKENESS_PLAIN = (0.02, "the person"), (0.1, "a relative, not the person")
+"""The same for an untouched generator: it comes as near with a relative, whose details are others."""
+UNLIKE = "not a likeness: this generator does not draw such faces"
 _METHOD = 1
 """Part of the name of what is remembered: a change of projection or tuning raises it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Projected:
     """Photos as faces of a generator.
 
@@ -79,8 +78,8 @@ class Projected:
         alone, now = face_error(self.plain, self.photos), face_error(self.drawn, self.photos)
         said = []
         for name, before, after in zip(self.names, alone, now, strict=True):
-            like = after < (LIKE if self.tuned else LIKE_PLAIN)
-            likeness = "the person" if like else "a relative, not the person"
+            words = LIKENESS if self.tuned else LIKENESS_PLAIN
+            likeness = next((word for limit, word in words if after < limit), UNLIKE)
             tuned = f" ({before:.1%} before tuning)" if self.tuned else ""
             said.append(f"{name}: the pixels of the face differ by {after:.1%} on average{tuned}: {likeness}")
         return said
@@ -169,7 +168,8 @@ def _found(
 
 def _read(path: Path) -> bytes:
     if not is_there(path) or not path.is_file():
-        raise FaceganError(f"{path} does not exist or is not a file.", "Name a photo, such as me.jpg.")
+        what = "is a folder" if path.is_dir() else "does not exist or is not a file"
+        raise FaceganError(f"{path} {what}.", "Name photos, such as me.jpg friend.jpg")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise FaceganError(f"{path} is too large for a photo: {path.stat().st_size:,} bytes.")
     with reading(path):
