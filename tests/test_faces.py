@@ -267,7 +267,7 @@ def test_preprocess_takes_faces_and_says_what_it_leaves_out(folder: Path) -> Non
     again = cli(
         "preprocess", folder, "--crop", "face", "--faces", "all", "--size", 32, "--attributes", folder / "people.csv"
     )
-    assert again[0] == 1 and "made with another faces: largest, not all" in again[2]
+    assert again[0] == 1 and "made with faces largest, not all" in again[2]
 
 
 def test_all_faces_are_rows_of_their_own(folder: Path) -> None:

@@ -155,8 +155,8 @@ def _report(result: PreprocessResult, dedupe: bool) -> None:
         console.note(f"{result.enlarged:,} enlarged: cropped, they have fewer pixels than {shape.partition(',')[0]}")
     if result.beyond:
         console.note(
-            f"{result.beyond:,} of a face that fills its photo: more than a quarter of the image is made up from the "
-            "photo's mirror image. If most are, --crop square suits these photos better"
+            f"{result.beyond:,} made up by more than a quarter, as the face fills its photo: from the photo's mirror "
+            "image. If most are, --crop square suits these photos better"
         )
     if result.without_attributes:
         console.note(f"{result.without_attributes:,} without attributes in {result.table}: blank in attributes.csv")

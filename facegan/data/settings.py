@@ -81,7 +81,7 @@ def kept(out: Path, settings: dict[str, Any], crop: Crop) -> DatasetInfo:
             if name == "source":
                 had, wanted = _source_in_words(had), _source_in_words(wanted)
             raise FaceganError(
-                f"{out} exists, made with another {name}: {_option(had)}, not {_option(wanted)}.",
+                f"{out} exists, made with {name} {_option(had)}, not {_option(wanted)}.",
                 _REPLACE,
             )
     if dict(info.crop) != crop.describe():
