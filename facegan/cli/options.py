@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 
 OptionalPath = Optional[Path]  # noqa: UP045, typer reads it at run time
 
+CKPT = (
+    "A checkpoint (.pt), a generator (.safetensors), a run directory or 'pretrained'. "
+    "Default: the newest checkpoint under runs/, else the generator that ships with facegan."
+)
+"""How a generator is named, for the help of options that take one."""
 Source = Annotated[
     OptionalPath,
     typer.Argument(
         metavar="[CKPT]",
-        help="A checkpoint (.pt), a generator (.safetensors), a run directory or 'pretrained'. "
-        "Default: the newest checkpoint under runs/, else the generator that ships with facegan.",
+        help=CKPT,
         show_default=False,
     ),
 ]

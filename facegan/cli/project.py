@@ -17,8 +17,7 @@ def project(
         options.OptionalPath,
         typer.Option(
             metavar="CKPT",
-            help="A checkpoint (.pt), a generator (.safetensors), a run directory or 'pretrained'. "
-            "Default: the newest checkpoint under runs/, else the generator that ships with facegan.",
+            help=options.CKPT,
             show_default=False,
         ),
     ] = None,
@@ -56,11 +55,11 @@ def project(
     cut = parse_crop(crop)
     loaded = options.open_generator(generator, device)
     from facegan.core.device import keep_memory
-    from facegan.editing.photos import project_photos, save_tuned
+    from facegan.editing.photos import project_photos
     from facegan.faces.latents import save_latent
+    from facegan.models.checkpoint import save_loaded
 
     keep_memory()
-
     with console.Progress("steps", "finding faces") as bar:
         found = project_photos(
             loaded, photos, MEMORY, crop=cut, plain=plain, seed=seed, on_progress=bar.show, note=console.note
@@ -71,7 +70,7 @@ def project(
     for latent, ending in zip(found.latents, endings, strict=True):
         written.append(save_latent(latent, file.beside(ending), new=not overwrite))
     if not plain:
-        written.append(save_tuned(found.loaded, file.beside(".safetensors"), new=not overwrite))
+        written.append(save_loaded(found.loaded, file.beside(".safetensors"), new=not overwrite))
     console.wrote(written)
 
 

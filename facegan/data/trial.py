@@ -65,7 +65,7 @@ def draw(looks: Sequence[Look], title: str) -> np.ndarray:
         names = [one.name.rpartition("/")[2] for one in faces]
         parts.append(labelled(np.stack([one.picture for one in faces]), names, COLUMNS, title=title))
     if skipped:
-        words = [f"{one.reason.partition(':')[0]}" for one in skipped]
+        words = [one.reason.partition(":")[0] for one in skipped]
         pictures = np.stack([one.picture for one in skipped])
         parts.append(labelled(pictures, words, COLUMNS, title=f"Skipped: {len(skipped)}"))
     paper = blank(max(part.shape[1] for part in parts), sum(len(part) for part in parts))

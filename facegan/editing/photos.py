@@ -19,11 +19,12 @@ from facegan.data.crops import Crop
 from facegan.data.decode import decode_faces
 from facegan.data.faces import NO_FACE
 from facegan.editing.likeness import face_error
-from facegan.editing.project import Progress, project, project_steps
+from facegan.editing.project import project, project_steps
 from facegan.editing.tune import tune, tune_steps
+from facegan.faces.compose import Progress
 from facegan.faces.latents import Latents, load_latents
 from facegan.faces.synthesis import draw_faces
-from facegan.models.checkpoint import LoadedGenerator, load_generator, save_generator
+from facegan.models.checkpoint import LoadedGenerator, load_generator, save_loaded
 from facegan.pictures.opening import PhotoError
 from facegan.pictures.photos import MAX_FILE_BYTES
 from facegan.pictures.sheets import labelled
@@ -123,7 +124,7 @@ def project_photos(
     contents = [_read(path) for path in unique]
     photos = np.stack([_face(path, data, networks.size, crop) for path, data in zip(unique, contents, strict=True)])
     origin = weights_sha256(loaded.module)
-    digests = [hashlib.sha256(face.tobytes()).hexdigest() for face in photos]
+    digests = [_sha256(face.tobytes()) for face in photos]
     order = sorted(set(digests))  # of the photos that are tuned to: each once, and their order does not matter
     key = _sha256(origin, str((_METHOD, seed, plain)), *order)[:16]
     found = _remembered(memory, key, loaded, len(order), plain) if memory else None
@@ -223,24 +224,10 @@ def _remember(memory: Path, key: str, found: _Found, plain: bool) -> _Found:
     numbers = memory / f"{key}-{weights_sha256(found.tuned.module)[:8]}.npy"
     weights = numbers.with_suffix(".safetensors")
     if not plain:
-        save_tuned(found.tuned, weights)
+        save_loaded(found.tuned, weights)
     with atomic_path(numbers) as temporary:
         np.save(temporary, np.concatenate([found.before, found.after]), allow_pickle=False)
     return found if plain else found._replace(tuned=replace(found.tuned, source=weights))
-
-
-def save_tuned(tuned: LoadedGenerator, path: Path, *, new: bool = False) -> Path:
-    """Write a tuned generator as .safetensors; `new`: never replace a file."""
-    return save_generator(
-        path,
-        tuned.module,
-        tuned.config,
-        images_seen=tuned.images_seen,
-        weights=tuned.weights,
-        provenance=tuned.provenance,
-        notes=tuned.notes,
-        new=new,
-    )
 
 
 def _remembered(memory: Path, key: str, loaded: LoadedGenerator, count: int, plain: bool) -> _Found | None:

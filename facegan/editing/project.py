@@ -14,6 +14,7 @@ from facegan.core.device import exact_float32
 from facegan.core.pixels import Pixels, to_images
 from facegan.core.random_streams import Stream, rng
 from facegan.editing.likeness import unlikeness
+from facegan.faces.compose import Progress
 from facegan.faces.latents import Latents, prior_norm
 from facegan.faces.synthesis import at_once
 
@@ -33,8 +34,6 @@ _SAMPLES = 1500
 _SIDE = 16
 """Side of the pictures that the starts look at."""
 _RIDGE = 0.02
-Progress = Callable[[int, int], None]
-"""Told how many steps are done, of how many."""
 
 
 def project_steps() -> int:

@@ -19,7 +19,8 @@ from facegan.core.device import exact_float32
 from facegan.core.pixels import Pixels, to_images
 from facegan.core.random_streams import Stream, rng
 from facegan.editing.likeness import difference, unlikeness
-from facegan.editing.project import Progress, images
+from facegan.editing.project import images
+from facegan.faces.compose import Progress
 from facegan.faces.latents import Latents
 
 OFFSET_STEPS, WEIGHT_STEPS = 150, 150

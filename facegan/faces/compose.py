@@ -274,9 +274,7 @@ def arithmetic(
     result = latents.signed_sum(signs, [operand.mean for operand in operands], raw=raw)
     drawn = [operand.mean if raw else point(operand) for operand in operands]
     given = [operand.latents for operand in operands]
-    faces = _faces(
-        loaded, np.concatenate(latents.alike([*given, np.stack(latents.alike([*drawn, result]))])), on_progress
-    )
+    faces = _faces(loaded, np.concatenate(latents.alike([*given, *(z[None] for z in (*drawn, result))])), on_progress)
     ends = np.cumsum(counts)
     columns = np.split(faces[: ends[-1]], ends[:-1])
     drawn_means = faces[ends[-1] :]

@@ -223,6 +223,21 @@ def save_generator(
     return write_atomic(path, save(tensors, metadata), new=new)
 
 
+def save_loaded(loaded: LoadedGenerator, path: Path, *, half: bool = False, new: bool = False) -> Path:
+    """Write a generator that was loaded, with all that its file said; `half` and `new` as in `save_generator`."""
+    return save_generator(
+        path,
+        loaded.module,
+        loaded.config,
+        images_seen=loaded.images_seen,
+        weights=loaded.weights,
+        provenance=loaded.provenance,
+        half=half,
+        notes=loaded.notes,
+        new=new,
+    )
+
+
 def _stored(tensor: Tensor, half: bool) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
     return tensor.half() if half and tensor.is_floating_point() else tensor

@@ -6,11 +6,12 @@ Writes the averaged weights in half precision over the packaged file and prints 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from facegan.core.errors import FaceganError
 from facegan.core.quantities import size
-from facegan.models.checkpoint import load_generator, save_generator
+from facegan.models.checkpoint import load_generator, save_loaded
 from facegan.models.pretrained import PATH
 
 MAX_BYTES = 8_000_000
@@ -41,16 +42,7 @@ def pack(source: Path, path: Path = PATH) -> Path:
     count = sum(tensor.numel() for tensor in loaded.module.state_dict().values())
     if 2 * count > MAX_BYTES:
         raise FaceganError(f"{source} has {count:,} numbers: too many for a file of {size(MAX_BYTES)} at 2 bytes each.")
-    return save_generator(
-        path,
-        loaded.module,
-        loaded.config,
-        images_seen=loaded.images_seen,
-        weights=loaded.weights,
-        provenance=provenance,
-        half=True,
-        notes=NOTES,
-    )
+    return save_loaded(replace(loaded, provenance=provenance, notes=NOTES), path, half=True)
 
 
 def main() -> None:
