@@ -27,6 +27,16 @@ def scaled(pixels: Tensor) -> Tensor:
     return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
+def to_range(images: Tensor, low: float, high: float) -> Tensor:
+    """Images in [-1, 1] -> the same in [low, high], the pixel range of a family of networks."""
+    return images if (low, high) == (-1, 1) else (images + 1) * ((high - low) / 2) + low
+
+
+def from_range(images: Tensor, low: float, high: float) -> Tensor:
+    """The inverse of `to_range`."""
+    return images if (low, high) == (-1, 1) else (images - low) * (2 / (high - low)) - 1
+
+
 def to_pixels(images: Tensor) -> Pixels:
     """float (B, 3, S, S) in [-1, 1] -> uint8 (B, S, S, 3) on the host, rounded to the nearest."""
     scaled = images.detach().float().add(1).mul(127.5).round_().clamp_(0, 255)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from facegan.config import Networks
 from facegan.core.device import exact_float32
-from facegan.core.pixels import Pixels, to_images
+from facegan.core.pixels import Pixels, from_range, to_images
 from facegan.core.random_streams import Stream, rng
 from facegan.editing.likeness import unlikeness
 from facegan.faces.compose import Progress
@@ -145,6 +145,4 @@ def _small(x: Tensor) -> Tensor:
 
 def images(generator: nn.Module, networks: Networks, latents: Tensor) -> Tensor:
     """The generator's images (B, 3, S, S) in [-1, 1], whatever its own pixel range is."""
-    low, high = networks.pixel_range
-    drawn: Tensor = generator(latents)
-    return drawn if low == -1 else (drawn - low) * (2 / (high - low)) - 1
+    return from_range(generator(latents), *networks.pixel_range)

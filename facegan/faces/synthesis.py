@@ -12,7 +12,7 @@ from torch import nn
 from facegan.config import Networks
 from facegan.core.device import exact_float32, release_memory
 from facegan.core.errors import FaceganError, is_out_of_memory
-from facegan.core.pixels import Pixels, scaled, to_pixels
+from facegan.core.pixels import Pixels, from_range, scaled, to_pixels, to_range
 from facegan.faces.latents import Latents
 
 _PIXELS_PER_BATCH = 64 * 64 * 64
@@ -60,11 +60,10 @@ def batches(generator: nn.Module, networks: Networks, latents: Latents) -> Itera
 
 def _drawn(generator: nn.Module, networks: Networks, latents: Latents) -> Pixels | None:
     """The faces of all `latents` in one batch; None if memory runs out."""
-    low, high = networks.pixel_range
     try:
         z = torch.from_numpy(np.ascontiguousarray(latents)).to(next(generator.parameters()).device)
         with exact_float32():
-            return to_pixels((generator(z) - low) * (2 / (high - low)) - 1)
+            return to_pixels(from_range(generator(z), *networks.pixel_range))
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -92,12 +91,11 @@ def critic_scores(critic: nn.Module, networks: Networks, faces: Pixels) -> NDArr
 
     The critic is in eval mode: dropout drops nothing, and batch norm uses its running statistics.
     """
-    low, high = networks.pixel_range
     device = next(critic.parameters()).device
     critic.eval()
     found = []
     for start in range(0, len(faces), step := at_once(networks.size)):
         images = scaled(torch.from_numpy(faces[start : start + step]).to(device))
         with exact_float32():
-            found.append(critic((images + 1) * ((high - low) / 2) + low).float().cpu().numpy())
+            found.append(critic(to_range(images, *networks.pixel_range)).float().cpu().numpy())
     return np.concatenate(found)

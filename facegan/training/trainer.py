@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from facegan.config import Config
 from facegan.core.device import autocast, widened
+from facegan.core.pixels import to_range
 from facegan.core.world import ALONE, World
 from facegan.networks import build_critic, build_generator
 from facegan.networks.sync_batch_norm import synchronise_batch_norm
@@ -122,8 +123,7 @@ class Trainer:
         return metrics
 
     def _to_network_unit(self, images: Tensor) -> Tensor:
-        low, high = self.config.networks.pixel_range
-        return images if (low, high) == (-1, 1) else (images + 1) * ((high - low) / 2) + low
+        return to_range(images, *self.config.networks.pixel_range)
 
     def _generate(self, latents: Tensor, noise: StepNoise, use: int) -> Tensor:
         with autocast(self.precision, self.device):
