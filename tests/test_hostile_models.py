@@ -219,6 +219,7 @@ RUN_FILES: dict[str, tuple[str, bytes]] = {
     },
     "provenance-of-lists": ("provenance.json", b'{"dataset": [], "resumed": 3}'),
     "provenance-of-parts-that-are-none": ("provenance.json", b'{"resumed": ["x"]}'),
+    "provenance-of-a-part-without-number": ("provenance.json", b'{"resumed": [{"thin_from": "x"}]}'),
     "provenance-of-no-dataset": ("provenance.json", b'{"dataset": {"path": "missing", "sha256": 3}}'),
     "config-without-length": (
         "config.json",

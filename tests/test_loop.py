@@ -181,6 +181,16 @@ def test_keeping_fewer_frees_the_disk_and_another_interval_does_not_cost_what_wa
     assert [seen for seen, _ in run.checkpoints()] == [80, 160, 240, 264]  # 240 is the 10th by the new interval
 
 
+def test_a_kill_between_saving_and_thinning_leaves_no_checkpoint_behind(workdir):
+    write_dataset(workdir / "data/d", 8)
+    asked = {"training.images": 8 * 4, "training.epochs": None, "training.batch_size": 8, "output.keep": 1}
+    run, _ = train(plan_new(workdir / "data/d", "dcgan", asked, "cpu"))
+    for epoch in (5, 6):  # resumed for the first time, and once more
+        run.checkpoint(8 * (epoch - 2)).write_bytes(run.newest_checkpoint().read_bytes())
+        train(plan_resume(run, {"training.images": 8 * epoch}, None))
+        assert [seen for seen, _ in run.checkpoints()] == [8 * epoch]
+
+
 @pytest.mark.parametrize("preset", ["dcgan-r3gan", "keras-faces-64"])
 def test_slow_steps_have_rows_and_checkpoints_in_between(workdir, monkeypatch, preset):
     """The clock adds them after so many seconds, here at once; the rest of the run stays as it was."""

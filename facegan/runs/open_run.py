@@ -54,15 +54,19 @@ def open_run(plan: Plan, name: str | None, command: list[str]) -> Iterator[OpenR
         else:
             if any(newer > seen for newer, _ in run.checkpoints()):
                 raise FaceganError(f"{run.path} was trained further by another process just now.", "Try again.")
+            run.drop_beyond(seen)
+            provenance = read_provenance(run)
+            parts = provenance.get("resumed", [])
             if plan.checkpoint:
                 before, batch_size = plan.checkpoint.config.output, plan.config.training.batch_size
                 interval = before.checkpoint_every * len(plan.dataset)
+                # A kill between saving and thinning left one checkpoint too many: thin as the last part would have.
+                thinned_from = parts[-1].get("thin_from", seen) if parts else 0
+                replace(run, thin_from=thinned_from).thin_checkpoints(before.keep, interval, batch_size)
                 run = replace(run, thin_from=run.oldest_to_thin(before.keep, interval, batch_size))
-            run.drop_beyond(seen)
-            provenance = read_provenance(run)
-            going_on = {"at_images": seen, **environment(plan.config, plan.device, plan.world, command)}
+            now = environment(plan.config, plan.device, plan.world, command)
             provenance["dataset"]["path"] = str(plan.dataset.info.path)  # it may have moved
-            provenance["resumed"] = [*provenance.get("resumed", []), going_on]
+            provenance["resumed"] = [*parts, {"at_images": seen, "thin_from": run.thin_from, **now}]
         write_provenance(run, provenance)
         run.write_config(plan.config)  # last: it is what makes the folder a run
         plan.world.tell(str(run.path))

@@ -32,12 +32,16 @@ def read_provenance(run: RunDir) -> dict[str, Any]:
     dataset, resumed = provenance.get("dataset", {}), provenance.get("resumed", [])
     sound = {
         "dataset": isinstance(dataset, dict),
-        "resumed": isinstance(resumed, list) and all(isinstance(part, dict) for part in resumed),
+        "resumed": isinstance(resumed, list) and all(_is_part(part) for part in resumed),
     }
     for entry, well in sound.items():
         if not well:
             raise FaceganError(f"{run.provenance} is damaged: its {entry!r} is not what facegan writes.", again)
     return provenance
+
+
+def _is_part(part: object) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("thin_from", 0), int)
 
 
 def write_provenance(run: RunDir, provenance: Mapping[str, Any]) -> None:
