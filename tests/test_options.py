@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import typer
@@ -17,6 +17,7 @@ from conftest import cli, tiny, write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from typer.models import OptionInfo
 
 from facegan.cli.app import EXAMPLES, app
 from facegan.config import Config
@@ -81,6 +82,16 @@ def test_every_command_has_honest_words(place, monkeypatch):
     for command, words in HONEST.items():
         code, _, err = cli(command, *words)
         assert code == 0, err
+
+
+@pytest.mark.parametrize("command", [name for name in EXAMPLES if name])
+def test_an_option_whose_placeholder_is_its_name_says_its_name(command):
+    """Typer 0.27 makes --DEVICE of a parameter `device` with the placeholder DEVICE, unless the name is declared."""
+    callback = next(info.callback for info in app.registered_commands if info.callback.__name__ == command)
+    for name, hint in get_type_hints(callback, include_extras=True).items():
+        for option in getattr(hint, "__metadata__", ()):
+            if isinstance(option, OptionInfo) and option.metavar == name.upper():
+                assert str(option.default).startswith("--"), name  # the first positional argument, a name in Annotated
 
 
 @pytest.mark.parametrize(("command", "parameter"), list(options()))

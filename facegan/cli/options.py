@@ -74,7 +74,7 @@ Scale = Annotated[
         show_default=False,
     ),
 ]
-Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
 Fps = Annotated[float, typer.Option(parser=number(0.1, 100), metavar="0.1..100", help="Frames per second.")]
 Out = Annotated[
     OptionalPath,

@@ -32,6 +32,7 @@ def preprocess(
     crop: Annotated[
         str,
         typer.Option(
+            "--crop",
             metavar="CROP",
             help="face (found, and placed as CelebA's are), square (the largest centred one), none (squashes), "
             "PIXELS (128), a FRACTION of the shorter side (0.7; 1.0 is all of it), "

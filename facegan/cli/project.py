@@ -22,7 +22,10 @@ def project(
         ),
     ] = None,
     crop: Annotated[
-        str, typer.Option(metavar="CROP", help="As in preprocess: face finds and aligns it, square keeps the middle.")
+        str,
+        typer.Option(
+            "--crop", metavar="CROP", help="As in preprocess: face finds and aligns it, square keeps the middle."
+        ),
     ] = "face",
     plain: Annotated[
         bool, typer.Option("--plain", help="Find the nearest faces, and do not tune the generator to the photos.")

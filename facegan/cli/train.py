@@ -77,7 +77,7 @@ def train(
         ),
     ] = None,
     n_critic: Annotated[Whole, _flag(_OPTIMISER, "Critic updates per generator update.")] = None,
-    device: Annotated[Text, _flag(_OPTIMISER, "auto, cpu, cuda, cuda:1 or mps.", metavar="DEVICE")] = None,
+    device: Annotated[Text, _flag(_OPTIMISER, "auto, cpu, cuda, cuda:1 or mps.", "--device", metavar="DEVICE")] = None,
     precision: Annotated[Text, _flag(_OPTIMISER, "auto, fp32 or bf16.")] = None,
     on_nan: Annotated[
         Text, _flag(_OPTIMISER, "When numbers are no longer finite: stop, or rollback to the last checkpoint.")
