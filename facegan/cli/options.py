@@ -87,6 +87,12 @@ Out = Annotated[
 Plain = Annotated[
     bool, typer.Option("--plain", help="Photos: find the nearest faces, and do not tune the generator to them.")
 ]
+NoMetadata = Annotated[
+    bool,
+    typer.Option(
+        "--no-metadata", help="Do not write into the picture how it was made, which 'facegan info' would read."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that --out names.", show_default=False)]
 
 
