@@ -134,6 +134,25 @@ class Model:
         found = project_photos(self.loaded, paths, folder, crop=parse_crop(crop), plain=plain, seed=seed)
         return Projection(Model(found.loaded), found.latents, found)
 
+    def export(self, path: Name, *, wide: bool = False, overwrite: bool = False) -> Path:
+        """Write the generator as an ONNX file, checked against torch by onnxruntime; returns its path.
+
+        Args:
+            path: ends in .onnx.
+            wide: the file takes wide latents, as `project` finds them for photos.
+            overwrite: replace an existing file.
+
+        Raises:
+            FaceganError: the extra `onnx` is not installed, the file exists, or another name than .onnx is given.
+        """
+        from facegan.export.onnx import export_onnx
+
+        if Path(path).suffix.lower() != ".onnx":
+            raise UsageError(f"{path} is not a file that facegan can export.", "End its name in .onnx.")
+        if Path(path).exists() and not overwrite:
+            raise FaceganError(f"{path} exists already.", "Choose another name, or say overwrite=True.")
+        return export_onnx(self.loaded, Path(path), wide=wide, new=not overwrite).path
+
     def _operand(self, face: Face) -> Operand:
         if isinstance(face, (int, str, np.integer)):
             return latents.parse_spec(str(face), 0, self.latent_dim, self.loaded.config.networks.latent_rows)

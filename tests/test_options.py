@@ -39,6 +39,7 @@ HONEST: dict[str, list[str]] = {
     "arithmetic": ["g.safetensors", "--plus", "1"],
     "gif": ["g.safetensors", "--faces", "1", "--stops", "2", "--steps", "1"],
     "evaluate": ["g.safetensors", "--data", "data/d", "--features", "tiny", "--count", "5"],
+    "export": ["g.safetensors", "--to", "onnx"],
     "info": ["g.safetensors"],
     "bench": ["--only", "sample", "--rounds", "1", "--device", "cpu"],
 }

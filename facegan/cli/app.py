@@ -17,6 +17,7 @@ from facegan.cli import console
 from facegan.cli.arithmetic import InOrder, arithmetic
 from facegan.cli.bench import bench
 from facegan.cli.evaluate import evaluate
+from facegan.cli.export import export
 from facegan.cli.gif import gif
 from facegan.cli.info import info
 from facegan.cli.interpolate import interpolate
@@ -74,6 +75,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "evaluate pretrained --data data/photos-64 --count 1000",
         "evaluate --neighbours --out nearest.jpg",
     ),
+    "export": ("export pretrained --to onnx", "export runs/00001-photos-64-dcgan-r3gan --out faces.onnx"),
     "info": (
         "info",
         "info data/photos-64 --verify",
@@ -125,6 +127,7 @@ app.command(epilog=_examples("interpolate"))(interpolate)
 app.command(epilog=_examples("arithmetic"), cls=InOrder)(arithmetic)
 app.command(epilog=_examples("gif"))(gif)
 app.command(epilog=_examples("evaluate"))(evaluate)
+app.command(epilog=_examples("export"))(export)
 app.command(epilog=_examples("info"))(info)
 app.command(epilog=_examples("bench"))(bench)
 
