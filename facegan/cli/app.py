@@ -23,6 +23,7 @@ from facegan.cli.info import info
 from facegan.cli.interpolate import interpolate
 from facegan.cli.preprocess import preprocess
 from facegan.cli.project import project
+from facegan.cli.push import push
 from facegan.cli.sample import sample
 from facegan.cli.signals import Stopped, unwinding
 from facegan.cli.train import train
@@ -76,6 +77,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "evaluate --neighbours --out nearest.jpg",
     ),
     "export": ("export pretrained --to onnx", "export runs/00001-photos-64-dcgan-r3gan --out faces.onnx"),
+    "push": ("push pretrained anna/faces --dry-run", "push runs/00001-photos-64-dcgan-r3gan anna/faces --licence mit"),
     "info": (
         "info",
         "info data/photos-64 --verify",
@@ -128,6 +130,7 @@ app.command(epilog=_examples("arithmetic"), cls=InOrder)(arithmetic)
 app.command(epilog=_examples("gif"))(gif)
 app.command(epilog=_examples("evaluate"))(evaluate)
 app.command(epilog=_examples("export"))(export)
+app.command(epilog=_examples("push"))(push)
 app.command(epilog=_examples("info"))(info)
 app.command(epilog=_examples("bench"))(bench)
 

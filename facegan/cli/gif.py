@@ -133,6 +133,9 @@ def _instead_of(folder: Path) -> str:
 
 
 def _is_generator(what: list[Path]) -> bool:
+    from facegan.models.hub import parse_address
     from facegan.models.pretrained import NAME
 
-    return len(what) == 1 and (str(what[0]) == NAME or what[0].suffix in (".pt", ".safetensors"))
+    if len(what) != 1:
+        return False
+    return str(what[0]) == NAME or what[0].suffix in (".pt", ".safetensors") or parse_address(str(what[0])) is not None

@@ -27,12 +27,15 @@ def info(
 ) -> None:
     """Say what a dataset, run, checkpoint, generator, file of latents or picture is, and how facegan made it."""
     from facegan.describe import describe
+    from facegan.models.hub import parse_address
     from facegan.models.pretrained import NAME, PATH
+    from facegan.runs.find import find_generator
     from facegan.runs.folder import runs
 
     if path is None:
         path = next((run.path for run in reversed(runs())), PATH)
-    path = PATH if str(path) == NAME else path
+    if str(path) == NAME or parse_address(str(path)):
+        path, _ = find_generator(path)
     kind, facts = describe(path)
     console.table(f"{kind} {path}", facts)
     if verify:

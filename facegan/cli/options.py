@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 OptionalPath = Optional[Path]  # noqa: UP045, typer reads it at run time
 
 CKPT = (
-    "A checkpoint (.pt), a generator (.safetensors), a run directory or 'pretrained'. "
+    "A checkpoint (.pt), a generator (.safetensors), a run directory, 'pretrained' or hf://user/name. "
     "Default: the newest checkpoint under runs/, else the generator that ships with facegan."
 )
 """How a generator is named, for the help of options that take one."""

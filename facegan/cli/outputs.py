@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from facegan.core.atomic import TakenError
 from facegan.core.errors import FaceganError, UsageError
+from facegan.models.hub import address_of
 from facegan.models.pretrained import NAME, PATH
 from facegan.pictures.sheets import LONGEST_SIDE, WRITABLE
 
@@ -118,7 +119,7 @@ def origin(
     from facegan.editing.photos import weights_sha256
     from facegan.pictures.origin import Origin
 
-    name = NAME if loaded.source == PATH else loaded.source.name
+    name = NAME if loaded.source == PATH else str(address_of(loaded.source) or loaded.source.name)
     arguments, options = [], []
     for parameter in ctx.command.params:
         key = parameter.name or ""
