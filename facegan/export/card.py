@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from facegan.core.errors import visible
 from facegan.core.version import __version__
 from facegan.editing.photos import weights_sha256
 from facegan.models.checkpoint import LoadedGenerator
@@ -110,7 +111,9 @@ def card(loaded: LoadedGenerator, repository: str, licence: str = "") -> str:
     if licence:
         head["license"] = licence if _IDENTIFIER.fullmatch(licence) else "other"
     address = f"hf://{repository}"
-    tuned = f"It was tuned {loaded.notes['tuned']}. It draws the people in them." if "tuned" in loaded.notes else ""
+    tuned = (
+        f"It was tuned {_cell(loaded.notes['tuned'])}. It draws the people in them." if "tuned" in loaded.notes else ""
+    )
     lines = [
         "---",
         *(f"{key}: {json.dumps(value)}" for key, value in head.items()),
@@ -147,7 +150,7 @@ def card(loaded: LoadedGenerator, repository: str, licence: str = "") -> str:
         "",
         "## Licence",
         "",
-        licence or "No licence was stated. Ask the owner of this repository before you use it.",
+        _cell(licence) or "No licence was stated. Ask the owner of this repository before you use it.",
         "",
         "## What to know",
         "",
@@ -161,8 +164,8 @@ def card(loaded: LoadedGenerator, repository: str, licence: str = "") -> str:
 
 
 def _cell(value: str) -> str:
-    """A text inside a table of Markdown, where a bar would end the cell."""
-    return " ".join(value.split()).replace("|", "\\|").replace("<", "&lt;")
+    """A stranger's text on one line of Markdown, where a bar would end a table's cell."""
+    return visible(" ".join(value.split())).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _facts(loaded: LoadedGenerator, origin: dict[str, Any]) -> list[tuple[str, str]]:

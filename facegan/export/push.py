@@ -49,6 +49,7 @@ def files_to_push(
         agreed: the people in the photos that it was tuned to have agreed.
 
     Raises:
+        UsageError: `licence` is empty, long or not printable.
         FaceganError: it was tuned to photos and not `agreed`; or its file states another licence.
     """
     if "tuned" in loaded.notes and not agreed:
@@ -56,6 +57,8 @@ def files_to_push(
             f"{loaded.source} was tuned to photos and draws the people in them.",
             "If all of them agree that it becomes public, add --agreed.",
         )
+    if licence is not None and not (licence.isprintable() and licence.strip() and len(licence) <= 1000):
+        raise UsageError("--licence is no sentence.", "Write it on one line, such as --licence mit.")
     if licence and licence_of(loaded) not in ("", licence):
         raise FaceganError(
             f"The licence of {loaded.source} is stated already: {licence_of(loaded)}", "Leave out --licence."
