@@ -115,6 +115,23 @@ def test_what_is_pushed_is_found_and_draws_the_same(hub, capsys):
     assert "Error" not in err and capsys.readouterr().err == ""
 
 
+def test_every_command_of_the_page_runs(hub):
+    page = (Path(__file__).parent.parent / "docs" / "sharing.md").read_text("utf-8")
+    commands = re.findall(r"^facegan ((?:push|sample|interpolate|train) .*)", page, re.MULTILINE)
+    assert [line.split()[0] for line in commands] == ["push", "push", "sample", "interpolate", "train"]
+    save_loaded(generator(), Path("g.safetensors"))
+    write_dataset(Path("d"), 6)
+    for line in commands:
+        for long, short in {
+            "runs/00001-photos-64-dcgan-r3gan": "g.safetensors",
+            "--data data/photos-64": "--data d --dry-run --device cpu",
+            "@v1": f"@{hub.name_of('anna/faces', 1)}",
+        }.items():
+            line = line.replace(long, short)
+        code, _, err = cli(*line.split())
+        assert code == 0, f"{line}: {err}"
+
+
 @pytest.mark.parametrize(
     "words",
     [
