@@ -134,6 +134,51 @@ class Model:
         found = project_photos(self.loaded, paths, folder, crop=parse_crop(crop), plain=plain, seed=seed)
         return Projection(Model(found.loaded), found.latents, found)
 
+    def export(self, path: Name, *, wide: bool = False, overwrite: bool = False) -> Path:
+        """Write the generator as an ONNX file, checked against torch by onnxruntime; returns its path.
+
+        Args:
+            path: ends in .onnx.
+            wide: the file takes wide latents, as `project` finds them for photos.
+            overwrite: replace an existing file.
+
+        Raises:
+            FaceganError: the extra `onnx` is not installed, the file exists, or another name than .onnx is given.
+        """
+        from facegan.export.onnx import export_onnx
+
+        if Path(path).suffix.lower() != ".onnx":
+            raise UsageError(f"{path} is not a file that facegan can export.", "End its name in .onnx.")
+        if Path(path).exists() and not overwrite:
+            raise FaceganError(f"{path} exists already.", "Choose another name, or say overwrite=True.")
+        return export_onnx(self.loaded, Path(path), wide=wide, new=not overwrite).path
+
+    def push(
+        self,
+        repository: str,
+        *,
+        licence: str | None = None,
+        private: bool = False,
+        agreed: bool = False,
+        overwrite: bool = False,
+    ) -> str:
+        """Put the generator on the Hugging Face Hub as `user/name`; returns its page. As `facegan push`.
+
+        Args:
+            licence: an identifier of the Hub's, such as "mit", or a sentence.
+            private: make a new repository private.
+            agreed: the people in the photos that it was tuned to agree.
+            overwrite: add a new version to a repository that has one.
+
+        Raises:
+            FaceganError: the extra `hub` is not installed, you are not logged in, or there is such a generator.
+        """
+        from facegan.export.push import address_to_push, files_to_push, push
+
+        address = address_to_push(repository)
+        files = files_to_push(self.loaded, address, licence=licence, agreed=agreed)
+        return push(files, address, private=private, overwrite=overwrite)
+
     def _operand(self, face: Face) -> Operand:
         if isinstance(face, (int, str, np.integer)):
             return latents.parse_spec(str(face), 0, self.latent_dim, self.loaded.config.networks.latent_rows)
@@ -170,7 +215,9 @@ class Projection:
 
 
 def load(generator: Name | None = "pretrained", device: str = "auto") -> Model:
-    """Load a generator: "pretrained", a .pt, a .safetensors or a run's folder; None takes the newest run's.
+    """Load a generator: "pretrained", a .pt, a .safetensors, a run's folder or hf://user/name; None: the newest run's.
+
+    Only hf://user/name downloads anything; it needs the extra `hub`.
 
     Raises:
         FaceganError: there is no such generator or device, or the file is damaged.

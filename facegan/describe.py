@@ -1,4 +1,7 @@
-"""Describe in one screen what is at a path: a dataset, run, checkpoint or generator. Datasets need no torch."""
+"""Describe in one screen what is at a path: a dataset, run, checkpoint, generator, latents or a picture.
+
+Datasets and pictures need no torch.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from facegan.core.errors import FaceganError, is_there
 from facegan.core.quantities import size as in_bytes
 from facegan.core.strictjson import read_json
 from facegan.data.folder import cut_off
+from facegan.pictures.photos import PICTURES
 from facegan.runs.folder import RunDir, is_run, run_in
 
 Facts = list[tuple[str, str]]
@@ -24,7 +28,7 @@ def describe(path: Path) -> tuple[str, Facts]:
         FaceganError: nothing is there, or nothing that facegan writes.
     """
     if not is_there(path):
-        what = "Name a dataset, a run, a .pt, a .safetensors, a .npy or 'pretrained'."
+        what = "Name a dataset, a run, a .pt, a .safetensors, a .npy, a picture or 'pretrained'."
         raise FaceganError(f"{path} does not exist.", cut_off(path) or what)
     if path.is_dir():
         if is_there(path / "dataset.json"):
@@ -39,6 +43,8 @@ def describe(path: Path) -> tuple[str, Facts]:
         return "generator", _generator(path)
     if path.suffix == ".npy":
         return "latents", _latents(path)
+    if path.suffix.lower() in PICTURES:
+        return "picture", _picture(path)
     return "checkpoint", _checkpoint(path)
 
 
@@ -84,17 +90,21 @@ def _run(run: RunDir) -> Facts:
 
 
 def _checkpoint(path: Path) -> Facts:
+    from facegan.editing.photos import weights_sha256
     from facegan.networks import build_critic, build_generator, count_parameters
     from facegan.runs.find import open_checkpoint
 
     found = open_checkpoint(path)
-    averaged = found.state["averaged_generator"] is not None
+    averaged = found.state["averaged_generator"]
+    generator = build_generator(found.config)
+    generator.load_state_dict(averaged or found.state["generator"])
     return [
         *_configuration(found.config),
         ("images seen", _seen(found.images_seen, found.config)),
-        ("parameters", f"generator {count_parameters(build_generator(found.config)):,}, "
+        ("parameters", f"generator {count_parameters(generator):,}, "
                        f"critic {count_parameters(build_critic(found.config)):,}"),
         ("averaged weights", "yes" if averaged else "no"),
+        ("SHA-256 of weights", weights_sha256(generator)),
         ("on disk", in_bytes(path.stat().st_size)),
         *_origin(found.provenance),
     ]  # fmt: skip
@@ -130,6 +140,7 @@ def _evaluated(provenance: dict[str, Any]) -> str:
 
 
 def _generator(path: Path) -> Facts:
+    from facegan.editing.photos import weights_sha256
     from facegan.networks import count_parameters
     from facegan.runs.find import open_generator
 
@@ -139,6 +150,7 @@ def _generator(path: Path) -> Facts:
         ("images seen", f"{found.images_seen:,}"),
         ("parameters", f"{count_parameters(found.module):,}"),
         ("weights", found.weights),
+        ("SHA-256 of weights", weights_sha256(found.module)),
         ("on disk", in_bytes(path.stat().st_size)),
         *_origin(found.provenance),
         *((name, value) for name, value in found.notes.items()),
@@ -153,6 +165,18 @@ def _latents(path: Path) -> Facts:
         ("faces", f"{len(z):,}"),
         ("numbers each", f"{z.shape[1]:,}"),
         ("norms", f"{(z**2).sum(1).min() ** 0.5:.2f} to {(z**2).sum(1).max() ** 0.5:.2f}"),
+        ("on disk", in_bytes(path.stat().st_size)),
+    ]
+
+
+def _picture(path: Path) -> Facts:
+    from facegan.pictures.origin import read_origin
+
+    (across, height), origin = read_origin(path)
+    unknown = [("made by", "unknown: nothing of facegan is written in it")]
+    return [
+        ("pixels", f"{across:,} x {height:,}"),
+        *(unknown if origin is None else origin.facts()),
         ("on disk", in_bytes(path.stat().st_size)),
     ]
 

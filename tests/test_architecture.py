@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "facegan"
 ORDER = (
     "core", "config", "presets", "pictures", "data", "networks", "models", "faces", "evaluation", "editing",
-    "training", "runs", "bench",
+    "training", "runs", "bench", "export",
     "describe", "api", "__init__", "cli", "__main__",
 )  # fmt: skip
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")

@@ -181,7 +181,20 @@ def test_sample_sheets_and_single_files(ckpt):
     assert code == 2 and "--overwrite is for a sheet" in err
     code, _, err = cli("sample", ckpt, "--count", "2", "--separate", "--out", "faces")
     assert code == 1 and "faces exists already" in err
-    cli("sample", ckpt, "--count", "7", "--seed", "3", "--separate", "--truncation", "0", "--out", "mean")
+    cli(
+        "sample",
+        ckpt,
+        "--count",
+        "7",
+        "--seed",
+        "3",
+        "--separate",
+        "--truncation",
+        "0",
+        "--out",
+        "mean",
+        "--no-metadata",
+    )
     assert len({path.read_bytes() for path in Path("mean").iterdir()}) == 1
 
 

@@ -40,6 +40,8 @@ HONEST: dict[str, list[str]] = {
     "arithmetic": ["g.safetensors", "--plus", "1"],
     "gif": ["g.safetensors", "--faces", "1", "--stops", "2", "--steps", "1"],
     "evaluate": ["g.safetensors", "--data", "data/d", "--features", "tiny", "--count", "5"],
+    "export": ["g.safetensors", "--to", "onnx"],
+    "push": ["g.safetensors", "user/name", "--dry-run"],
     "info": ["g.safetensors"],
     "bench": ["--only", "sample", "--rounds", "1", "--device", "cpu"],
 }

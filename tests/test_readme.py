@@ -67,7 +67,11 @@ def test_links_and_pictures_exist():
 
 
 def test_every_file_and_every_test_that_a_page_names_exists():
-    files = [path.relative_to(ROOT).as_posix() for kind in ("facegan", "tests") for path in (ROOT / kind).rglob("*.py")]
+    files = [
+        path.relative_to(ROOT).as_posix()
+        for kind in ("facegan", "tests", "docs")
+        for path in (ROOT / kind).rglob("*.py")
+    ]
     tests = {name for path in files for name in re.findall(r"def (test_\w+)", (ROOT / path).read_text("utf-8"))}
     for page in PAGES:
         text = page.read_text("utf-8")

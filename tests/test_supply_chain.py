@@ -20,13 +20,28 @@ ALLOWED: dict[str, set[str]] = {
     "core/device.py": {"import ctypes"},
     # Sets how long a download of torch-fidelity's may stand still.
     "evaluation/extractors.py": {"import socket"},
+    # The Hugging Face Hub: downloads what hf:// names, and uploads what `facegan push` is told to.
+    "models/hub.py": {"import huggingface_hub", "import huggingface_hub.errors", "import huggingface_hub.utils"},
+    "export/push.py": {"import huggingface_hub"},
     # Helper processes of our own, spoken to through pipes that nobody else has.
     "core/workers.py": {"import pickle", "import subprocess", "call importlib.import_module"},
 }
 """File -> what it alone may do, and why."""
 
 NETWORK = {
-    *("aiohttp", "ftplib", "http", "httpx", "imaplib", "nntplib", "poplib", "requests", "smtplib", "socket"),
+    *(
+        "aiohttp",
+        "ftplib",
+        "http",
+        "httpx",
+        "huggingface_hub",
+        "imaplib",
+        "nntplib",
+        "poplib",
+        "requests",
+        "smtplib",
+        "socket",
+    ),
     *("socketserver", "ssl", "telnetlib", "urllib", "urllib3", "webbrowser", "websockets", "xmlrpc"),
 }
 RUNNERS = {

@@ -17,11 +17,13 @@ from facegan.cli import console
 from facegan.cli.arithmetic import InOrder, arithmetic
 from facegan.cli.bench import bench
 from facegan.cli.evaluate import evaluate
+from facegan.cli.export import export
 from facegan.cli.gif import gif
 from facegan.cli.info import info
 from facegan.cli.interpolate import interpolate
 from facegan.cli.preprocess import preprocess
 from facegan.cli.project import project
+from facegan.cli.push import push
 from facegan.cli.sample import sample
 from facegan.cli.signals import Stopped, unwinding
 from facegan.cli.train import train
@@ -74,6 +76,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "evaluate pretrained --data data/photos-64 --count 1000",
         "evaluate --neighbours --out nearest.jpg",
     ),
+    "export": ("export pretrained --to onnx", "export runs/00001-photos-64-dcgan-r3gan --out faces.onnx"),
+    "push": ("push pretrained anna/faces --dry-run", "push runs/00001-photos-64-dcgan-r3gan anna/faces --licence mit"),
     "info": (
         "info",
         "info data/photos-64 --verify",
@@ -95,7 +99,7 @@ app = typer.Typer(
     help="Photos of faces in, a face generator out.",
     epilog=_examples(""),
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -125,6 +129,8 @@ app.command(epilog=_examples("interpolate"))(interpolate)
 app.command(epilog=_examples("arithmetic"), cls=InOrder)(arithmetic)
 app.command(epilog=_examples("gif"))(gif)
 app.command(epilog=_examples("evaluate"))(evaluate)
+app.command(epilog=_examples("export"))(export)
+app.command(epilog=_examples("push"))(push)
 app.command(epilog=_examples("info"))(info)
 app.command(epilog=_examples("bench"))(bench)
 

@@ -52,9 +52,10 @@ def arithmetic(
     device: options.Device = "auto",
     out: options.Out = None,
     overwrite: options.Overwrite = False,
+    no_metadata: options.NoMetadata = False,
 ) -> None:
     """Add and subtract faces: smiling woman - neutral woman + neutral man = smiling man."""
-    from facegan.cli.outputs import Output
+    from facegan.cli.outputs import Output, origin
     from facegan.core.errors import UsageError
     from facegan.pictures.sheets import WRITABLE, save_picture
 
@@ -68,6 +69,7 @@ def arithmetic(
     if save:
         file.beside(".npy")
     loaded = options.open_generator(source, device)
+    made = origin(ctx, loaded, without=no_metadata, terms=terms)
     specs = [spec for _, spec in terms]
     loaded, known = options.with_photos(loaded, specs, seed, file, plain=plain)
     from facegan.faces.compose import arithmetic as add_up
@@ -77,9 +79,9 @@ def arithmetic(
     with console.Progress("faces", "drawing") as bar:
         outcome, morph = add_up(loaded, terms, **asked, known=known, on_progress=bar.show)
     new = not overwrite
-    written = [file.write(partial(save_picture, outcome.picture))]
+    written = [file.write(partial(save_picture, outcome.picture, origin=made))]
     if morph:
-        written.append(save_picture(morph.strip(), file.beside(way), new=new))
+        written.append(save_picture(morph.strip(), file.beside(way), new=new, origin=made))
     if save:
         written.append(save_latent(outcome.latent, file.beside(".npy"), new=new))
     console.wrote(written)

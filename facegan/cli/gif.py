@@ -15,11 +15,12 @@ from facegan.core.errors import FaceganError, typed
 if TYPE_CHECKING:
     from facegan.cli.outputs import Output
     from facegan.core.pixels import Pixels
+    from facegan.pictures.origin import Origin
     from facegan.runs.folder import RunDir
 
 Paths = Optional[list[Path]]  # noqa: UP045, typer reads it at run time
 _KINDS = (".gif", ".mp4", ".webp")
-_OF_A_WALK = ("faces", "stops", "steps", "seed", "device")
+_OF_A_WALK = ("faces", "stops", "steps", "seed", "device", "no_metadata")
 _A_WALK = "Leave it out, or name a checkpoint, a generator or 'pretrained' to walk with."
 
 
@@ -55,9 +56,10 @@ def gif(
         ),
     ] = None,
     overwrite: options.Overwrite = False,
+    no_metadata: options.NoMetadata = False,
 ) -> None:
     """Make a GIF, MP4 or WebP: a run's progress, a walk through faces, or pictures of yours."""
-    from facegan.cli.outputs import Output
+    from facegan.cli.outputs import Output, origin
     from facegan.pictures.animation import LONGEST, check_animation, read_pictures, scaled_size, survey
 
     file = Output(out, "gif", _KINDS, overwrite)
@@ -90,16 +92,24 @@ def gif(
         from facegan.faces.compose import walk
 
         frames = partial(walk, loaded, faces=faces, stops=stops, steps=steps, seed=seed)
-        _write(file, "drawing", frames, stops * steps, fps)
+        made = origin(ctx, loaded, without=no_metadata, generator="what")
+        _write(file, "drawing", frames, stops * steps, fps, made)
 
 
-def _write(file: Output, what: str, frames: Callable[[], Iterable[Pixels]], count: int, fps: float) -> None:
+def _write(
+    file: Output,
+    what: str,
+    frames: Callable[[], Iterable[Pixels]],
+    count: int,
+    fps: float,
+    made: Origin | None = None,
+) -> None:
     """Write frames. If another command has just taken the file's name, they are made again for another name."""
     from facegan.pictures.animation import write_animation
 
     def write(path: Path, *, new: bool) -> Path:
         with console.Progress("frames", what) as bar:
-            return write_animation(bar.each(frames(), count), path, fps=fps, expected=count, new=new)
+            return write_animation(bar.each(frames(), count), path, fps=fps, expected=count, new=new, origin=made)
 
     console.wrote([file.write(write)])
 
@@ -123,6 +133,9 @@ def _instead_of(folder: Path) -> str:
 
 
 def _is_generator(what: list[Path]) -> bool:
+    from facegan.models.hub import parse_address
     from facegan.models.pretrained import NAME
 
-    return len(what) == 1 and (str(what[0]) == NAME or what[0].suffix in (".pt", ".safetensors"))
+    if len(what) != 1:
+        return False
+    return str(what[0]) == NAME or what[0].suffix in (".pt", ".safetensors") or parse_address(str(what[0])) is not None

@@ -16,8 +16,8 @@ def info(
         OptionalPath,
         typer.Argument(
             metavar="[PATH]",
-            help="A dataset, a run, a checkpoint, a generator, or 'pretrained'. Default: the newest run, else the "
-            "generator that ships with facegan.",
+            help="A dataset, a run, a checkpoint, a generator, a picture, or 'pretrained'. Default: the newest run, "
+            "else the generator that ships with facegan.",
             show_default=False,
         ),
     ] = None,
@@ -25,14 +25,17 @@ def info(
         bool, typer.Option("--verify", help="Of a dataset: also read all pixels and compare them with their SHA-256.")
     ] = False,
 ) -> None:
-    """Say what a dataset, run, checkpoint, generator or file of latents is."""
+    """Say what a dataset, run, checkpoint, generator, file of latents or picture is, and how facegan made it."""
     from facegan.describe import describe
+    from facegan.models.hub import parse_address
     from facegan.models.pretrained import NAME, PATH
+    from facegan.runs.find import find_generator
     from facegan.runs.folder import runs
 
     if path is None:
         path = next((run.path for run in reversed(runs())), PATH)
-    path = PATH if str(path) == NAME else path
+    if str(path) == NAME or parse_address(str(path)):
+        path, _ = find_generator(path)
     kind, facts = describe(path)
     console.table(f"{kind} {path}", facts)
     if verify:

@@ -32,9 +32,10 @@ def interpolate(
     device: options.Device = "auto",
     out: options.Out = None,
     overwrite: options.Overwrite = False,
+    no_metadata: options.NoMetadata = False,
 ) -> None:
     """Morph one face into another."""
-    from facegan.cli.outputs import Output
+    from facegan.cli.outputs import Output, origin
     from facegan.core.errors import UsageError
     from facegan.faces.latents import METHODS
     from facegan.pictures.sheets import WRITABLE, save_picture
@@ -48,6 +49,7 @@ def interpolate(
         file.beside(".gif")
     specs = through or ["0", "1"]
     loaded = options.open_generator(source, device)
+    made = origin(ctx, loaded, without=no_metadata)
     from facegan.faces.compose import check_morph
     from facegan.faces.compose import interpolate as morph_between
     from facegan.pictures.animation import write_animation
@@ -57,10 +59,11 @@ def interpolate(
     asked: dict[str, Any] = {"steps": steps, "seed": seed, "method": method, "loop": loop, "scale": scale}
     with console.Progress("faces", "drawing") as bar:
         morph = morph_between(loaded, specs, **asked, known=known, out=file.path, on_progress=bar.show)
-        written = [file.write(partial(save_picture, morph.strip()))]
+        written = [file.write(partial(save_picture, morph.strip(), origin=made))]
         if gif:
             film, expected = file.beside(".gif"), len(morph.order())
             bar.show(0, expected, "writing")
             frames = bar.each(morph.frames(), expected)
-            written.append(write_animation(frames, film, fps=fps, expected=expected, new=not overwrite))
+            how: dict[str, Any] = {"fps": fps, "expected": expected, "new": not overwrite, "origin": made}
+            written.append(write_animation(frames, film, **how))
     console.wrote(written)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 OptionalPath = Optional[Path]  # noqa: UP045, typer reads it at run time
 
 CKPT = (
-    "A checkpoint (.pt), a generator (.safetensors), a run directory or 'pretrained'. "
+    "A checkpoint (.pt), a generator (.safetensors), a run directory, 'pretrained' or hf://user/name. "
     "Default: the newest checkpoint under runs/, else the generator that ships with facegan."
 )
 """How a generator is named, for the help of options that take one."""
@@ -86,6 +86,12 @@ Out = Annotated[
 ]
 Plain = Annotated[
     bool, typer.Option("--plain", help="Photos: find the nearest faces, and do not tune the generator to them.")
+]
+NoMetadata = Annotated[
+    bool,
+    typer.Option(
+        "--no-metadata", help="Do not write into the picture how it was made, which 'facegan info' would read."
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that --out names.", show_default=False)]
 

@@ -1,15 +1,24 @@
-"""Where pictures go: a new numbered name under outputs/, or the one that the user gave."""
+"""Where pictures go, a new numbered name under outputs/ or the one that the user gave, and how they were made."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from facegan.core.atomic import TakenError
 from facegan.core.errors import FaceganError, UsageError
+from facegan.models.hub import address_of
+from facegan.models.pretrained import NAME, PATH
 from facegan.pictures.sheets import LONGEST_SIDE, WRITABLE
+
+if TYPE_CHECKING:
+    import typer
+
+    from facegan.models.checkpoint import LoadedGenerator
+    from facegan.pictures.origin import Origin
 
 OUTPUTS = Path("outputs")
 MEMORY = OUTPUTS / "projected"
@@ -80,6 +89,60 @@ class Output:
         if path.exists() and self._new:
             raise FaceganError(f"{path} exists already.", "Choose another name with --out, or add --overwrite.")
         return path
+
+
+_NOT_OF_THE_PICTURE = ("out", "overwrite", "device", "no_metadata")
+"""Options that change nothing about what a picture shows."""
+
+
+def origin(
+    ctx: typer.Context,
+    loaded: LoadedGenerator,
+    *,
+    without: bool,
+    generator: str = "source",
+    terms: Sequence[tuple[int, str]] = (),
+) -> Origin | None:
+    """How the picture of this command is made again, to be written into its file.
+
+    Args:
+        loaded: the generator that the command opened; not one that was tuned since.
+        without: `--no-metadata`.
+        generator: the parameter that names the generator. It is always part of the command that is written.
+        terms: `--plus` (+1) and `--minus` (-1) with their SPECs, in the order typed.
+
+    Returns:
+        The command with files named without their folders; None with `without`.
+    """
+    if without:
+        return None
+    from facegan.editing.photos import weights_sha256
+    from facegan.pictures.origin import Origin
+
+    name = NAME if loaded.source == PATH else str(address_of(loaded.source) or loaded.source.name)
+    arguments, options = [], []
+    for parameter in ctx.command.params:
+        key = parameter.name or ""
+        source, given = ctx.get_parameter_source(key), ctx.params.get(key)
+        if key == generator:
+            given = name
+        elif source is None or source.name != "COMMANDLINE" or key in (*_NOT_OF_THE_PICTURE, "plus", "minus"):
+            continue
+        values = [_public(value) for value in given] if isinstance(given, list) else [_public(given)]
+        if parameter.param_type_name == "argument":
+            arguments += values
+        elif given is True:
+            options.append(parameter.opts[0])
+        else:
+            options += [word for value in values for word in (parameter.opts[0], value)]
+    options += [word for sign, spec in terms for word in ("--plus" if sign > 0 else "--minus", _public(spec))]
+    command = (ctx.info_name or "", *arguments, *options)
+    return Origin(command, ctx.params["seed"], name, weights_sha256(loaded.module))
+
+
+def _public(value: object) -> str:
+    """A value of the command line, or each item of a list with commas, without the folders of files."""
+    return ",".join(Path(item).name or item for item in str(value).split(","))
 
 
 def output_folder(given: Path | None, kind: str) -> Path:

@@ -12,6 +12,7 @@ from facegan.cli import console, options
 
 
 def project(
+    ctx: typer.Context,
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos with a face each.")],
     generator: Annotated[
         options.OptionalPath,
@@ -34,12 +35,13 @@ def project(
     device: options.Device = "auto",
     out: options.Out = None,
     overwrite: options.Overwrite = False,
+    no_metadata: options.NoMetadata = False,
 ) -> None:
     """Find the faces of photos in a generator, and tune the generator until it draws them.
 
     Writes a picture, a latent for each photo (.npy) and the tuned generator (.safetensors). Nothing leaves the machine.
     """
-    from facegan.cli.outputs import MEMORY, Output
+    from facegan.cli.outputs import MEMORY, Output, origin
     from facegan.core.errors import UsageError, typed
     from facegan.data.crops import parse_crop
     from facegan.models.pretrained import NAME
@@ -57,6 +59,7 @@ def project(
             )
     cut = parse_crop(crop)
     loaded = options.open_generator(generator, device)
+    made = origin(ctx, loaded, without=no_metadata, generator="generator")
     from facegan.core.device import keep_memory
     from facegan.editing.photos import project_photos
     from facegan.faces.latents import save_latent
@@ -69,7 +72,7 @@ def project(
         )
     for line in found.words():
         console.note(line)
-    written = [file.write(partial(save_picture, found.picture()))]
+    written = [file.write(partial(save_picture, found.picture(), origin=made))]
     for latent, ending in zip(found.latents, endings, strict=True):
         written.append(save_latent(latent, file.beside(ending), new=not overwrite))
     if not plain:

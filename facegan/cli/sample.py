@@ -28,9 +28,10 @@ def sample(
     device: options.Device = "auto",
     out: options.Out = None,
     overwrite: options.Overwrite = False,
+    no_metadata: options.NoMetadata = False,
 ) -> None:
     """Draw new faces."""
-    from facegan.cli.outputs import Output, make_folder, output_folder
+    from facegan.cli.outputs import Output, make_folder, origin, output_folder
     from facegan.pictures.sheets import WRITABLE, save_picture
 
     if separate:
@@ -41,6 +42,7 @@ def sample(
         output_folder(out, "sample")
     file = None if separate else Output(out, "sample", WRITABLE, overwrite)
     loaded = options.open_generator(source, device)
+    made = origin(ctx, loaded, without=no_metadata)
     if truncation == 0:
         console.note("--truncation 0 leaves the average latent alone: all faces are the same")
     from facegan.faces.compose import sample_separately, sample_sheet
@@ -50,13 +52,13 @@ def sample(
         with console.Progress("faces", "drawing") as bar:
             how: dict[str, Any] = {"numbers": number, "by_score": sort, "out": file.path, "on_progress": bar.show}
             picture = sample_sheet(loaded, **asked, **how)
-        console.wrote([file.write(partial(save_picture, picture))])
+        console.wrote([file.write(partial(save_picture, picture, origin=made))])
         return
     path = make_folder(out, "sample")
     with console.Progress("faces", "drawing") as bar:
         written = 0
         try:
-            for _ in sample_separately(loaded, path, **asked):
+            for _ in sample_separately(loaded, path, **asked, origin=made):
                 written += 1
                 bar.show(written, count)
         finally:

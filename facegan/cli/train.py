@@ -43,7 +43,12 @@ def train(
     seed: Annotated[Whole, _flag(_RUN, "Seed of everything that is random.")] = None,
     start: Annotated[
         Text,
-        _flag(_RUN, "Start from the weights of a checkpoint, a generator or 'pretrained'.", "--from", metavar="CKPT"),
+        _flag(
+            _RUN,
+            "Start from the weights of a checkpoint, a generator, 'pretrained' or hf://user/name.",
+            "--from",
+            metavar="CKPT",
+        ),
     ] = None,
     verify: Annotated[
         bool, _flag(_RUN, "First read all pixels of the dataset and compare them with their SHA-256.", "--verify")

@@ -8,7 +8,7 @@ pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,6 +22,7 @@ from facegan.faces.latents import Latents
 from facegan.faces.synthesis import batches, critic_scores, draw_faces
 from facegan.models.checkpoint import LoadedGenerator
 from facegan.networks import build_critic
+from facegan.pictures.origin import Origin
 from facegan.pictures.sheets import (
     EquationTerm,
     check_size,
@@ -116,11 +117,18 @@ def _critic(loaded: LoadedGenerator) -> nn.Module:
 
 
 def sample_separately(
-    loaded: LoadedGenerator, folder: Path, *, count: int, seed: int, truncation: float = 1.0, scale: int | None = None
+    loaded: LoadedGenerator,
+    folder: Path,
+    *,
+    count: int,
+    seed: int,
+    truncation: float = 1.0,
+    scale: int | None = None,
+    origin: Origin | None = None,
 ) -> Iterator[Path]:
     """Write each face as `folder/seed0-00044.png`, in bounded memory; yields the paths as they are written.
 
-    Faces keep their size unless there is a `scale`.
+    Faces keep their size unless there is a `scale`. Each file says which face of `origin` it is.
     """
     chunk = 1024
     for start in range(0, count, chunk):
@@ -128,7 +136,9 @@ def sample_separately(
         number = start
         for faces in batches(loaded.module, loaded.config.networks, z):
             for face in faces:
-                yield save_png(enlarge(face, scale or 1), folder / f"seed{seed}-{number:05d}.png", new=True)
+                path = folder / f"seed{seed}-{number:05d}.png"
+                one = origin and replace(origin, face=latents.face_name(seed, number))
+                yield save_png(enlarge(face, scale or 1), path, new=True, origin=one)
                 number += 1
 
 

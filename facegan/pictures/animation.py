@@ -24,6 +24,7 @@ from facegan.core.atomic import atomic_path
 from facegan.core.errors import FaceganError, needed
 from facegan.pictures.colours import to_srgb
 from facegan.pictures.opening import PhotoError, flat, glance, reasons, rounded, upright, whole
+from facegan.pictures.origin import Origin, saving
 from facegan.pictures.photos import Photo, Reader, ReadError
 from facegan.pictures.sheets import check_size
 
@@ -40,7 +41,13 @@ _BYTES_PER_PIXEL = {".gif": 1, ".webp": 5}
 
 
 def write_animation(
-    frames: Iterable[np.ndarray], path: Path, *, fps: float = 12, expected: int = 0, new: bool = False
+    frames: Iterable[np.ndarray],
+    path: Path,
+    *,
+    fps: float = 12,
+    expected: int = 0,
+    new: bool = False,
+    origin: Origin | None = None,
 ) -> Path:
     """Write frames (H, W, 3) of uint8 as an animation, whole or not at all. The path's suffix chooses its type.
 
@@ -60,6 +67,7 @@ def write_animation(
         expected: how many frames will come, if that is known. Too many are then refused at the first frame, otherwise
             only once there are too many.
         new: never replace a file.
+        origin: how the animation was made, to be written into a GIF or WebP.
 
     Returns:
         `path`.
@@ -70,7 +78,7 @@ def write_animation(
             system refuses to write, or with `new` there is a file at `path`. After an error `path` is as before.
     """
     path = Path(path)
-    writers: dict[str, Callable[[Iterator[np.ndarray], Path, float], None]]
+    writers: dict[str, Callable[[Iterator[np.ndarray], Path, float, dict[str, Any]], None]]
     writers = {".gif": _write_gif, ".webp": _write_webp, ".mp4": _write_mp4}
     write = writers.get(path.suffix.lower())
     if write is None:
@@ -82,7 +90,7 @@ def write_animation(
     if write is _write_mp4:
         _require_ffmpeg(path)
     with atomic_path(path, new=new) as temporary:
-        write(_checked(frames, path, expected), temporary, fps)
+        write(_checked(frames, path, expected), temporary, fps, saving(path.suffix.lower(), origin))
     return path
 
 
@@ -207,16 +215,16 @@ def check_animation(path: Path, count: int, size: tuple[int, int], hint: str = "
         )
 
 
-def _write_gif(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
+def _write_gif(frames: Iterator[np.ndarray], path: Path, fps: float, origin: dict[str, Any]) -> None:
     hundredths = max(2, round(100 / fps))
     pictures = (_with_palette(frame) for frame in frames)
-    _save_all(pictures, path, format="GIF", duration=10 * hundredths, optimize=False)
+    _save_all(pictures, path, format="GIF", duration=10 * hundredths, optimize=False, **origin)
 
 
-def _write_webp(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
+def _write_webp(frames: Iterator[np.ndarray], path: Path, fps: float, origin: dict[str, Any]) -> None:
     pictures = (Image.fromarray(frame) for frame in frames)
     duration = max(1, round(1000 / fps))
-    _save_all(pictures, path, format="WEBP", duration=duration, quality=90, method=4)
+    _save_all(pictures, path, format="WEBP", duration=duration, quality=90, method=4, **origin)
 
 
 def _save_all(pictures: Iterator[Image.Image], path: Path, **options: Any) -> None:
@@ -265,7 +273,7 @@ def _fault_of(ffmpeg: str) -> str:
     return re.sub(r"^\[[^]]*\] *", "", said[0])[:200].rstrip(". ") if said else f"it ends with {done.returncode}"
 
 
-def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
+def _write_mp4(frames: Iterator[np.ndarray], path: Path, fps: float, _: dict[str, Any]) -> None:
     import imageio.v2 as imageio
     from imageio_ffmpeg import count_frames_and_secs
 

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 from facegan.core.atomic import atomic_path
 from facegan.core.errors import FaceganError
 from facegan.pictures.equation import EquationTerm, equation, equation_size
+from facegan.pictures.origin import Origin, saving
 from facegan.pictures.typesetting import (
     INK,
     PAPER,
@@ -70,11 +71,12 @@ LONGEST_ROW = 12
 """A strip of more faces than this is broken into rows."""
 
 
-def save_png(image: np.ndarray, path: Path, *, new: bool = False) -> Path:
+def save_png(image: np.ndarray, path: Path, *, new: bool = False, origin: Origin | None = None) -> Path:
     """Write a picture (H, W, 3) of uint8 as PNG, whole or not at all; missing folders are made.
 
     Args:
         new: never replace a file.
+        origin: how the picture was made, to be written into the file.
 
     Returns:
         `path`.
@@ -82,17 +84,17 @@ def save_png(image: np.ndarray, path: Path, *, new: bool = False) -> Path:
     Raises:
         FaceganError: the system refuses to write, or with `new` there is a file at `path`.
     """
-    return _save(image, path, ".png", new)
+    return _save(image, path, ".png", new, origin)
 
 
-def save_picture(image: np.ndarray, path: Path, *, new: bool = False) -> Path:
+def save_picture(image: np.ndarray, path: Path, *, new: bool = False, origin: Origin | None = None) -> Path:
     """Write a picture as `save_png` does, in the format that the path's suffix names: one of WRITABLE."""
-    return _save(image, path, path.suffix.lower(), new)
+    return _save(image, path, path.suffix.lower(), new, origin)
 
 
-def _save(image: np.ndarray, path: Path, suffix: str, new: bool) -> Path:
+def _save(image: np.ndarray, path: Path, suffix: str, new: bool, origin: Origin | None) -> Path:
     with atomic_path(path, new=new) as temporary:
-        Image.fromarray(checked(image, 3)).save(temporary, **_FORMATS[suffix])
+        Image.fromarray(checked(image, 3)).save(temporary, **_FORMATS[suffix], **saving(suffix, origin))
     return path
 
 

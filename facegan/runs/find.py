@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facegan.core.errors import FaceganError, is_there, typed
+from facegan.models.hub import download, parse_address
 from facegan.models.pretrained import NAME, PATH
 from facegan.runs.folder import RUNS, RunDir, is_run, numbered, run_in, start_again
 
@@ -21,13 +22,17 @@ def find_generator(given: Path | None, root: Path = RUNS) -> tuple[Path, str]:
     """The file to draw with, and a few words that say why it was chosen. This imports no torch.
 
     Args:
-        given: what the user named. `pretrained` is the package's generator. None takes the newest run's weights under
-            `root`, or the package's generator if there are none.
+        given: what the user named. `pretrained` is the package's generator, and `hf://user/name` is downloaded from
+            the Hub. None takes the newest run's weights under `root`, or the package's generator if there are none.
+
+    Raises:
+        FaceganError: a download failed, or the extra `hub` is missing.
     """
     if given is not None and str(given) == NAME:
         return PATH, "the pretrained generator"
     if given is not None:
-        return given, str(given)
+        address = parse_address(str(given))
+        return (download(address), str(address)) if address else (given, str(given))
     found = newest_weights(root)
     if found is None:
         return PATH, "the pretrained generator, as there is no run"
