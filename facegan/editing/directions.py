@@ -18,6 +18,8 @@ _LEAST = 1e-6
 
 _GIVE = 0.1
 """How much a score may miss its aim, in variances, to save one unit of distance squared."""
+_REST = 0.05
+"""How much the scores of attributes that are neither changed nor kept count beside the others."""
 _STEPS = 8
 """Gauss-Newton steps of an edit."""
 
@@ -100,8 +102,10 @@ def edit(
     if attributes.scorer is None:
         return edited(z, direction(attributes, changes, keep))
     changed, kept, amounts = _asked(attributes, changes, keep)
-    rows = [*changed, *kept]
-    c = np.array([*amounts, *[0] * len(kept)])
+    rest = [at for at in range(len(attributes.known)) if at not in changed and at not in kept]
+    rows = [*changed, *kept, *rest]
+    c = np.array([*amounts, *[0] * (len(rows) - len(changed))])
+    give = np.diag([_GIVE] * (len(changed) + len(kept)) + [_GIVE / _REST] * len(rest))
     latent_dim = len(attributes.weights)
     start = np.atleast_2d(z).reshape(-1, z.shape[-1] // latent_dim, latent_dim).mean(1, dtype=np.float64)
     norm = np.linalg.norm(start, axis=1, keepdims=True)
@@ -111,7 +115,7 @@ def edit(
         if number == 0:
             before = scores
         wanted = before + c * min(1, 2 * (number + 1) / _STEPS)
-        gram = slopes @ slopes.transpose(0, 2, 1) + _GIVE * np.eye(len(rows))
+        gram = slopes @ slopes.transpose(0, 2, 1) + give
         left = wanted - scores + (slopes @ (at - start)[..., None])[..., 0]
         at = start + (slopes.transpose(0, 2, 1) @ np.linalg.solve(gram, left[..., None]))[..., 0]
         at *= norm / np.linalg.norm(at, axis=1, keepdims=True).clip(1e-12)
