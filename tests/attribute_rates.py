@@ -95,12 +95,22 @@ def rates(given: argparse.Namespace) -> None:
     print("| +2 of | faces | have it then | " + " | ".join(f"{name} kept" for name in KEPT) + " |")
     print("|---" * (3 + len(KEPT)) + "|", flush=True)
     for name in CHANGED:
-        print(
-            row(found, name, z, before, lambda z: dict(zip(names, outputs(judge, draw_all(z)).T, strict=True)), given)
-        )
+        print(row(found, name, given.amount, z, before, judged, given.edited), flush=True)
 
 
-def row(found: Attributes, name: str, z, before, judged, given: argparse.Namespace) -> str:  # type: ignore[no-untyped-def]
+Logits = dict[str, NDArray[np.float32]]
+
+
+def row(
+    found: Attributes,
+    name: str,
+    amount: float,
+    z: Latents,
+    before: Logits,
+    judged: Callable[[Latents], Logits],
+    most: int,
+) -> str:
+    """A line of the table."""
     if refused := next((one.refused for one in found.known if one.name == name), "it is not there"):
         return f"| {name} | {refused} |"
     chosen = np.flatnonzero(before[name] < 0)[:most]
