@@ -145,15 +145,15 @@ def load_attributes(path: Path) -> Attributes:
     Raises:
         FaceganError: it is missing, damaged, something else, or of a newer version.
     """
-    metadata = _metadata(path)
-    if metadata.get("format") != FORMAT:
+    facts = metadata(path)
+    if facts.get("format") != FORMAT:
         raise FaceganError(f"{path} is not a file of attributes.", _MAKE)
-    if (version := metadata.get("format_version", "")) != str(VERSION):
+    if (version := facts.get("format_version", "")) != str(VERSION):
         raise FaceganError(f"{path} has the unknown format version {version[:80]!r}.", "Perhaps facegan is too old.")
     try:
         with reading(path), safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is not a dict
-        content = parse_json(metadata["attributes"], f"{path}: its attributes")
+        content = parse_json(facts["attributes"], f"{path}: its attributes")
         known = tuple(map(_attribute, content["known"]))
         names = [_plain(attribute.name) for attribute in known]
         if not 1 <= len(known) <= MOST or len(set(names)) < len(names):
@@ -161,7 +161,7 @@ def load_attributes(path: Path) -> Attributes:
         keep = tuple(content["keep"])
         if not set(keep) <= {attribute.name for attribute in known if not attribute.refused}:
             raise ValueError("it keeps an attribute that it does not have")
-        sha256 = metadata["generator_sha256"]
+        sha256 = facts["generator_sha256"]
         weights, mean, std, step = numbers = [tensors.pop(name).numpy() for name in _NUMBERS]
         if not (
             weights.ndim == 2
@@ -205,7 +205,7 @@ def _filled(tensors: dict[str, Tensor], prefix: str, build: Callable[[], Network
     return network.eval().requires_grad_(False)
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def metadata(path: Path) -> dict[str, str]:
     """The metadata of a .safetensors file. Raises: FaceganError: it is none, or may not be read."""
     if not is_there(path) or not path.is_file():
         raise FaceganError(f"{path} does not exist or is not a file.", _MAKE)
@@ -229,7 +229,7 @@ def attributes_of(loaded: LoadedGenerator) -> Attributes:
     wanted = origin(loaded)
     for path in _candidates(loaded.source):
         try:
-            if _metadata(path).get("generator_sha256") == wanted:
+            if metadata(path).get("generator_sha256") == wanted:
                 return load_attributes(path)
         except FaceganError:
             if path.name == FILE and path.parent == loaded.source.parent != PATH.parent:
@@ -273,7 +273,7 @@ def place_for(loaded: LoadedGenerator, out: Path | None = None, overwrite: bool 
 def _is_of(path: Path, generator: str) -> bool:
     """Whether a file holds the attributes of the generator with this SHA-256."""
     try:
-        return _metadata(path).get("generator_sha256") == generator
+        return metadata(path).get("generator_sha256") == generator
     except FaceganError:
         return False
 
