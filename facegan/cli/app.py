@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from facegan.cli import console
 from facegan.cli.arithmetic import InOrder, arithmetic
+from facegan.cli.attributes import attributes
 from facegan.cli.bench import bench
 from facegan.cli.evaluate import evaluate
 from facegan.cli.gif import gif
@@ -68,6 +69,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "gif pretrained --faces 4 --stops 3 --out walk.gif",
         "gif runs/00001-photos-64-dcgan-r3gan --fps 8 --out progress.mp4",
         "gif anna.jpg ben.jpg clara.jpg --fps 1 --out family.gif",
+    ),
+    "attributes": (
+        "attributes --data data/photos-64",
+        "attributes face.safetensors --data data/photos-64 --columns Smiling,age",
+        "attributes new.safetensors --classifier old/attributes.safetensors",
     ),
     "evaluate": (
         "evaluate",
@@ -124,6 +130,7 @@ app.command(epilog=_examples("project"))(project)
 app.command(epilog=_examples("interpolate"))(interpolate)
 app.command(epilog=_examples("arithmetic"), cls=InOrder)(arithmetic)
 app.command(epilog=_examples("gif"))(gif)
+app.command(epilog=_examples("attributes"))(attributes)
 app.command(epilog=_examples("evaluate"))(evaluate)
 app.command(epilog=_examples("info"))(info)
 app.command(epilog=_examples("bench"))(bench)

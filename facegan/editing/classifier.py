@@ -132,9 +132,7 @@ def _changed(images: Tensor, noise: np.random.Generator) -> Tensor:
     images = torch.where(mirrored, images.flip(-1), images)
     padded = F.pad(images, [_SHIFT] * 4, mode="replicate")
     down, across = noise.integers(0, 2 * _SHIFT + 1, (2, count))
-    images = torch.stack(
-        [padded[n, :, down[n] : down[n] + side, across[n] : across[n] + side] for n in range(count)]
-    )
+    images = torch.stack([padded[n, :, down[n] : down[n] + side, across[n] : across[n] + side] for n in range(count)])
     contrast, brightness = torch.from_numpy(noise.uniform(-0.1, 0.1, (2, count, 1, 1, 1)).astype(np.float32))
     return images * (1 + contrast) + brightness
 

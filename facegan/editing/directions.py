@@ -1,4 +1,4 @@
-"""Directions in latent space that change named attributes of a face, and the step along them. No torch is needed here."""
+"""Directions in latent space that change named attributes of a face, and steps along them. This needs no torch."""
 
 from __future__ import annotations
 
