@@ -1,10 +1,11 @@
-"""What words say about a face, in the names of a generator's attributes. Needs no torch, so --help can show the table."""
+"""What words say about a face, in the names of a generator's attributes. Needs no torch: --help shows the table."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import NamedTuple
 
 from facegan.core.errors import UsageError
@@ -100,7 +101,9 @@ def meaning(text: str, names: Sequence[str]) -> dict[str, int]:
         elif phrase in _NEGATIONS and not negated:
             negated = phrase
         elif phrase not in _FILLERS:
-            raise UsageError(f"{phrase[:40]!r} in {text[:80]!r} is not a word for a face.", _nearest(phrase, vocabulary))
+            raise UsageError(
+                f"{phrase[:40]!r} in {text[:80]!r} is not a word for a face.", _nearest(phrase, vocabulary)
+            )
     if negated:
         raise UsageError(f"{text[:80]!r} does not say what is meant by {negated!r}.", f"Such as {negated} glasses.")
     if not said:
@@ -121,7 +124,7 @@ def is_in_words(text: str, names: Iterable[str] = ()) -> bool:
     """Whether a text is meant as words for a face: one of its words is known, or nearly."""
     vocabulary = _vocabulary(tuple(names))
     tokens = plain(text).split()
-    phrases = [*tokens, *(" ".join(pair) for pair in zip(tokens, tokens[1:], strict=False)), " ".join(tokens)]
+    phrases = [*tokens, *(" ".join(pair) for pair in pairwise(tokens)), " ".join(tokens)]
     return any(phrase in vocabulary or get_close_matches(phrase, vocabulary, 1, 0.8) for phrase in phrases)
 
 
@@ -139,7 +142,8 @@ def _known(phrase: str, meanings: tuple[str, ...], names: Sequence[str]) -> dict
             return said
     wanted = " and ".join(part[1:] for part in meanings[0].split())
     raise UsageError(
-        f"{phrase!r} needs the attribute {wanted}, which this generator has not learnt.", f"It knows {', '.join(names)}."
+        f"{phrase!r} needs the attribute {wanted}, which this generator has not learnt.",
+        f"It knows {', '.join(names)}.",
     )
 
 
@@ -148,7 +152,9 @@ def _negated(negation: str, phrase: str, said: dict[str, int]) -> dict[str, int]
         return said
     if len(said) > 1:
         each = " or ".join(f"not {name}" for name in said)
-        raise UsageError(f"'{negation} {phrase}' leaves open what is meant instead.", f"Say {each}, whichever you mean.")
+        raise UsageError(
+            f"'{negation} {phrase}' leaves open what is meant instead.", f"Say {each}, whichever you mean."
+        )
     return {name: -sign for name, sign in said.items()}
 
 
