@@ -85,6 +85,8 @@ def edit(
         options.refuse(ctx, "attr", "keep", "steps", "gif", "save", without=alone, hint="Leave it out.")
     changes = [parse_change(text) for text in attr or []]
     changes += [parse_change(text, component=True) for text in component or [] if not everything]
+    if not attr:
+        options.refuse(ctx, "keep", without="is for --attr, and there is none", hint="Leave it out.")
     file = Output(out, "edit", WRITABLE, overwrite)
     if not everything and not any(change.is_range for change in check_changes(changes, steps=steps, film=gif)):
         without = "is for ranges such as -3..3, and there is none"
