@@ -111,12 +111,11 @@ class Model:
         Raises:
             UsageError: an attribute is not known or cannot be changed, or is changed by more than 6.
         """
-        from facegan.editing.directions import edited
-        from facegan.editing.edit import step_along
+        from facegan.editing.edit import changed_latents
 
         named = isinstance(face, (int, str, np.integer))
         z = self.face(face, seed=seed) if named else self._checked(face, f"Latents are (N, {self.latent_dim})")
-        moved = edited(z, step_along(self.attributes, changes, keep))
+        moved = changed_latents(self.attributes, z, changes, keep)
         return moved if named or np.ndim(face) == 2 else moved[0]
 
     def interpolate(self, *faces: Face, steps: int = 10, method: str = "slerp", loop: bool = False) -> Latents:
@@ -306,7 +305,8 @@ def evaluate(
     """How far a model's faces are from a dataset's photos: `.scores` has fd, kid, precision and recall.
 
     Args:
-        features: the extractor's name; by default the one that needs no download.
+        features: the extractor's name, such as "facegan-attributes"; by default the one of ImageNet that needs no
+            download.
         count: samples; None for as many as there are photos, at most 10,000.
         photos: photos to compare with; None for as many as samples.
         seed, truncation: of the samples.
@@ -314,12 +314,13 @@ def evaluate(
     Raises:
         FaceganError: the extra `metrics` is not installed, or sizes differ.
     """
+    from facegan.editing.features import open_features
     from facegan.evaluation.comparison import Comparison
-    from facegan.evaluation.extractors import OFFLINE, open_extractor
+    from facegan.evaluation.extractors import OFFLINE
     from facegan.evaluation.scores import evaluate as work
 
     device = next(model.loaded.module.parameters()).device
-    extractor = open_extractor(features or OFFLINE, device)
+    extractor = open_features(features or OFFLINE, device)
     comparison = Comparison(model.loaded, Dataset(Path(data), 0), extractor, seed, truncation)
     return work(comparison, count=count, photos=photos)
 

@@ -146,10 +146,15 @@ def _likely(attributes: Attributes, z: Latents, wanted: Mapping[int, int]) -> ND
     """
     total = np.zeros(len(z))
     for at, sign in wanted.items():
-        spread = math.sqrt(max(1 - attributes.known[at].explained, 0.05))
+        spread = math.sqrt(max(1 - _explained(attributes, at), 0.05))
         over = sign * (z @ attributes.weights[:, at] - _least(attributes, at, sign)) / spread
         total += [min(_log_normal(float(x)), math.log(_PROBABLE)) for x in over]
     return total
+
+
+def _explained(attributes: Attributes, at: int) -> float:
+    """R2 of the linear score z·w: its variance is |w|^2 where z is standard normal, and that of the score is 1."""
+    return float((attributes.weights[:, at].astype(np.float64) ** 2).sum())
 
 
 def _log_normal(x: float) -> float:
@@ -180,7 +185,7 @@ def _clear(attributes: Attributes, at: int, sign: int) -> float:
     """
     x = sign * _least(attributes, at, sign, sure=0.5)
     density = math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
-    typical = attributes.known[at].explained * density / max(math.erfc(x / math.sqrt(2)) / 2, 1e-6)
+    typical = _explained(attributes, at) * density / max(math.erfc(x / math.sqrt(2)) / 2, 1e-6)
     return sign * max(typical, _CLEAR * float(np.linalg.norm(attributes.weights[:, at])))
 
 
