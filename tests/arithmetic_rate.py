@@ -6,7 +6,9 @@ A small classifier learns the attributes Smiling and Male from a CelebA dataset.
 measure its accuracy. It labels 3,000 faces of each generator, and those of which it is sure are used. Each triple is
 drawn from them at random: so many faces of each kind (`--examples`), averaged as `facegan arithmetic` does. The same
 classifier judges the result. For comparison, it also judges unchosen faces, and the mean of the neutral men to which
-the smile is added. Shares have a standard error: 7 % with fifty triples, 2 % with five hundred.
+the smile is added. With --words the equation is also asked for in words, with so many seeds; its faces are found by the
+generator's own attributes, and the judge is another classifier. Shares have a standard error: 7 % with fifty triples,
+2 % with five hundred.
 """
 
 from __future__ import annotations
