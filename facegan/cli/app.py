@@ -24,6 +24,7 @@ from facegan.cli.preprocess import preprocess
 from facegan.cli.project import project
 from facegan.cli.sample import sample
 from facegan.cli.signals import Stopped, unwinding
+from facegan.cli.studio import studio
 from facegan.cli.train import train
 from facegan.core.errors import FaceganError, Interrupted, UsageError, is_out_of_memory
 from facegan.core.version import __version__
@@ -46,6 +47,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sample pretrained --count 60 --number",
         "sample runs/00001-photos-64-dcgan-r3gan --seed 7 --truncation 0.8",
         "sample --count 9 --scale 4 --out nine.jpg",
+        "sample pretrained --faces 7:44,3,smile.npy --number",
         "sample --count 1000 --separate --out thousand",
     ),
     "project": (
@@ -69,6 +71,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "gif runs/00001-photos-64-dcgan-r3gan --fps 8 --out progress.mp4",
         "gif anna.jpg ben.jpg clara.jpg --fps 1 --out family.gif",
     ),
+    "studio": ("studio", "studio pretrained --port 9000 --no-browser"),
     "evaluate": (
         "evaluate",
         "evaluate pretrained --data data/photos-64 --count 1000",
@@ -124,6 +127,7 @@ app.command(epilog=_examples("project"))(project)
 app.command(epilog=_examples("interpolate"))(interpolate)
 app.command(epilog=_examples("arithmetic"), cls=InOrder)(arithmetic)
 app.command(epilog=_examples("gif"))(gif)
+app.command(epilog=_examples("studio"))(studio)
 app.command(epilog=_examples("evaluate"))(evaluate)
 app.command(epilog=_examples("info"))(info)
 app.command(epilog=_examples("bench"))(bench)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -22,6 +22,15 @@ def sample(
     sort: Annotated[
         bool, typer.Option("--sort", help="Best first, by the scores of the critic in a checkpoint (.pt).")
     ] = False,
+    faces: Annotated[
+        Optional[str],  # noqa: UP045, typer reads it at run time
+        typer.Option(
+            metavar="SPEC",
+            help="Draw these faces instead: 44 is a face of a numbered sheet, 1-10 are ten of them, 7:44 is of seed 7, "
+            "and .npy files are latents; several with commas between.",
+            show_default=False,
+        ),
+    ] = None,
     separate: Annotated[bool, typer.Option("--separate", help="Write single .png files into a folder.")] = False,
     truncation: options.Truncation = 1.0,
     scale: options.Scale = None,
@@ -39,6 +48,9 @@ def sample(
         why = "is for a sheet: --separate writes into a new folder"
         options.refuse(ctx, "overwrite", without=why, hint="Choose a new folder with --out.")
         output_folder(out, "sample")
+    if faces:
+        why = "is for new faces, and --faces names those that are drawn"
+        options.refuse(ctx, "count", "truncation", without=why, hint="Leave one out.")
     file = None if separate else Output(out, "sample", WRITABLE, overwrite)
     loaded = options.open_generator(source, device)
     if truncation == 0:
@@ -46,6 +58,13 @@ def sample(
     from facegan.faces.compose import sample_separately, sample_sheet
 
     asked: dict[str, Any] = {"count": count, "seed": seed, "truncation": truncation, "scale": scale}
+    if faces:
+        from facegan.faces.latents import parse_spec
+
+        networks = loaded.config.networks
+        chosen = parse_spec(faces, seed, networks.latent_dim, networks.latent_rows)
+        asked |= {"chosen": chosen, "count": len(chosen.labels)}
+        count = asked["count"]
     if file:
         with console.Progress("faces", "drawing") as bar:
             how: dict[str, Any] = {"numbers": number, "by_score": sort, "out": file.path, "on_progress": bar.show}

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -272,7 +271,8 @@ def _picture_asked(asked: dict[str, Any], kind: str) -> tuple[dict[str, Any], di
     numbers = {"scale": _whole(asked, "scale", 0, 16), "steps": _whole({"steps": 10, **asked}, "steps", 2, 1000)}
     if any(("," in spec or spec.endswith(".npy")) and spec not in found for spec in specs):
         raise wrong  # the page names no file of this machine
-    return {**numbers, "specs": specs, "signs": signs, "fps": fps, "ending": ending, "loop": asked.get("loop") is True}, found
+    loop = asked.get("loop") is True
+    return {**numbers, "specs": specs, "signs": signs, "fps": fps, "ending": ending, "loop": loop}, found
 
 
 def _progress(found: Projection, before: int, looks: int) -> dict[str, Any]:
@@ -303,6 +303,3 @@ def _numbers(z: Latents) -> Response:
 
 def _base64(face: Pixels) -> str:
     return base64.b64encode(face.tobytes()).decode()
-
-
-__all__ = ["MAX_UPLOAD", "build", "json"]

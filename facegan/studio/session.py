@@ -8,9 +8,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from facegan.faces.synthesis import draw_faces
 from facegan.models.checkpoint import LoadedGenerator, save_loaded
 from facegan.pictures.animation import write_animation
 from facegan.pictures.sheets import enlarge, save_picture
+
+if TYPE_CHECKING:
+    from facegan.editing.attributes import Attributes
 
 MAX_FACES = 256
 """Most faces of one request."""
@@ -114,6 +118,25 @@ class Studio:
         if not (0 <= seed <= latents.MAX_SEED and 1 <= count <= MAX_FACES and 0 <= first <= latents.MAX_INDEX - count):
             raise FaceganError("There is no such face.", f"A seed is a number from 0 to {latents.MAX_SEED}.")
         return latents.draw(seed, range(first, first + count), self.networks.latent_dim)
+
+    @cached_property
+    def attributes(self) -> Attributes | FaceganError:
+        """The generator's attributes, or why there are none."""
+        from facegan.editing.attributes import attributes_of
+
+        try:
+            return attributes_of(self.loaded)
+        except FaceganError as error:
+            return error
+
+    @property
+    def has_words(self) -> bool:
+        """Whether faces can be named by words."""
+        return False
+
+    def words(self, spec: str) -> Latents:
+        """The latent, (latent_dim,), of the face that words name."""
+        raise FaceganError("Faces of this generator have no names yet.")
 
     # Photos.
 

@@ -1,0 +1,69 @@
+"""The page's files, and what the page must know of the generator."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from facegan.core.errors import FaceganError
+from facegan.core.version import __version__
+from facegan.studio.session import Studio
+
+STATIC = Path(__file__).parent / "static"
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+    ".mp4": "video/mp4",
+}
+
+
+def page() -> dict[str, bytes]:
+    """All files of the page by their names. They are read once: no name that a browser sends ever becomes a path."""
+    return {path.name: path.read_bytes() for path in STATIC.iterdir() if path.suffix in CONTENT_TYPES}
+
+
+def facts(studio: Studio, word: str) -> dict[str, Any]:
+    """What the page must know before it shows anything, as JSON.
+
+    Args:
+        word: how commands name the generator.
+    """
+    loaded, networks = studio.loaded, studio.networks
+    return {
+        "version": __version__,
+        "word": word,
+        "sha256": studio.sha256[:16],
+        "latent_dim": networks.latent_dim,
+        "rows": networks.latent_rows,
+        "size": networks.size,
+        "images_seen": loaded.images_seen,
+        "notes": {name: loaded.notes[name] for name in ("licence", "training_data") if name in loaded.notes},
+        "attributes": _attributes(studio),
+        "can": {"photo": True, "training": True, "film": True, "words": studio.has_words},
+    }
+
+
+def _attributes(studio: Studio) -> dict[str, Any]:
+    """The names and weights of the generator's attributes; or why there are none, and components in their place."""
+    found = studio.attributes
+    if isinstance(found, FaceganError):
+        return {"known": [], "error": found.message, "hint": found.hint}
+    known = [
+        {
+            "name": attribute.name,
+            "numeric": attribute.numeric,
+            "accuracy": round(attribute.accuracy, 3),
+            "explained": round(attribute.explained, 3),
+            "refused": attribute.refused,
+        }
+        for attribute in found.known
+    ]
+    weights = base64.b64encode(found.weights.astype("<f4").tobytes()).decode()
+    return {"known": known, "keep": list(found.keep), "weights": weights}
