@@ -8,9 +8,12 @@ from typing import Any
 
 from facegan.core.errors import FaceganError
 from facegan.core.version import __version__
+from facegan.editing.components import components
 from facegan.studio.session import Studio
 
 STATIC = Path(__file__).parent / "static"
+_COMPONENTS = 12
+"""How many directions without names a generator without attributes shows."""
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -54,7 +57,12 @@ def _attributes(studio: Studio) -> dict[str, Any]:
     """The names and weights of the generator's attributes; or why there are none, and components in their place."""
     found = studio.attributes
     if isinstance(found, FaceganError):
-        return {"known": [], "error": found.message, "hint": found.hint}
+        answer = {"known": [], "error": found.message, "hint": found.hint}
+        try:
+            strongest = components(studio.loaded.module)[:_COMPONENTS]
+        except FaceganError:
+            return answer
+        return {**answer, "components": base64.b64encode(strongest.astype("<f4").tobytes()).decode()}
     known = [
         {
             "name": attribute.name,

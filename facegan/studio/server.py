@@ -269,7 +269,7 @@ def _picture_asked(asked: dict[str, Any], kind: str) -> tuple[dict[str, Any], di
             raise wrong from None
         found[name] = _latents(data, len(data) // 4)
     numbers = {"scale": _whole(asked, "scale", 0, 16), "steps": _whole({"steps": 10, **asked}, "steps", 2, 1000)}
-    if any(("," in spec or spec.endswith(".npy")) and spec not in found for spec in specs):
+    if any(item.strip().endswith(".npy") and item.strip() not in found for spec in specs for item in spec.split(",")):
         raise wrong  # the page names no file of this machine
     loop = asked.get("loop") is True
     return {**numbers, "specs": specs, "signs": signs, "fps": fps, "ending": ending, "loop": loop}, found
