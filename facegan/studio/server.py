@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable
+import os
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -42,6 +44,7 @@ with needed("facegan studio", "studio", "starlette uvicorn"):
     from starlette.routing import Route
 
 T = TypeVar("T")
+Work = Callable[[Request], Awaitable[Response]]
 MAX_UPLOAD = 40_000_000
 """Largest photo, in bytes."""
 _MAX_JSON, _MAX_LATENTS = 4_000_000, 4 * MAX_FACES * 16_384
@@ -101,7 +104,7 @@ def build(studio: Studio, token: str, *, word: str, runs: Path = RUNS, started: 
         await asyncio.to_thread(studio.close)
 
     async def static(request: Request) -> Response:
-        name = request.path_params["name"] or "index.html"
+        name = request.path_params.get("name", "index.html")
         found = files.get(name)
         if found is None:
             return _sentence(404, "The studio has no such page.")
@@ -172,34 +175,42 @@ def build(studio: Studio, token: str, *, word: str, runs: Path = RUNS, started: 
         name = request.query_params.get("run")
         return Response(await writing.do(request, lambda: newest_grid(name, runs)), media_type="image/png")
 
-    async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, FaceganError)
-        return JSONResponse({"error": error.message, "hint": error.hint}, 400)
-
-    async def too_large(request: Request, error: Exception) -> Response:
-        return _sentence(413, "This is more than the studio takes at once.")
-
-    async def busy(request: Request, error: Exception) -> Response:
-        return _sentence(503, "The studio is busy. Try again in a moment.")
-
-    async def gone(request: Request, error: Exception) -> Response:
-        return Response(status_code=499)
-
-    async def failed(request: Request, error: Exception) -> Response:
-        if is_out_of_memory(error):
-            return _sentence(500, "There is not enough memory for this. End other programs, or ask for less.")
-        return _sentence(500, f"This is a bug in facegan: {type(error).__name__}: {first_line(error)}.")
-
     gets = {"/info": info, "/tuned": tuned, "/project": progress, "/training": run, "/training/grid": grid}
     posts = {"/latents": draw_latents, "/draw": draw, "/words": words, "/photo": photo, "/project": project}
     posts |= {"/stop": stop, "/picture/{kind}": picture}
-    routes = [Route(path, work, methods=["GET"]) for path, work in gets.items()]
-    routes += [Route(path, work, methods=["POST"]) for path, work in posts.items()]
-    routes += [Route("/{name}", static, methods=["GET"]), Route("/", static, methods=["GET"])]
-    handlers: dict[Any, Any] = {
-        FaceganError: refused, _TooLarge: too_large, _Busy: busy, ClientDisconnect: gone, Exception: failed,
-    }  # fmt: skip
-    return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=life), token)
+
+    def route(path: str, work: Work, method: str) -> Route:
+        async def answered(request: Request) -> Response:
+            try:
+                return await work(request)
+            except Exception as error:
+                return _in_words(error, studio.note)
+
+        return Route(path, answered, methods=[method])
+
+    routes = [route(path, work, "GET") for path, work in gets.items()]
+    routes += [route(path, work, "POST") for path, work in posts.items()]
+    routes += [route(path, static, "GET") for path in ("/{name}", "/")]
+    return Guard(Starlette(routes=routes, lifespan=life), token)
+
+
+def _in_words(error: Exception, note: Callable[[str], None]) -> Response:
+    """The answer to a request that failed; what was not foreseen is also said in the terminal."""
+    if isinstance(error, FaceganError):
+        return JSONResponse({"error": error.message, "hint": error.hint}, 400)
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=499)
+    if isinstance(error, _TooLarge):
+        return _sentence(413, "This is more than the studio takes at once.")
+    if isinstance(error, _Busy):
+        return _sentence(503, "The studio is busy. Try again in a moment.")
+    if is_out_of_memory(error):
+        return _sentence(500, "There is not enough memory for this. End other programs, or ask for less.")
+    if os.environ.get("FACEGAN_DEBUG") == "1":
+        traceback.print_exception(error)
+    words = f"{type(error).__name__}: {first_line(error)}"
+    note(f"the studio could not answer: {words}")
+    return _sentence(500, f"This is a bug in facegan: {words}.")
 
 
 def _sentence(status: int, sentence: str) -> Response:

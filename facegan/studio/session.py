@@ -78,7 +78,7 @@ class Studio:
     def __init__(
         self, loaded: LoadedGenerator, memory: Path | None = None, note: Callable[[str], None] = lambda text: None
     ) -> None:
-        self.loaded, self._memory, self._note = loaded, memory, note
+        self.loaded, self._memory, self.note = loaded, memory, note
         self.networks = loaded.config.networks
         self.sha256 = weights_sha256(loaded.module)
         self.models: OrderedDict[str, LoadedGenerator] = OrderedDict({"": loaded})
@@ -202,7 +202,7 @@ class Studio:
             progress(0, 1)
             found = project_faces(
                 self.loaded, job.names, job.faces, self._memory, plain=plain, on_progress=progress, on_look=look,
-                note=self._note,
+                note=self.note,
             )  # fmt: skip
         except _Stopped:
             job.state = "stopped"
@@ -211,7 +211,7 @@ class Studio:
         except Exception as error:
             what = "There is not enough memory for this" if is_out_of_memory(error) else first_line(error)
             job.state, job.error = "failed", FaceganError(f"{what}.")
-            self._note(f"a projection failed: {type(error).__name__}: {first_line(error)}")
+            self.note(f"a projection failed: {type(error).__name__}: {first_line(error)}")
         else:
             job.latents, job.plain, job.drawn, job.words = found.latents, found.plain, found.drawn, found.words()
             if found.tuned:

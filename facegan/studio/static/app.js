@@ -113,7 +113,7 @@ class App extends EventTarget {
     const dialog = h("dialog", { class: "detail", "aria-label": `The face ${one.name}` },
       h("button", { type: "button", class: "plain close", "aria-label": "Close", onclick: () => dialog.close() }, icon("x")),
       picture,
-      h("div", { class: "facts" }, h("h2", {}, one.name), parents,
+      h("div", { class: "facts" }, h("h2", {}, /^[\d:]+$/.test(one.name) ? `Face ${one.name}` : one.name), parents,
         h("div", { class: "row" }, keep, this.downloads(() => one)),
         h("h3", {}, "Use it in"), h("div", { class: "row" }, ["breed", "sliders", "morph", "equation"].map(go)),
         h("h3", {}, "Make it in the terminal"), box.element));
@@ -148,7 +148,7 @@ function buildShelf(app, current) {
       app.kept.store();
       say("All kept faces were removed.", { action: h("button", { type: "button", class: "plain", onclick: () => app.kept.add(...before) }, "Undo") });
     }],
-  ]);
+  ], "file");
   shelf.append(h("div", { class: "bar" }, count, hint, actions, opening), row);
   shelf.hidden = false;
   const entries = new Map();

@@ -13,7 +13,7 @@ export function breed(section, app) {
   const parents = h("div", { class: "parents", role: "group", "aria-label": "Parents" });
   const grid = h("div", { class: "children", role: "group", "aria-label": "Children" });
   const tree = h("div", { class: "tree" }), family = h("div", { class: "family" }, h("h3", {}, "Family tree"), tree);
-  const box = commandBox();
+  const box = commandBox(), parentsHead = h("h3", {}, "Parents"), childrenHead = h("h3", {}, "Children: choose the ones that you like");
   const wild = slider({ label: "Wildness", min: 0, max: 1, step: 0.05, value: 0.3, text: (x) => `${Math.round(100 * x)} %` });
   const again = worker("New children", () => have(state), "strong");
   const next = h("button", { type: "button", onclick: () => grandchildren() }, "Breed the chosen ones");
@@ -27,10 +27,11 @@ export function breed(section, app) {
     await have(state);
   }, "strong");
   const empty = h("div", { class: "empty" }, h("p", {}, "Click faces below to make them parents. One is enough; two or more mix."), start);
+  const controls = h("div", { class: "row foot" }, h("div", { class: "wild" }, wild.element), again, next, keep);
   section.append(
     h("div", { class: "head" }, h("div", {}, h("h2", {}, "Faces have children"), h("p", { class: "quiet" }, "Shapes come from one parent, colours perhaps from the other. Choose the children that you like, and breed those.")), h("div", { class: "row" }, undo, redo)),
-    empty, parents, h("div", { class: "row foot" }, h("div", { class: "wild" }, wild.element), again, next, keep),
-    h("div", { class: "foot" }, grid), h("div", { class: "foot" }, box.element), family);
+    empty, parentsHead, parents, controls,
+    h("div", { class: "foot" }, childrenHead, grid), h("div", { class: "foot" }, box.element), family);
   roving(grid);
 
   function change(to) {
@@ -100,12 +101,12 @@ export function breed(section, app) {
     const mine = asked;
     empty.hidden = state.parents.length > 0;
     const above = state.parents.map((one) => {
-      const entry = tile({ label: `${one.name}, a parent: click to take it out`, name: one.name, title: "Click to take it out", onclick: () => use(one) });
+      const entry = tile({ label: `${one.name}, a parent: click to take it out`, name: one.name, mark: "x", title: "Click to take it out", onclick: () => use(one) });
       return { ...entry, one };
     });
     parents.replaceChildren(...above.map((entry) => entry.element));
-    parents.hidden = !above.length;
-    const below = state.children.map((one) => ({ ...tile({ label: `${one.name}: choose it`, pressed: false, title: "Click to choose it, double-click to see it large", onclick: () => choose(one) }), one }));
+    parents.hidden = parentsHead.hidden = controls.hidden = childrenHead.hidden = !above.length;
+    const below = state.children.map((one) => ({ ...tile({ label: `${one.name}: choose it`, pressed: false, mark: "check", title: "Click to choose it, double-click to see it large", onclick: () => choose(one) }), one }));
     below.forEach(({ button, one }) => button.addEventListener("dblclick", () => app.show(one)));
     grid.replaceChildren(...below.map((entry) => entry.element));
     buttons();

@@ -26,8 +26,8 @@ export function morph(section, app) {
   const empty = h("div", { class: "empty" }, h("p", {}, "Click faces below to put them on the film strip: two or more."), start);
   const downloads = app.model.info.can.film ? menu("Save", [[".gif", "GIF"], [".webp", "WebP"], [".mp4", "MP4"]].map(([ending, name]) => [name, () => film(ending)]).concat([["Film strip, PNG", () => film(".png")]])) : null;
   const bench = h("div", { class: "bench" }, h("div", { class: "stage" }, stage, place),
-    h("div", { class: "panel" }, h("div", { class: "row" }, play, downloads), steps.element, speed.element, h("label", { class: "check" }, loop, "Loop: from the last face back to the first"), box.element));
-  section.append(h("div", { class: "head" }, h("div", {}, h("h2", {}, "One face becomes another"), h("p", { class: "quiet" }, "Put faces on the strip, in the order in which they turn into each other."))), empty, strip, bench);
+    h("div", { class: "panel" }, strip, h("div", { class: "row" }, play, downloads), steps.element, speed.element, h("label", { class: "check" }, loop, "Loop: from the last face back to the first"), box.element));
+  section.append(h("div", { class: "head" }, h("div", {}, h("h2", {}, "One face becomes another"), h("p", { class: "quiet" }, "Put faces on the strip, in the order in which they turn into each other."))), empty, bench);
   roving(strip);
   loop.addEventListener("change", () => make());
   place.addEventListener("input", () => { toggle(false); at = Number(place.value); show(); });
@@ -62,7 +62,7 @@ export function morph(section, app) {
     asked += 1;
     const mine = asked, many = faces.length > 1;
     empty.hidden = faces.length > 0;
-    bench.hidden = strip.hidden = !faces.length;
+    bench.hidden = !faces.length;
     drawStrip();
     command();
     if (!faces.length) return;

@@ -44,7 +44,7 @@ export function sliders(section, app) {
     controls.push({ control, element, at: one.at });
     (n < FEW ? few : rest).append(element);
   }
-  const none = attributes.error && !named.length ? h("p", { class: "quiet" }, `${attributes.error} ${attributes.hint} Until then, these are the strongest directions of the generator, which have no names.`) : null;
+  const none = attributes.error && !named.length ? h("p", { class: "quiet" }, `These are the generator's strongest directions. They have no names, because it has not learnt any. ${attributes.hint}`) : null;
   const bench = h("div", { class: "bench", hidden: true }, h("div", { class: "stage" }, picture, h("div", { class: "row" }, keep, app.downloads(() => result), reset, compare)),
     h("div", { class: "panel" }, name, none, few, list.length > FEW ? more : null, box.element));
   section.append(h("div", { class: "head" }, h("div", {}, h("h2", {}, "Change one thing"), h("p", { class: "quiet" }, named.length ? "Move a slider. What has a closed lock stays as it is." : "Move a slider."))), empty, bench);

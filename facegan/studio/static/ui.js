@@ -28,7 +28,8 @@ const SHAPES = {
   left: "M15 4l-8 8 8 8",
   right: "M9 4l8 8-8 8",
   lock: "M6 11h12v10H6zM8.5 11V7.5a3.5 3.5 0 0 1 7 0V11",
-  more: "M12 4v16M4 12h16",
+  check: "M4 13l5 5L20 6",
+  file: "M6 3h8l4 4v14H6zM14 3v5h4",
 };
 
 export function icon(name) {
@@ -49,11 +50,12 @@ export function canvas(className, rgb, size, pixels, label) {
   return element;
 }
 
-// A face to click, with its name below.
-export function tile({ label, name, pressed, onclick, title }) {
+// A face to click, with its name below. `mark` is an icon that shows what a click does, or did.
+export function tile({ label, name, pressed, onclick, title, mark }) {
   const picture = h("canvas", { class: "picture", width: 1, height: 1 });
   const button = h("button", { type: "button", class: "face", "aria-pressed": pressed == null ? null : String(pressed),
-    "aria-label": label, title, onclick }, picture, h("span", { class: "mark" }, icon("keep")));
+    "aria-label": label, title, onclick },
+    picture, mark ? h("span", { class: "mark" }, icon(mark)) : null);
   const element = h("div", { class: "tile" }, button, name ? h("span", { class: "name" }, name) : null);
   return { element, button, picture };
 }
@@ -178,7 +180,8 @@ export function commandBox() {
   return {
     element,
     show({ lines, files = [], note = "" }) {
-      code.textContent = lines.join("\n");
+      const words = lines.map((line) => line.split(" ").map((word, n) => [n ? " " : "", h("span", {}, word)]));
+      code.replaceChildren(...words.flatMap((line, n) => [n ? "\n" : "", ...line.flat()]));
       const buttons = files.map(([name, z]) => h("button", { type: "button", class: "file", onclick: () => save(npy(z), name),
         title: "Download this file, and type the command where you saved it" }, icon("down"), name));
       needs.replaceChildren(...(files.length ? [h("span", {}, files.length > 1 ? "It needs the files" : "It needs the file"), ...buttons] : []),
@@ -191,13 +194,15 @@ export function commandBox() {
 // A labelled slider. `text` turns its value into words.
 export function slider({ label, min, max, step, value, text = String, oninput }) {
   const output = h("output", {}, text(value));
-  const input = h("input", { type: "range", min, max, step, value, "aria-valuetext": text(value) });
+  const input = h("input", { class: min < 0 ? "both" : null, type: "range", min, max, step, value, "aria-valuetext": text(value) });
   const set = (to) => {
     input.value = to;
     const shown = text(Number(input.value));
     output.textContent = shown;
     input.setAttribute("aria-valuetext", shown);
-    input.style.setProperty("--at", `${((input.value - min) / (max - min)) * 100}%`);
+    const at = ((input.value - min) / (max - min)) * 100, zero = min < 0 ? 50 : 0; // a slider with a middle is filled from there
+    input.style.setProperty("--from", `${Math.min(at, zero)}%`);
+    input.style.setProperty("--to", `${Math.max(at, zero)}%`);
   };
   input.addEventListener("input", () => {
     set(input.value);
@@ -208,9 +213,9 @@ export function slider({ label, min, max, step, value, text = String, oninput })
 }
 
 // A menu that opens below a button: entries are [text, function].
-export function menu(text, entries) {
+export function menu(text, entries, shape = "down") {
   const list = h("div", { class: "entries" });
-  const element = h("details", { class: "menu" }, h("summary", {}, icon("down"), text), list);
+  const element = h("details", { class: "menu" }, h("summary", {}, icon(shape), text), list);
   for (const [name, work] of entries) {
     const button = worker(name, work, "plain");
     button.addEventListener("click", () => { element.open = false; });

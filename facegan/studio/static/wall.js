@@ -42,7 +42,7 @@ export function wall(section, app) {
     try {
       const entries = Array.from({ length: number }, (_, n) => {
         const name = faceName(from, first + n);
-        const entry = tile({ label: `Face ${name}`, name, pressed: false, title: "Click to keep it, double-click to see it large", onclick: () => entry.one && app.toggle(entry.one) });
+        const entry = tile({ label: `Face ${name}`, name, pressed: false, mark: "keep", title: "Click to keep it, double-click to see it large", onclick: () => entry.one && app.toggle(entry.one) });
         entry.button.addEventListener("dblclick", () => app.show(entry.one));
         return Object.assign(entry, { spec: name });
       });
