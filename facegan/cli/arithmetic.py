@@ -69,7 +69,7 @@ def arithmetic(
         file.beside(".npy")
     loaded = options.open_generator(source, device)
     specs = [spec for _, spec in terms]
-    loaded, known = options.with_photos(loaded, specs, seed, file, plain=plain)
+    loaded, known = options.named_faces(loaded, specs, seed, file, plain=plain)
     from facegan.faces.compose import arithmetic as add_up
     from facegan.faces.latents import save_latent
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -228,6 +229,38 @@ def attributes_of(loaded: LoadedGenerator) -> Attributes:
 def origin(loaded: LoadedGenerator) -> str:
     """The SHA-256 of the weights of a generator, or of the one from which it was tuned."""
     return loaded.notes.get("tuned_from") or weights_sha256(loaded.module)
+
+
+def place_for(loaded: LoadedGenerator, out: Path | None = None, overwrite: bool = False) -> Path:
+    """Where to write the attributes of a generator: a place where `attributes_of` finds them, or `out`.
+
+    That is beside the generator, or in its run's folder; in outputs/ for the generator in the package, and for one in a
+    folder where this user may not write. Where a file of another generator has the name, a part of the hash is added.
+
+    Raises:
+        FaceganError: there is something already, and `overwrite` is not given.
+    """
+    folder = loaded.source.parent
+    if folder.name == "checkpoints" and is_there(folder.parent / "config.json"):
+        folder = folder.parent
+    if folder == PATH.parent or not os.access(folder, os.W_OK):
+        folder = Path("outputs")
+    path = out or folder / FILE
+    if out is None and path.is_file() and not _is_of(path, digest := origin(loaded)):
+        path = folder / _NAMES.replace("*", f"-{digest[:8]}")
+    if is_there(path) and not (overwrite and path.is_file()):
+        raise FaceganError(
+            f"{path} exists already.", "Add --overwrite to replace it, or choose another name with --out."
+        )
+    return path
+
+
+def _is_of(path: Path, generator: str) -> bool:
+    """Whether a file holds the attributes of the generator with this SHA-256."""
+    try:
+        return _metadata(path).get("generator_sha256") == generator
+    except FaceganError:
+        return False
 
 
 def _candidates(source: Path) -> Iterator[Path]:

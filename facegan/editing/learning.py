@@ -16,6 +16,7 @@ from facegan.data.columns import Column, read_columns
 from facegan.data.dataset import Dataset
 from facegan.editing.attributes import MOST, Attribute, Attributes
 from facegan.editing.classifier import STEPS, Classifier, learn, outputs
+from facegan.editing.directions import direction, edited
 from facegan.editing.photos import weights_sha256
 from facegan.faces.latents import Latents
 from facegan.faces.synthesis import draw_faces
@@ -43,6 +44,10 @@ _FEWEST = 20
 _RIDGE = 1e-3
 """Weight of |w|^2 beside the mean squared error, where latents and scores have variance 1."""
 _BLOCK = 500
+_MEASURED = 1 << 20
+"""The block of latents on which side effects are measured; none so high is learnt from."""
+_NOTABLE = 0.5
+"""Least change of another attribute, in standard deviations, that is called a side effect."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -220,3 +225,35 @@ def _refusal(attribute: Attribute, explained: float, raw: NDArray[np.float32]) -
     if explained < LEAST_EXPLAINED:
         return f"no direction of the latent changes it (R2 {explained:.2f}, at least {LEAST_EXPLAINED:g} needed)"
     return ""
+
+
+SideEffects = dict[str, tuple[str, str]]
+"""Attribute -> by how much an edit moves it, and which others it moves too, in words."""
+
+
+def side_effects(
+    loaded: LoadedGenerator,
+    found: Attributes,
+    *,
+    amount: float = 2,
+    count: int = 100,
+    seed: int = 0,
+    on_progress: Progress = lambda what, done, total: None,
+) -> SideEffects:
+    """What an edit of each attribute by `amount` moves on `count` faces, in standard deviations by the classifier.
+
+    Others are named if they move by half a standard deviation or more; at most three, those that move most.
+    """
+    z = rng(seed, Stream.LABELLED, _MEASURED).standard_normal((count, found.weights.shape[0]), np.float32)
+    before = found.scores(draw_faces(loaded.module, loaded.config.networks, z))
+    usable = [at for at, attribute in enumerate(found.known) if not attribute.refused]
+    told = {}
+    for number, at in enumerate(usable):
+        on_progress("measuring edits", number, len(usable))
+        name = found.known[at].name
+        faces = draw_faces(loaded.module, loaded.config.networks, edited(z, direction(found, {name: amount})))
+        moved = (found.scores(faces) - before).mean(0)
+        others = [other for other in np.argsort(-np.abs(moved)) if other != at and abs(moved[other]) >= _NOTABLE]
+        words = ", ".join(f"{found.known[other].name} {moved[other]:+.1f}" for other in others[:3])
+        told[name] = f"{moved[at]:+.1f}", words
+    return told

@@ -22,11 +22,11 @@ from facegan.editing.likeness import face_error
 from facegan.editing.project import project, project_steps
 from facegan.editing.tune import tune, tune_steps
 from facegan.faces.compose import Progress
-from facegan.faces.latents import Latents, load_latents
+from facegan.faces.latents import Latents, is_index, load_latents
 from facegan.faces.synthesis import draw_faces
 from facegan.models.checkpoint import LoadedGenerator, load_generator, save_loaded
 from facegan.pictures.opening import PhotoError
-from facegan.pictures.photos import MAX_FILE_BYTES
+from facegan.pictures.photos import MAX_FILE_BYTES, PICTURES
 from facegan.pictures.sheets import labelled
 
 ALIGNED = Crop("face", "largest")
@@ -201,6 +201,14 @@ def _found(
         module, networks, z, photos, seed=seed, on_progress=lambda n, _: on_progress(first + n, first + second)
     )
     return _Found(_as_loaded(loaded, tuned, origin, len(photos)), z, after)
+
+
+def is_photo(item: str) -> bool:
+    """Whether an item of a SPEC is a photo: a file that holds no latents, or the name of a picture."""
+    if is_index(item):
+        return False
+    ending = Path(item).suffix.lower()
+    return ending in PICTURES or (ending != ".npy" and is_there(Path(item)) and Path(item).is_file())
 
 
 def _read(path: Path) -> bytes:

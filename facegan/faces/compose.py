@@ -194,14 +194,14 @@ def interpolate(
     method: str,
     loop: bool,
     scale: int | None = None,
-    known: Mapping[str, Latents] = MappingProxyType({}),
+    known: Mapping[str, latents.Operand] = MappingProxyType({}),
     out: Path = Path("strip.png"),
     on_progress: Progress = _unseen,
 ) -> Morph:
     """Morph through the faces that the SPECs name.
 
     Args:
-        known: latents of items of SPECs, such as photos, as in `latents.parse_spec`.
+        known: the faces of items of SPECs, such as photos and words, as in `latents.parse_spec`.
 
     Raises:
         UsageError: fewer than two SPECs, one that is not a SPEC, or more faces than one picture should hold.
@@ -254,7 +254,7 @@ def arithmetic(
     raw: bool,
     steps: int = 0,
     scale: int | None = None,
-    known: Mapping[str, Latents] = MappingProxyType({}),
+    known: Mapping[str, latents.Operand] = MappingProxyType({}),
     out: Path = Path("equation.png"),
     on_progress: Progress = _unseen,
 ) -> tuple[Sum, Morph | None]:
@@ -292,7 +292,7 @@ def arithmetic(
     columns = np.split(faces[: ends[-1]], ends[:-1])
     drawn_means = faces[ends[-1] :]
     pictures = [
-        EquationTerm(sign, column, operand.labels, mean if len(column) > 1 else None)
+        EquationTerm(sign, column, operand.labels, mean if len(column) > 1 else None, operand.caption)
         for sign, column, operand, mean in zip(drawn_signs, columns, operands, drawn_means, strict=False)
     ]
     outcome = Sum(equation(pictures, drawn_means[-1], scale=scale), result, drawn_means[-1])

@@ -49,7 +49,12 @@ def facts(studio: Studio, word: str) -> dict[str, Any]:
         "images_seen": loaded.images_seen,
         "notes": {name: loaded.notes[name] for name in ("licence", "training_data") if name in loaded.notes},
         "attributes": _attributes(studio),
-        "can": {"photo": True, "training": True, "film": True, "words": studio.has_words},
+        "can": {
+            "photo": True,
+            "training": True,
+            "film": True,
+            "words": not isinstance(studio.attributes, FaceganError),
+        },
     }
 
 

@@ -6,7 +6,7 @@
 | `GET /info` | what the page must know of the generator, as JSON |
 | `POST /latents` | float32 (N, latent_dim): latents of a seed |
 | `POST /draw` | uint8 (N, S, S, 3): the faces of the latents (N, width) in the body |
-| `POST /words` | float32 (width,): the latent of a SPEC of words |
+| `POST /words` | the faces that words name |
 | `POST /picture/KIND` | a picture or film, written by the functions behind the commands |
 | `POST /photo`, `/project`; `GET /project` | a photo's aligned face; begin a projection; how far it is |
 | `GET /tuned` | a tuned generator as a file |
@@ -127,7 +127,9 @@ def build(studio: Studio, token: str, *, word: str, runs: Path = RUNS, started: 
 
     async def words(request: Request) -> Response:
         asked = await _json(request)
-        return _numbers(await writing.do(request, lambda: studio.words(str(asked.get("spec", ""))[:200])))
+        text, model = str(asked.get("words", ""))[:200], str(asked.get("model", ""))
+        found = await writing.do(request, lambda: studio.words(model, text))
+        return JSONResponse({"faces": found.labels, "latents": [_base64(z) for z in found.latents.astype("<f4")]})
 
     async def picture(request: Request) -> Response:
         asked = await _json(request)
@@ -278,7 +280,7 @@ def _picture_asked(asked: dict[str, Any], kind: str) -> tuple[dict[str, Any], di
             data = base64.b64decode(text, validate=True)
         except (ValueError, TypeError):
             raise wrong from None
-        found[name] = _latents(data, len(data) // 4)
+        found[name] = _latents(data, len(data) // 4)[0]
     numbers = {"scale": _whole(asked, "scale", 0, 16), "steps": _whole({"steps": 10, **asked}, "steps", 2, 1000)}
     if any(item.strip().endswith(".npy") and item.strip() not in found for spec in specs for item in spec.split(",")):
         raise wrong  # the page names no file of this machine
@@ -301,7 +303,7 @@ def _progress(found: Projection, before: int, looks: int) -> dict[str, Any]:
             "names": found.names,
             "files": latent_names(found.names),
             "words": found.words,
-            "latents": [base64.b64encode(z.astype("<f4").tobytes()).decode() for z in found.latents],
+            "latents": [_base64(z) for z in found.latents.astype("<f4")],
             "plain": [_base64(face) for face in found.plain],
             "drawn": [_base64(face) for face in found.drawn],
         }
@@ -312,5 +314,5 @@ def _numbers(z: Latents) -> Response:
     return Response(z.astype("<f4").tobytes(), media_type="application/octet-stream")
 
 
-def _base64(face: Pixels) -> str:
-    return base64.b64encode(face.tobytes()).decode()
+def _base64(numbers: Pixels | Latents) -> str:
+    return base64.b64encode(numbers.tobytes()).decode()

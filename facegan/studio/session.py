@@ -20,7 +20,7 @@ from facegan.core.pixels import Pixels
 from facegan.data.crops import Crop
 from facegan.editing.photos import ALIGNED, aligned_face, check_count, project_faces, weights_sha256
 from facegan.faces import compose, latents
-from facegan.faces.latents import Latents
+from facegan.faces.latents import Latents, Operand
 from facegan.faces.synthesis import draw_faces
 from facegan.models.checkpoint import LoadedGenerator, save_loaded
 from facegan.pictures.animation import write_animation
@@ -35,6 +35,8 @@ MAX_FRAMES = 1500
 """Most faces of one film."""
 _PHOTOS, _TUNED = 40, 3
 """Most photos and tuned generators that are kept; the oldest go first."""
+_PHRASES = 500
+"""Most phrases whose faces are remembered."""
 _WAITING = 8
 """Most projections that wait."""
 CROPS = {"face": ALIGNED, "square": Crop("square")}
@@ -84,6 +86,7 @@ class Studio:
         self.models: OrderedDict[str, LoadedGenerator] = OrderedDict({"": loaded})
         self._photos: OrderedDict[str, tuple[str, Pixels]] = OrderedDict()
         self._projections: OrderedDict[str, Projection] = OrderedDict()
+        self._words: OrderedDict[tuple[str, str], Operand] = OrderedDict()
         self._one_by_one = ThreadPoolExecutor(1, "projection")
 
     def close(self) -> None:
@@ -129,14 +132,23 @@ class Studio:
         except FaceganError as error:
             return error
 
-    @property
-    def has_words(self) -> bool:
-        """Whether faces can be named by words."""
-        return False
+    def words(self, model: str, text: str) -> Operand:
+        """The faces of a generator that words fit, which are averaged.
 
-    def words(self, spec: str) -> Latents:
-        """The latent, (latent_dim,), of the face that words name."""
-        raise FaceganError("Faces of this generator have no names yet.")
+        Raises:
+            UsageError: the words cannot be understood.
+            FaceganError: the generator has no attributes.
+        """
+        from facegan.editing.words import faces_in_words
+
+        if isinstance(self.attributes, FaceganError):
+            raise self.attributes
+        text = " ".join(text.split())
+        if (model, text) not in self._words:
+            self._words[model, text] = faces_in_words(self.model(model), self.attributes, text)
+            while len(self._words) > _PHRASES:
+                self._words.popitem(last=False)
+        return self._words[model, text]
 
     # Photos.
 
@@ -223,19 +235,25 @@ class Studio:
 
     # Pictures, by the functions behind the commands.
 
-    def picture(self, kind: str, asked: dict[str, Any], known: dict[str, Latents], model: str) -> tuple[bytes, str]:
+    def picture(
+        self, kind: str, asked: dict[str, Any], latents_of: dict[str, Latents], model: str
+    ) -> tuple[bytes, str]:
         """A file as a command writes it: its bytes and its ending.
 
         Args:
             kind: "face", "strip", "film" or "equation".
             asked: what that kind is told: `specs`, `signs`, `scale`, `steps`, `loop`, `fps`, `ending`.
-            known: latents of those SPECs that only the page knows.
+            latents_of: latents of those items of SPECs that only the page knows. Others that are no numbers are words.
 
         Raises:
             FaceganError: as the command would; more frames than MAX_FRAMES.
         """
         loaded, ending, specs = self.model(model), asked["ending"], asked["specs"]
         scale = asked["scale"] or None
+        known = {name: latents.from_file(name, self.checked(z[None])) for name, z in latents_of.items()}
+        for item in {item.strip() for spec in specs for item in spec.split(",")} - known.keys():
+            if item and not latents.is_index(item):
+                known[item] = self.words(model, item)
         with tempfile.TemporaryDirectory(prefix="facegan-studio-") as folder:
             path = Path(folder) / f"studio{ending}"
             if kind == "face":

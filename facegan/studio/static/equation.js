@@ -14,7 +14,6 @@ export function equation(section, app) {
   const keep = h("button", { type: "button", onclick: () => { if (result) app.keep(result); } }, icon("keep"), "Keep");
   const whole = worker("Equation as PNG", async () => {
     const { known } = operands(terms.flatMap((term) => term.faces));
-    for (const term of terms) if (term.words) known.set(term.spec, term.z);
     const asked = { specs: terms.map((term) => term.spec), signs: terms.map((term) => term.sign), ending: ".png" };
     save(await app.model.picture("equation", asked, known), "equation.png");
   });
@@ -22,8 +21,9 @@ export function equation(section, app) {
   const add = async (sign) => {
     const spec = words.value.trim();
     if (!spec) return words.focus();
-    if (/[,]/.test(spec)) return say("Write one description at a time.", { wrong: true });
-    put({ sign, name: spec, spec, z: await app.model.words(spec), faces: [], words: true });
+    if (/[,]/.test(spec)) return say("Write one description at a time, without commas.", { wrong: true });
+    const faces = (await app.model.words(spec)).map(([name, z]) => face(name, z, { spec: name, kind: "number" }));
+    put({ sign, name: spec, spec, z: mean(faces.map((one) => one.z)), faces, words: true });
     words.value = "";
   };
   const typed = app.model.info.can.words ? h("form", { class: "row", onsubmit: (event) => { event.preventDefault(); add(1).catch(complain); } },

@@ -77,9 +77,10 @@ export async function openModel() {
       return found;
     },
 
-    // The latent of words such as "smiling woman".
-    async words(spec) {
-      return floats(await bytes(await post("words", { spec })));
+    // The faces that words such as "smiling woman" name: [name, latent] pairs, which are averaged.
+    async words(words) {
+      const found = await (await post("words", { words, model: this.tuned })).json();
+      return found.latents.map((text, n) => [found.faces[n], floats(fromBase64(text))]);
     },
 
     // A picture or film as a Blob. known: Map from SPEC to latent, for those that are no numbers of faces.

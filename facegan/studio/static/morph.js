@@ -53,6 +53,8 @@ export function morph(section, app) {
   function show() {
     const rgb = frames[order[at]];
     place.value = at;
+    place.style.setProperty("--from", "0%");
+    place.style.setProperty("--to", `${(100 * at) / Math.max(1, order.length - 1)}%`);
     if (rgb) paint(stage, rgb, app.size, LARGE);
     const now = Math.round(order[at] / (steps.value - 1)) % Math.max(1, faces.length);
     [...strip.children].forEach((element, n) => element.classList.toggle("now", n === now));

@@ -45,8 +45,8 @@ export function sliders(section, app) {
     (n < FEW ? few : rest).append(element);
   }
   const none = attributes.error && !named.length ? h("p", { class: "quiet" }, `These are the generator's strongest directions. They have no names, because it has not learnt any. ${attributes.hint}`) : null;
-  const bench = h("div", { class: "bench", hidden: true }, h("div", { class: "stage" }, picture, h("div", { class: "row" }, keep, app.downloads(() => result), reset, compare)),
-    h("div", { class: "panel" }, name, none, few, list.length > FEW ? more : null, box.element));
+  const bench = h("div", { class: "bench", hidden: true }, h("div", { class: "stage" }, picture),
+    h("div", { class: "panel" }, h("div", { class: "row" }, name, keep, app.downloads(() => result), reset, compare), none, few, list.length > FEW ? more : null, box.element));
   section.append(h("div", { class: "head" }, h("div", {}, h("h2", {}, "Change one thing"), h("p", { class: "quiet" }, named.length ? "Move a slider. What has a closed lock stays as it is." : "Move a slider."))), empty, bench);
 
   const live = new Newest(async (z) => {
@@ -78,7 +78,10 @@ export function sliders(section, app) {
     live.ask(result.z);
     const number = (x) => `${x > 0 ? "+" : ""}${Number(x.toFixed(1))}`;
     if (!moved) box.show(app.faceCommand(subject));
-    else if (!named.length) box.show(app.faceCommand(result));
+    else if (!named.length) {
+      const parts = [...values].map(([at, x]) => `--component ${at + 1}=${number(x)}`);
+      box.show(app.command(`facegan edit ${app.word} --face ${quoted(specOf(subject))} ${parts.join(" ")}`, [subject]));
+    }
     else {
       const parts = [...values].map(([at, x]) => `--attr ${quoted(`${attributes.known[at].name}=${number(x)}`)}`);
       const held = [...locked].filter((at) => !values.has(at)).map((at) => attributes.known[at].name);
