@@ -38,6 +38,7 @@ HONEST: dict[str, list[str]] = {
     "interpolate": ["g.safetensors", "--steps", "2"],
     "arithmetic": ["g.safetensors", "--plus", "1"],
     "gif": ["g.safetensors", "--faces", "1", "--stops", "2", "--steps", "1"],
+    "studio": ["g.safetensors", "--no-browser"],
     "evaluate": ["g.safetensors", "--data", "data/d", "--features", "tiny", "--count", "5"],
     "info": ["g.safetensors"],
     "bench": ["--only", "sample", "--rounds", "1", "--device", "cpu"],
@@ -51,6 +52,13 @@ NONSENSE = (
 
 BUILT: Any = typer.main.get_command(app)
 """The application's commands, built once: Typer would do so for every command line, which takes longer than most."""
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A studio ends before it begins to wait for a browser."""
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
+    monkeypatch.setattr("webbrowser.open", lambda address: True)
 
 
 def options() -> Iterator[Any]:

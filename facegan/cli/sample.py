@@ -26,8 +26,8 @@ def sample(
         Optional[str],  # noqa: UP045, typer reads it at run time
         typer.Option(
             metavar="SPEC",
-            help="Draw these faces instead: 44 is a face of a numbered sheet, 1-10 are ten of them, 7:44 is of seed 7, "
-            "and .npy files are latents; several with commas between.",
+            help="Draw these faces instead: a comma-separated list as in interpolate, but each is drawn: 7:44, 1-10, "
+            ".npy files, photos, words.",
             show_default=False,
         ),
     ] = None,
@@ -62,7 +62,8 @@ def sample(
         from facegan.faces.latents import parse_spec
 
         networks = loaded.config.networks
-        chosen = parse_spec(faces, seed, networks.latent_dim, networks.latent_rows)
+        loaded, known = options.named_faces(loaded, [faces], seed, file, plain=False)
+        chosen = parse_spec(faces, seed, networks.latent_dim, networks.latent_rows, known)
         asked |= {"chosen": chosen, "count": len(chosen.labels)}
         count = asked["count"]
     if file:

@@ -39,6 +39,7 @@ def facts(studio: Studio, word: str) -> dict[str, Any]:
         word: how commands name the generator.
     """
     loaded, networks = studio.loaded, studio.networks
+    named = not isinstance(studio.attributes, FaceganError)
     return {
         "version": __version__,
         "word": word,
@@ -53,7 +54,7 @@ def facts(studio: Studio, word: str) -> dict[str, Any]:
             "photo": True,
             "training": True,
             "film": True,
-            "words": not isinstance(studio.attributes, FaceganError),
+            "words": named,
         },
     }
 

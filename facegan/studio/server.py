@@ -135,8 +135,8 @@ def build(studio: Studio, token: str, *, word: str, runs: Path = RUNS, started: 
         asked = await _json(request)
         how, known = _picture_asked(asked, request.path_params["kind"])
         model, kind = str(asked.get("model", "")), request.path_params["kind"]
-        content, ending = await writing.do(request, lambda: studio.picture(kind, how, known, model))
-        return Response(content, media_type=CONTENT_TYPES[ending])
+        content = await writing.do(request, lambda: studio.picture(kind, how, known, model))
+        return Response(content, media_type=CONTENT_TYPES[how["ending"]])
 
     async def photo(request: Request) -> Response:
         name, crop = request.query_params.get("name", "photo"), request.query_params.get("crop", "face")

@@ -235,10 +235,8 @@ class Studio:
 
     # Pictures, by the functions behind the commands.
 
-    def picture(
-        self, kind: str, asked: dict[str, Any], latents_of: dict[str, Latents], model: str
-    ) -> tuple[bytes, str]:
-        """A file as a command writes it: its bytes and its ending.
+    def picture(self, kind: str, asked: dict[str, Any], latents_of: dict[str, Latents], model: str) -> bytes:
+        """A file as a command writes it.
 
         Args:
             kind: "face", "strip", "film" or "equation".
@@ -274,7 +272,7 @@ class Studio:
                     save_picture(morph.strip(), path)
                 else:
                     write_animation(morph.frames(), path, fps=asked["fps"], expected=len(morph.order()))
-            return path.read_bytes(), ending
+            return path.read_bytes()
 
     def _widths(self) -> tuple[int, int]:
         return self.networks.latent_dim, self.networks.latent_rows
