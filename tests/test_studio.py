@@ -558,7 +558,7 @@ def test_a_run_that_goes_on(browser, tmp_path):
     now = browser.get("training").json()
     assert (now["run"], now["runs"]) == ("00002-new", ["00002-new", "00001-old"])
     assert (now["images_seen"], now["total"], now["state"], now["left"]) == (24, 48, "training", "12 s")
-    assert now["curves"]["losses"] == {"critic_loss": [[4 * (n + 1), n] for n in range(6)]}
+    assert now["curves"]["Losses"] == {"critic_loss": [[4 * (n + 1), n] for n in range(6)]}
     assert browser.get("training/grid?run=00002-new").content == run.sample(0).read_bytes()
     assert browser.get("training?run=00001-old").json()["state"] == "done"
     for wrong in ("..", "../runs", "/", "00003-x", "%2e%2e"):
@@ -568,7 +568,7 @@ def test_a_run_that_goes_on(browser, tmp_path):
 
 def test_long_curves_are_thinned(browser, tmp_path):
     write_run(tmp_path / "runs" / "00001-long", 1000)
-    points = browser.get("training").json()["curves"]["losses"]["critic_loss"]
+    points = browser.get("training").json()["curves"]["Losses"]["critic_loss"]
     assert len(points) == 250 and points[0] == [16, 1.5] and points[-1] == [4000, 997.5]
 
 

@@ -48,6 +48,7 @@ def facts(studio: Studio, word: str) -> dict[str, Any]:
         "rows": networks.latent_rows,
         "size": networks.size,
         "images_seen": loaded.images_seen,
+        "models": [name for name in studio.models if name],
         "notes": {name: loaded.notes[name] for name in ("licence", "training_data") if name in loaded.notes},
         "attributes": _attributes(studio),
         "can": {

@@ -13,9 +13,9 @@ from facegan.runs.folder import RUNS, RunDir, runs
 from facegan.runs.loop import total_images
 
 CURVES = {
-    "score gap": ("wasserstein",),
-    "losses": ("critic_loss", "generator_loss"),
-    "slope of the critic": ("slope",),
+    "Score gap": ("wasserstein",),
+    "Losses": ("critic_loss", "generator_loss"),
+    "Slope of the critic": ("slope",),
     "FD": ("fd",),
 }
 """What is drawn over the images seen: the title, and the entries of a run's rows."""

@@ -1,6 +1,6 @@
 // The page: its screens, the shelf of kept faces, and what they share.
 
-import { Collection, operands, quoted, specOf } from "./collection.js";
+import { Collection, faceTitle, operands, quoted, specOf } from "./collection.js";
 import { npy } from "./latents.js";
 import { openModel } from "./model.js";
 import { paint } from "./pictures.js";
@@ -24,6 +24,14 @@ class App extends EventTarget {
     this.kept = new Collection(model);
     this.pictures = new WeakMap(); // latent -> RGB, by the generator that draws now
     this.tuned = null; // { model, files, names, photos } of the photos that the generator was tuned to
+    this.memory = `facegan-studio tuned ${model.info.sha256}`;
+    try {
+      const before = JSON.parse(localStorage.getItem(this.memory)); // of this page before a reload
+      if (model.info.models.includes(before?.model)) {
+        this.tuned = before;
+        model.tuned = before.model;
+      }
+    } catch { /* nothing that this page wrote */ }
     this.kept.addEventListener("full", () => say("The browser has no room for more kept faces.", { hint: "Save them to a file.", wrong: true }));
   }
 
@@ -62,7 +70,12 @@ class App extends EventTarget {
 
   // Draw by a generator that was tuned to photos, or by the untouched one (null).
   drawBy(tuned, use = true) {
-    if (tuned) this.tuned = tuned;
+    if (tuned) {
+      this.tuned = tuned;
+      try {
+        localStorage.setItem(this.memory, JSON.stringify(tuned));
+      } catch { /* a private window */ }
+    }
     this.model.tuned = use && this.tuned ? this.tuned.model : "";
     this.pictures = new WeakMap();
     this.dispatchEvent(new Event("model"));
@@ -113,7 +126,7 @@ class App extends EventTarget {
     const dialog = h("dialog", { class: "detail", "aria-label": `The face ${one.name}` },
       h("button", { type: "button", class: "plain close", "aria-label": "Close", onclick: () => dialog.close() }, icon("x")),
       picture,
-      h("div", { class: "facts" }, h("h2", {}, /^[\d:]+$/.test(one.name) ? `Face ${one.name}` : one.name), parents,
+      h("div", { class: "facts" }, h("h2", {}, faceTitle(one)), parents,
         h("div", { class: "row" }, keep, this.downloads(() => one)),
         h("h3", {}, "Use it in"), h("div", { class: "row" }, ["breed", "sliders", "morph", "equation"].map(go)),
         h("h3", {}, "Make it in the terminal"), box.element));
@@ -199,12 +212,14 @@ function buildShelf(app, current) {
 // Which generator draws: said only where there is a choice.
 function buildDrawnBy(app) {
   const place = document.getElementById("drawn-by");
-  app.addEventListener("model", () => {
+  const show = () => {
     if (!app.tuned) return;
     const use = h("input", { type: "checkbox", checked: Boolean(app.model.tuned) });
     use.addEventListener("change", () => app.drawBy(null, use.checked));
     place.replaceChildren(h("label", { class: "check" }, use, `Draw by the generator tuned to ${app.tuned.names.join(", ")}`));
-  });
+  };
+  app.addEventListener("model", show);
+  show();
 }
 
 async function main() {

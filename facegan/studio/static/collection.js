@@ -15,6 +15,10 @@ export function faceName(seed, index) {
   return seed === "0" ? String(index) : `${seed}:${index}`;
 }
 
+export function faceTitle(one) {
+  return /^[\d:]+$/.test(one.name) ? `Face ${one.name}` : one.name;
+}
+
 let numbers = 0;
 
 export function face(name, z, more = {}) {

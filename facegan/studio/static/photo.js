@@ -5,7 +5,7 @@ import { paint } from "./pictures.js";
 import { canvas, commandBox, complain, h, say, worker } from "./ui.js";
 
 export function photo(section, app) {
-  let photos = [], job = null, busy = false; // photos: { photo, name, face, crop } that the generator is tuned to together
+  let photos = app.tuned?.photos ?? [], job = null, busy = false; // photos: { photo, name, face, crop } that the generator is tuned to together
   const choose = h("input", { type: "file", accept: "image/*,.heic,.heif", multiple: true, hidden: true });
   const drop = h("div", { class: "drop" }, h("p", {}, "Drop a photo with one clear face here"),
     h("button", { type: "button", class: "strong", onclick: () => choose.click() }, "Choose a photo"), choose,
@@ -19,6 +19,7 @@ export function photo(section, app) {
   const box = commandBox();
   const work = h("div", { hidden: true }, h("div", { class: "steps" }, figure(aligned, "The photo, aligned"), figure(plain, "The generator by itself"), figure(drawn, "Tuned to the photo")), bar,
     h("div", { class: "row" }, words, stop), h("div", { class: "foot" }, box.element));
+  box.element.hidden = true;
   const wrong = h("div", { class: "empty", hidden: true }, h("p", {}), square);
   let refused = null;
   section.append(h("div", { class: "head" }, h("div", {}, h("h2", {}, "Your own face"), h("p", { class: "quiet" }, "facegan finds the face, looks for it in the generator, and tunes the generator until it draws it. Then it is a face like any other. Further photos join the first."))), wrong, work, drop);
@@ -60,7 +61,12 @@ export function photo(section, app) {
     box.show({ lines: [] });
     paint(aligned, last.face, app.size, 256);
     for (const element of [plain, drawn]) element.width = element.height = 1;
-    job = await app.model.project(wanted.map((one) => one.photo), false);
+    try {
+      job = await app.model.project(wanted.map((one) => one.photo), false);
+    } catch (error) { // photos of before a restart are gone; the new one is not
+      if (wanted.length === 1 || !/does not have/.test(error.message)) throw error;
+      return search([last]);
+    }
     stop.hidden = false;
     let looks = 0, began = 0;
     for (;;) {
@@ -93,10 +99,12 @@ export function photo(section, app) {
     paint(plain, now.plain[at], app.size, 256);
     paint(drawn, now.drawn[at], app.size, 256);
     bar.value = bar.max;
-    words.textContent = now.words[at].replace(/^[^:]*: /, "");
+    words.textContent = now.words[at].replace(/^[^:]*: (.)/, (_, first) => first.toUpperCase()).replace(/$/, ".");
+    drop.classList.add("small");
+    drop.firstChild.textContent = "Drop another photo here: the generator is then tuned to all of them";
     const specs = new Set(now.files);
     app.kept.faces = app.kept.faces.filter((one) => one.kind !== "photo" || !specs.has(one.spec));
-    app.drawBy({ model: now.model, names: now.names, files: now.files, crop: wanted.every((one) => one.crop === "square") });
+    app.drawBy({ model: now.model, names: now.names, files: now.files, crop: wanted.every((one) => one.crop === "square"), photos: wanted.map(({ photo, name, crop }) => ({ photo, name, crop })) });
     app.kept.add(...now.latents.map((z, n) => face(now.names[n], z, { spec: now.files[n], kind: "photo" })));
     box.show({ lines: app.before });
     say(`${now.names[at]} is among the kept faces now.`);

@@ -1,6 +1,6 @@
 // Sliders: a face along named attributes, live while they are dragged.
 
-import { face, quoted, specOf } from "./collection.js";
+import { face, faceTitle, quoted, specOf } from "./collection.js";
 import { direction, edited } from "./latents.js";
 import { paint } from "./pictures.js";
 import { canvas, commandBox, complain, h, icon, Newest, slider, worker } from "./ui.js";
@@ -38,8 +38,9 @@ export function sliders(section, app) {
       if (locked.has(one.at)) locked.delete(one.at);
       else locked.add(one.at);
       lock.setAttribute("aria-pressed", String(locked.has(one.at)));
+      lock.replaceChildren(icon(locked.has(one.at) ? "lock" : "open"));
       change();
-    } }, icon("lock")) : null;
+    } }, icon(locked.has(one.at) ? "lock" : "open")) : null;
     const element = h("div", { class: "attribute" }, control.element, lock);
     controls.push({ control, element, at: one.at });
     (n < FEW ? few : rest).append(element);
@@ -93,7 +94,7 @@ export function sliders(section, app) {
     subject = one;
     empty.hidden = true;
     bench.hidden = false;
-    name.textContent = `Face ${one.name}`;
+    name.textContent = faceTitle(one);
     change();
   }
 

@@ -36,6 +36,7 @@ export function training(section, app) {
   const body = h("div", { hidden: true }, numbers, bar, h("div", { class: "run foot" }, picture, curves));
   const none = h("div", { class: "empty", hidden: true }, h("p", {}, "No run is here yet. Start one in the folder in which the studio was started, and watch it on this page:"));
   section.append(h("div", { class: "head" }, h("div", {}, title, state), choice), body, none, h("div", { class: "foot" }, box.element));
+  choice.hidden = box.element.hidden = true;
   choice.addEventListener("change", () => { wanted = choice.value; look(); });
 
   async function look() {
@@ -71,7 +72,7 @@ export function training(section, app) {
     if ([...choice.options].map((option) => option.value).join() !== now.runs.join()) choice.replaceChildren(...now.runs.map((name) => h("option", { value: name }, name)));
     choice.value = now.run;
     choice.hidden = now.runs.length < 2;
-    const facts = [["Images seen", now.images_seen.toLocaleString("en")], ["Of", now.total.toLocaleString("en")], ["Epoch", Number(now.epoch ?? 0).toFixed(1)], ["Images a second", now.rate ? now.rate.toFixed(0) : "–"], ["Preset", now.preset]];
+    const facts = [["Images seen", now.images_seen.toLocaleString("en")], ["In all", now.total.toLocaleString("en")], ["Epoch", Number(now.epoch ?? 0).toFixed(1)], ["Images a second", now.rate ? now.rate.toFixed(0) : "–"], ["Preset", now.preset]];
     numbers.replaceChildren(...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
     bar.max = now.total;
     bar.value = now.images_seen;

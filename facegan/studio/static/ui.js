@@ -28,6 +28,7 @@ const SHAPES = {
   left: "M15 4l-8 8 8 8",
   right: "M9 4l8 8-8 8",
   lock: "M6 11h12v10H6zM8.5 11V7.5a3.5 3.5 0 0 1 7 0V11",
+  open: "M6 11h12v10H6zM8.5 11V7a3.5 3.5 0 0 1 6.6-1.6",
   check: "M4 13l5 5L20 6",
   file: "M6 3h8l4 4v14H6zM14 3v5h4",
 };
@@ -194,7 +195,7 @@ export function commandBox() {
 // A labelled slider. `text` turns its value into words.
 export function slider({ label, min, max, step, value, text = String, oninput }) {
   const output = h("output", {}, text(value));
-  const input = h("input", { class: min < 0 ? "both" : null, type: "range", min, max, step, value, "aria-valuetext": text(value) });
+  const input = h("input", { class: min < 0 ? "both" : null, type: "range", "aria-label": label, min, max, step, value, "aria-valuetext": text(value) });
   const set = (to) => {
     input.value = to;
     const shown = text(Number(input.value));
