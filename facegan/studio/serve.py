@@ -74,7 +74,8 @@ def listen(port: int | None) -> socket.socket:
         FaceganError: the port is taken, or the system refuses it.
     """
     for number in [port] if port is not None else [*range(PORT, PORT + _OTHERS), 0]:
-        found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # With the protocol named, asyncio sends small answers at once; else each waits 40 ms for an acknowledgement.
+        found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # on Windows two programs could else share a port
             found.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         else:
