@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +31,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from facegan.data.preprocess import PreprocessResult
+    from facegan.editing.attributes import Attributes
     from facegan.editing.photos import Projected
     from facegan.evaluation.scores import Report
     from facegan.runs.events import Event
 
 Name = str | os.PathLike[str]
 Face = int | str | ArrayLike
-"""An index on the sheet of seed 0, a SPEC such as "7:44" or "1-10", or a latent, (latent_dim,); several latents, (K,
-latent_dim), are averaged."""
+"""An index on the sheet of a seed, a SPEC such as "7:44", "1-10" or "smiling woman", or a latent, (latent_dim,); of
+several, (K, latent_dim), the average."""
 
 
 class Model:
@@ -77,9 +79,45 @@ class Model:
         """New faces: number 0, 1, ... of a seed."""
         return self.draw(self.latents(count, seed, truncation=truncation))
 
-    def face(self, face: Face) -> Latents:
-        """The latent, (latent_dim,), of a face that is named in any way; an average is brought to the prior's norm."""
-        return point(self._operand(face))
+    def face(self, face: Face, *, seed: int = 0) -> Latents:
+        """The latent, (latent_dim,), of a face that is named in any way; an average is brought to the prior's norm.
+
+        Args:
+            seed: whose faces are meant by an index, and looked through for words.
+        """
+        return point(self._operand(face, seed))
+
+    @cached_property
+    def attributes(self) -> Attributes:
+        """What is known of this generator's faces: `.known` lists the attributes that `edit` and words may name.
+
+        Raises:
+            FaceganError: nobody has learnt them; the hint says how.
+        """
+        from facegan.editing.attributes import attributes_of
+
+        return attributes_of(self.loaded)
+
+    def edit(self, face: Face, *, keep: Sequence[str] | None = None, seed: int = 0, **changes: float) -> Latents:
+        """A face's latent after a change of its attributes, such as smiling=+2: (latent_dim,), or (N, latent_dim).
+
+        All attributes are changed together; the norm stays. Several latents (N, latent_dim) are each changed.
+
+        Args:
+            keep: attributes that stay; by default sex, age, glasses and smile, except those that are changed.
+            seed: as in `face`.
+            changes: attribute or everyday word -> how far, in standard deviations over the generator's faces.
+
+        Raises:
+            UsageError: an attribute is not known or cannot be changed, or is changed by more than 6.
+        """
+        from facegan.editing.directions import edited
+        from facegan.editing.edit import step_along
+
+        named = isinstance(face, (int, str, np.integer))
+        z = self.face(face, seed=seed) if named else self._checked(face, f"Latents are (N, {self.latent_dim})")
+        moved = edited(z, step_along(self.attributes, changes, keep))
+        return moved if named or np.ndim(face) == 2 else moved[0]
 
     def interpolate(self, *faces: Face, steps: int = 10, method: str = "slerp", loop: bool = False) -> Latents:
         """Latents, (N, latent_dim), on the way through two or more faces: `steps` from each to the next, both counted.
@@ -93,8 +131,13 @@ class Model:
         walk, _ = latents.path(np.stack(points), steps, method, loop)
         return walk
 
-    def arithmetic(self, plus: Sequence[Face] = (), minus: Sequence[Face] = (), *, raw: bool = False) -> Latents:
+    def arithmetic(
+        self, plus: Sequence[Face] = (), minus: Sequence[Face] = (), *, raw: bool = False, seed: int = 0
+    ) -> Latents:
         """The sum of some faces' latents minus others', (latent_dim,), brought to the prior's norm unless `raw`.
+
+        Args:
+            seed: as in `face`.
 
         Raises:
             UsageError: no face is given.
@@ -102,7 +145,7 @@ class Model:
         if not (*plus, *minus):
             raise UsageError("There is nothing to add.")
         signs = [1] * len(plus) + [-1] * len(minus)
-        return latents.signed_sum(signs, [self._operand(face).mean for face in (*plus, *minus)], raw=raw)
+        return latents.signed_sum(signs, [self._operand(face, seed).mean for face in (*plus, *minus)], raw=raw)
 
     def project(
         self,
@@ -134,9 +177,13 @@ class Model:
         found = project_photos(self.loaded, paths, folder, crop=parse_crop(crop), plain=plain, seed=seed)
         return Projection(Model(found.loaded), found.latents, found)
 
-    def _operand(self, face: Face) -> Operand:
+    def _operand(self, face: Face, seed: int = 0) -> Operand:
         if isinstance(face, (int, str, np.integer)):
-            return latents.parse_spec(str(face), 0, self.latent_dim, self.loaded.config.networks.latent_rows)
+            from facegan.editing.words import find_words
+
+            items = [item.strip() for item in str(face).split(",")]
+            rows, known = self.loaded.config.networks.latent_rows, find_words(self.loaded, items, seed)
+            return latents.parse_spec(str(face), seed, self.latent_dim, rows, known)
         z = self._checked(face, f"A face is an index, a SPEC, or latents of {self.latent_dim} numbers")
         return Operand(z, ("",) * len(z), "")
 

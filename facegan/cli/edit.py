@@ -85,6 +85,8 @@ def edit(
         options.refuse(ctx, "attr", "keep", "steps", "gif", "save", without=alone, hint="Leave it out.")
     changes = [parse_change(text) for text in attr or []]
     changes += [parse_change(text, component=True) for text in component or [] if not everything]
+    if not attr:
+        options.refuse(ctx, "keep", without="is for --attr, and there is none", hint="Leave it out.")
     file = Output(out, "edit", WRITABLE, overwrite)
     if not everything and not any(change.is_range for change in check_changes(changes, steps=steps, film=gif)):
         without = "is for ranges such as -3..3, and there is none"
@@ -95,15 +97,14 @@ def edit(
     loaded = options.open_generator(source, device)
     from facegan.editing.attributes import attributes_of
     from facegan.editing.edit import edit as change_face
-    from facegan.editing.edit import overview, resolve
+    from facegan.editing.edit import overview, step_along
     from facegan.faces.latents import parse_spec, save_latent
     from facegan.pictures.animation import write_animation
 
     attributes = attributes_of(loaded) if attr else None
     kept = None if keep is None else [] if keep == "none" else keep.split(",")
-    if attributes is not None:
-        for name in [*(change.name for change in changes if not change.component), *(kept or [])]:
-            resolve(attributes, name)  # before photos are looked for
+    if attributes is not None:  # before photos are looked for
+        step_along(attributes, {change.name: change.end for change in changes if not change.component}, kept)
     loaded, known = options.named_faces(loaded, [face], seed, file, plain=plain)
     networks = loaded.config.networks
     operand = parse_spec(face, seed, networks.latent_dim, networks.latent_rows, known)

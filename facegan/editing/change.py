@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,6 +37,10 @@ class Change:
     def is_range(self) -> bool:
         return self.start != self.end
 
+    def at(self, share: float) -> float:
+        """How far it goes at a share of the way from start to end."""
+        return self.start + (self.end - self.start) * share
+
     @property
     def label(self) -> str:
         return f"component {self.name}" if self.component else self.name
@@ -65,12 +68,15 @@ def _amount(digits: str, text: str) -> float:
     try:
         amount = float(digits)
     except ValueError:
-        amount = math.nan
-    if not math.isfinite(amount):
-        raise UsageError(f"{digits[:40]!r} in {text[:80]!r} is not a number.", "Such as +2, -1.5 or -3..3.")
-    if abs(amount) > FARTHEST:
+        raise UsageError(f"{digits[:40]!r} in {text[:80]!r} is not a number.", "Such as +2, -1.5 or -3..3.") from None
+    return checked_amount(amount, text)
+
+
+def checked_amount(amount: float, what: str) -> float:
+    """How far something is changed. Raises: UsageError: farther than FARTHEST, or not a number."""
+    if not abs(amount) <= FARTHEST:
         raise UsageError(
-            f"{text[:80]!r} goes too far: beyond {FARTHEST:g} standard deviations there is no face any more.",
+            f"{what[:80]!r} goes too far: beyond {FARTHEST:g} standard deviations there is no face any more.",
             f"Stay within {FAR:g}.",
         )
     return amount + 0.0  # -0 becomes 0

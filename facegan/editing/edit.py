@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 from facegan.core.errors import UsageError
 from facegan.core.pixels import Pixels
 from facegan.editing.attributes import Attributes
-from facegan.editing.change import STEPS, Change, check_changes
+from facegan.editing.change import STEPS, Change, check_changes, checked_amount
 from facegan.editing.components import component
 from facegan.editing.directions import direction, edited
 from facegan.editing.vocabulary import one_attribute
@@ -97,21 +97,17 @@ def edit(
         FaceganError: there is no component of a number, or the picture is too large.
     """
     ranges = check_changes(changes, steps=steps, film=film)
-    named = _resolved(attributes, changes)
 
     def moved(shares: Sequence[Sequence[float]]) -> Latents:
-        """The latents with each range at its share of the way; without a range everything moves together from 0."""
-        found = []
-        for share in shares:
-            at = dict(zip(ranges, share, strict=False))
-            amounts = [
-                change.end * (1 if ranges else share[0])
-                if change not in at
-                else change.start + (change.end - change.start) * at[change]
-                for change in changes
-            ]
-            found.append(edited(z, _step(loaded, attributes, changes, named, amounts, keep)))
-        return np.stack(found)
+        """The latents with each range at its share of the way; without a range, all with everything at its share."""
+        steps = [_step(loaded, attributes, list(zip(changes, at(share), strict=True)), keep) for share in shares]
+        return np.stack([edited(z, dz) for dz in steps])
+
+    def at(share: Sequence[float]) -> list[float]:
+        if not ranges:
+            return [share[0] * change.end for change in changes]
+        of = dict(zip(ranges, share, strict=False))
+        return [change.at(of.get(change, 1)) for change in changes]
 
     z, side = point(face), loaded.config.networks.size
     across = np.linspace(0, 1, steps if ranges else 2).tolist()
@@ -119,10 +115,7 @@ def edit(
     columns = len(across) if len(ranges) == 2 else math.ceil(len(across) / math.ceil(len(across) / LONGEST_ROW))
     labels, title = [face.name, _values(changes)], ""
     if ranges:
-        labels = [
-            ", ".join(_signed(c.start + (c.end - c.start) * t) for c, t in zip(ranges, share, strict=True))
-            for share in shares
-        ]
+        labels = [", ".join(_signed(change.at(t)) for change, t in zip(ranges, share, strict=True)) for share in shares]
         title = _title(face.name, ranges, [change for change in changes if not change.is_range])
     check_size(out, layout(len(shares), side, side, labels, columns, title=title, scale=scale, whole=True).size)
     latents = moved(shares)
@@ -162,38 +155,40 @@ def resolve(attributes: Attributes, name: str) -> tuple[str, int]:
     return attributes.known[attributes.find(meant[0])].name, meant[1]
 
 
-def _resolved(attributes: Attributes | None, changes: Sequence[Change]) -> list[tuple[str, int]]:
-    """For each change its attribute and its sign; for a component ("", 1)."""
-    found: list[tuple[str, int]] = []
-    for change in changes:
-        if change.component:
-            found.append(("", 1))
-            continue
-        assert attributes is not None, "names need attributes"
-        name, sign = resolve(attributes, change.name)
-        if name in [other for other, _ in found]:
-            raise UsageError(f"{change.name} is {name}, which is named twice.", "Name each attribute once.")
-        found.append((name, sign))
-    return found
+def step_along(attributes: Attributes, changes: Mapping[str, float], keep: Sequence[str] | None = None) -> Latents:
+    """The shortest step (latent_dim,) that changes attributes as asked, all together, and those of `keep` not at all.
+
+    Args:
+        changes: attribute or everyday word -> how far, in standard deviations of its score.
+        keep: likewise; None as in `directions.direction`.
+
+    Raises:
+        UsageError: nothing is changed, one thing twice, or too far; as `resolve` and `directions.direction`.
+    """
+    found: dict[str, float] = {}
+    for typed, amount in changes.items():
+        name, sign = resolve(attributes, typed)
+        if name in found:
+            raise UsageError(f"{typed} is {name}, which is named twice.", "Name each attribute once.")
+        found[name] = sign * checked_amount(amount, typed)
+    if not found:
+        raise UsageError("There is nothing to change.", "Name an attribute and how far, such as smiling and +2.")
+    return direction(attributes, found, None if keep is None else [resolve(attributes, name)[0] for name in keep])
 
 
 def _step(
     loaded: LoadedGenerator,
     attributes: Attributes | None,
-    changes: Sequence[Change],
-    named: Sequence[tuple[str, int]],
-    amounts: Sequence[float],
+    amounts: Sequence[tuple[Change, float]],
     keep: Sequence[str] | None,
 ) -> Latents:
     """The step (latent_dim,) that changes everything by its amount at once."""
-    numbers = {int(change.name): amount for change, amount in zip(changes, amounts, strict=True) if change.component}
     dz = np.zeros(loaded.config.networks.latent_dim, np.float32)
-    if numbers:
+    if numbers := {int(change.name): amount for change, amount in amounts if change.component}:
         dz = dz + component(loaded.module, numbers)
-    scores = {name: sign * amount for (name, sign), amount in zip(named, amounts, strict=True) if name}
-    if scores:
-        assert attributes is not None
-        dz = dz + direction(attributes, scores, keep)
+    if named := {change.name: amount for change, amount in amounts if not change.component}:
+        assert attributes is not None, "names need attributes"
+        dz = dz + step_along(attributes, named, keep)
     return dz
 
 

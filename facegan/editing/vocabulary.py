@@ -131,7 +131,8 @@ def is_in_words(text: str, names: Iterable[str] = ()) -> bool:
 def _vocabulary(names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
     """Phrase -> its meanings. A generator's own names come before everyday words: "no beard" is CelebA's No_Beard."""
     everyday = {word: row.meanings for row in TABLE for word in row.words}
-    return {**everyday, **{plain(name): (f"+{name}",) for name in names if plain(name)}}
+    own = {plain(name): (f"+{name}",) for name in names if plain(name)}
+    return {**everyday, **{phrase.replace(" ", ""): meanings for phrase, meanings in own.items()}, **own}
 
 
 def _known(phrase: str, meanings: tuple[str, ...], names: Sequence[str]) -> dict[str, int]:

@@ -71,7 +71,7 @@ def faces_in_words(
     z = draw(seed, range(POOL), len(attributes.weights))
     order = np.argsort(-_likely(attributes, z, wanted), kind="stable")[:_MOST]
     margins = np.zeros(0)
-    for start in range(0, _MOST, _AT_ONCE):
+    for start in range(0, len(order), _AT_ONCE):
         if (margins >= 0).sum() < _CHOICE * count:
             faces = draw_faces(loaded.module, loaded.config.networks, z[order[start : start + _AT_ONCE]])
             margins = np.concatenate([margins, _margins(attributes, faces, wanted)])
