@@ -306,7 +306,8 @@ def evaluate(
     """How far a model's faces are from a dataset's photos: `.scores` has fd, kid, precision and recall.
 
     Args:
-        features: the extractor's name; by default the one that needs no download.
+        features: the extractor's name, such as "facegan-attributes"; by default the one of ImageNet that needs no
+            download.
         count: samples; None for as many as there are photos, at most 10,000.
         photos: photos to compare with; None for as many as samples.
         seed, truncation: of the samples.
@@ -314,12 +315,13 @@ def evaluate(
     Raises:
         FaceganError: the extra `metrics` is not installed, or sizes differ.
     """
+    from facegan.editing.features import open_features
     from facegan.evaluation.comparison import Comparison
-    from facegan.evaluation.extractors import OFFLINE, open_extractor
+    from facegan.evaluation.extractors import OFFLINE
     from facegan.evaluation.scores import evaluate as work
 
     device = next(model.loaded.module.parameters()).device
-    extractor = open_extractor(features or OFFLINE, device)
+    extractor = open_features(features or OFFLINE, device)
     comparison = Comparison(model.loaded, Dataset(Path(data), 0), extractor, seed, truncation)
     return work(comparison, count=count, photos=photos)
 

@@ -28,6 +28,9 @@ from facegan.faces.latents import draw
 from facegan.faces.synthesis import draw_faces
 from facegan.models.checkpoint import LoadedGenerator, save_loaded
 from facegan.networks import build_generator
+from facegan.editing.classifier import Classifier, rounded
+from facegan.editing.photos import weights_sha256
+from facegan.editing.scorer import Scorer
 from facegan.presets import PRESETS
 
 # A suite that nohup or a shell's "&" has started ignores SIGHUP or SIGINT. Programs that the tests start would inherit
@@ -66,6 +69,17 @@ def write_dataset(path: Path, count: int, size: int = 32, seed: int = 0) -> Path
         writer.write(images, [f"{n:03d}.png" for n in range(count)])
         writer.finish(source={"name": "synthetic"}, crop={"name": "square"}, filter="none")
     return path
+
+
+def made_up(generator: torch.nn.Module, known: tuple[Attribute, ...], keep: tuple[str, ...] = ()) -> Attributes:
+    """Attributes of a generator, with latents of 8 numbers, that nobody has learnt: all weights are chance."""
+    count, draw = len(known), np.random.default_rng(0)
+    zeros, ones = np.zeros(count, np.float32), np.ones(count, np.float32)
+    weights = draw.standard_normal((8, count)).astype(np.float32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        networks = rounded(Classifier(count).eval()), rounded(Scorer(8, count).eval())
+    return Attributes(known, weights, zeros, ones, keep, networks[0], weights_sha256(generator), networks[1], ones)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

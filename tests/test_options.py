@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import typer
-from conftest import cli, tiny, write_dataset
+from conftest import cli, made_up, tiny, write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -24,6 +24,7 @@ from facegan.core import quantities
 from facegan.core.errors import FaceganError, UsageError
 from facegan.core.strictjson import parse_json
 from facegan.data.crops import parse_crop
+from facegan.editing.attributes import Attribute, save_attributes
 from facegan.faces import latents
 from facegan.models.checkpoint import save_generator
 from facegan.networks import build_generator
@@ -41,6 +42,7 @@ HONEST: dict[str, list[str]] = {
     "studio": ["g.safetensors", "--no-browser"],
     "evaluate": ["g.safetensors", "--data", "data/d", "--features", "tiny", "--count", "5"],
     "info": ["g.safetensors"],
+    "attributes": ["g.safetensors", "--classifier", "a.safetensors", "--faces", "100", "--overwrite"],
     "bench": ["--only", "sample", "--rounds", "1", "--device", "cpu"],
 }
 """Command -> words with which it is done in a moment. What is tried comes after them, and of two the last counts."""
@@ -75,6 +77,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_extractor: str) -> Path
     config = tiny("dcgan")
     network = build_generator(config)
     save_generator(folder / "g.safetensors", network, config, images_seen=0, weights="raw", provenance={})
+    known = tuple(Attribute(name, False, 1, 1) for name in ("Smiling", "Male"))
+    save_attributes(made_up(network, known), folder / "a.safetensors")
     write_dataset(folder / "data/d", 6)
     (folder / "photos").mkdir()
     Image.new("RGB", (40, 40)).save(folder / "photos/a.png")

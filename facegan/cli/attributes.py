@@ -45,7 +45,7 @@ def attributes(
     ] = None,
     faces: Annotated[
         int, typer.Option(min=100, max=1_000_000, help="How many faces of the generator are looked at.")
-    ] = 10_000,
+    ] = 20_000,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of all randomness.")] = 0,
     device: options.Device = "auto",
     out: Annotated[

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from facegan.core.atomic import write_atomic
 from facegan.core.errors import FaceganError, UsageError, first_line, is_there, listing, reading, typed
@@ -24,6 +24,7 @@ from facegan.core.pixels import Pixels
 from facegan.core.strictjson import parse_json
 from facegan.editing.classifier import Classifier, outputs
 from facegan.editing.photos import weights_sha256
+from facegan.editing.scorer import Scorer
 from facegan.models.checkpoint import LoadedGenerator, check_header
 from facegan.models.pretrained import PATH
 from facegan.models.torchzip import DamagedError
@@ -33,6 +34,7 @@ FORMAT, VERSION = "facegan-attributes", 1
 FILE = "attributes.safetensors"
 MOST = 200
 """Most attributes in a file."""
+_NUMBERS = "weights", "mean", "std", "step"
 _NAMES = "attributes*.safetensors"
 _MAKE = "Make it again: facegan attributes CKPT --data DATASET"
 
@@ -45,7 +47,7 @@ class Attribute:
         name: as in the dataset's table, such as "Smiling" or "age".
         numeric: whether it is a number such as an age; else it is yes or no.
         accuracy: of the classifier on photos that it never saw: the share that is right, or R2 for a number.
-        explained: R2 of the linear score on latents from which it was not learnt.
+        explained: R2 of the score that is told from the latent alone, on latents from which that was not learnt.
         balanced: the mean of the shares that are right among yes and among no, of which guessing has 0.5; R2 for a
             number. Where few photos are yes, accuracy alone says little.
         refused: why it can neither be edited nor named, in words; "" if it can.
@@ -71,6 +73,8 @@ class Attributes:
         keep: names of attributes that edits leave alone unless they are told otherwise.
         classifier: from which all this was learnt; it has A outputs.
         generator: SHA-256 of the generator's weights, from `weights_sha256`.
+        scorer: tells the standardised scores from z better than `weights` do; None: nothing better is known.
+        step: float32 (A,): how many standard deviations of the score one unit of an edit is, 1 or more. None is all 1.
     """
 
     known: tuple[Attribute, ...]
@@ -80,6 +84,8 @@ class Attributes:
     keep: tuple[str, ...]
     classifier: Classifier
     generator: str = ""
+    scorer: Scorer | None = None
+    step: NDArray[np.float32] | None = None
 
     def find(self, name: str) -> int:
         """The number of an attribute in `known`, in any case, with or without "_", spaces and "-".
@@ -113,7 +119,9 @@ def save_attributes(found: Attributes, path: Path, *, notes: dict[str, str] | No
         new: replace no existing file.
     """
     tensors = {f"classifier.{name}": _half(tensor) for name, tensor in found.classifier.state_dict().items()}
-    for name in ("weights", "mean", "std"):
+    assert found.scorer is not None and found.step is not None
+    tensors |= {f"scorer.{name}": _half(tensor) for name, tensor in found.scorer.state_dict().items()}
+    for name in _NUMBERS:
         tensors[name] = torch.from_numpy(np.ascontiguousarray(getattr(found, name)))
     content = {"known": [asdict(attribute) for attribute in found.known], "keep": list(found.keep)}
     metadata = {
@@ -137,15 +145,15 @@ def load_attributes(path: Path) -> Attributes:
     Raises:
         FaceganError: it is missing, damaged, something else, or of a newer version.
     """
-    metadata = _metadata(path)
-    if metadata.get("format") != FORMAT:
+    facts = metadata(path)
+    if facts.get("format") != FORMAT:
         raise FaceganError(f"{path} is not a file of attributes.", _MAKE)
-    if (version := metadata.get("format_version", "")) != str(VERSION):
+    if (version := facts.get("format_version", "")) != str(VERSION):
         raise FaceganError(f"{path} has the unknown format version {version[:80]!r}.", "Perhaps facegan is too old.")
     try:
         with reading(path), safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is not a dict
-        content = parse_json(metadata["attributes"], f"{path}: its attributes")
+        content = parse_json(facts["attributes"], f"{path}: its attributes")
         known = tuple(map(_attribute, content["known"]))
         names = [_plain(attribute.name) for attribute in known]
         if not 1 <= len(known) <= MOST or len(set(names)) < len(names):
@@ -153,18 +161,23 @@ def load_attributes(path: Path) -> Attributes:
         keep = tuple(content["keep"])
         if not set(keep) <= {attribute.name for attribute in known if not attribute.refused}:
             raise ValueError("it keeps an attribute that it does not have")
-        sha256 = metadata["generator_sha256"]
-        classifier = _filled(tensors, len(known))
-        weights, mean, std = (tensors.pop(name).numpy() for name in ("weights", "mean", "std"))
-        if not (weights.ndim == 2 and weights.shape[1] == len(known) and mean.shape == std.shape == (len(known),)):
+        sha256 = facts["generator_sha256"]
+        weights, mean, std, step = numbers = [tensors.pop(name).numpy() for name in _NUMBERS]
+        if not (
+            weights.ndim == 2
+            and weights.shape[1] == len(known)
+            and mean.shape == std.shape == step.shape == (len(known),)
+        ):
             raise ValueError("the shapes of its tensors do not fit each other")
-        if any(x.dtype != np.float32 or not np.isfinite(x).all() for x in (weights, mean, std)) or std.min() <= 0:
-            raise ValueError("its tensors are not finite float32 numbers, or a deviation is not positive")
+        if any(x.dtype != np.float32 or not np.isfinite(x).all() for x in numbers) or std.min() <= 0 or step.min() <= 0:
+            raise ValueError("its tensors are not finite float32 numbers, or one that must be positive is not")
+        classifier = _filled(tensors, "classifier", lambda: Classifier(len(known)))
+        scorer = _filled(tensors, "scorer", lambda: Scorer(len(weights), len(known)))
         if tensors:
             raise ValueError(f"it has the unknown tensor {min(tensors)[:80]!r}")
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise FaceganError(f"{path} is damaged: {first_line(error)}.", _MAKE) from None
-    return Attributes(known, weights, mean, std, keep, classifier, sha256)
+    return Attributes(known, weights, mean, std, keep, classifier, sha256, scorer, step)
 
 
 def _attribute(entry: Any) -> Attribute:
@@ -178,19 +191,21 @@ def _attribute(entry: Any) -> Attribute:
     return found
 
 
-def _filled(tensors: dict[str, Tensor], count: int) -> Classifier:
-    """The classifier whose tensors these are; they are taken out of `tensors`."""
-    prefix = "classifier."
-    own = {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def _filled(tensors: dict[str, Tensor], prefix: str, build: Callable[[], Network]) -> Network:
+    """The network whose tensors have this prefix, checked and in eval mode; they are taken out of `tensors`."""
+    own = {name.partition(".")[2]: tensors.pop(name) for name in list(tensors) if name.startswith(f"{prefix}.")}
     with torch.device("meta"):
-        blueprint = Classifier(count)
-    check_weights(own, blueprint, "classifier")
-    classifier = Classifier(count)
-    classifier.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in own.items()})
-    return classifier.eval().requires_grad_(False)
+        blueprint = build()
+    check_weights(own, blueprint, prefix)
+    network = build()
+    network.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in own.items()})
+    return network.eval().requires_grad_(False)
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def metadata(path: Path) -> dict[str, str]:
     """The metadata of a .safetensors file. Raises: FaceganError: it is none, or may not be read."""
     if not is_there(path) or not path.is_file():
         raise FaceganError(f"{path} does not exist or is not a file.", _MAKE)
@@ -214,7 +229,7 @@ def attributes_of(loaded: LoadedGenerator) -> Attributes:
     wanted = origin(loaded)
     for path in _candidates(loaded.source):
         try:
-            if _metadata(path).get("generator_sha256") == wanted:
+            if metadata(path).get("generator_sha256") == wanted:
                 return load_attributes(path)
         except FaceganError:
             if path.name == FILE and path.parent == loaded.source.parent != PATH.parent:
@@ -258,7 +273,7 @@ def place_for(loaded: LoadedGenerator, out: Path | None = None, overwrite: bool 
 def _is_of(path: Path, generator: str) -> bool:
     """Whether a file holds the attributes of the generator with this SHA-256."""
     try:
-        return _metadata(path).get("generator_sha256") == generator
+        return metadata(path).get("generator_sha256") == generator
     except FaceganError:
         return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -117,8 +118,11 @@ def learn(
     return rounded(network.eval().requires_grad_(False))
 
 
-def rounded(network: Classifier) -> Classifier:
-    """The classifier as its file has it: every number is one of half precision."""
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def rounded(network: Network) -> Network:
+    """The network as a file has it: every number is one of half precision."""
     for tensor in network.state_dict().values():
         if tensor.is_floating_point():
             tensor.copy_(tensor.half())
