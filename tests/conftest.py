@@ -23,14 +23,14 @@ from facegan.config import Config, DcganNetworks, KerasNetworks
 from facegan.core.pixels import to_images
 from facegan.data.writer import DatasetWriter
 from facegan.editing.attributes import Attribute, Attributes
+from facegan.editing.classifier import Classifier, rounded
 from facegan.editing.learning import directions_of
+from facegan.editing.photos import weights_sha256
+from facegan.editing.scorer import Scorer
 from facegan.faces.latents import draw
 from facegan.faces.synthesis import draw_faces
 from facegan.models.checkpoint import LoadedGenerator, save_loaded
 from facegan.networks import build_generator
-from facegan.editing.classifier import Classifier, rounded
-from facegan.editing.photos import weights_sha256
-from facegan.editing.scorer import Scorer
 from facegan.presets import PRESETS
 
 # A suite that nohup or a shell's "&" has started ignores SIGHUP or SIGINT. Programs that the tests start would inherit

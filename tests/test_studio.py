@@ -14,19 +14,21 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from conftest import cli, tiny
+from conftest import cli, made_up, tiny
 from PIL import Image
 from skimage import data as pictures
 from starlette.testclient import TestClient
 
 from facegan.core.errors import FaceganError
 from facegan.editing import project, tune
+from facegan.editing.attributes import Attribute, save_attributes
 from facegan.faces import latents
 from facegan.faces.synthesis import draw_faces
 from facegan.models.checkpoint import LoadedGenerator, load_generator, save_generator
@@ -197,10 +199,7 @@ def test_the_page_is_told_what_the_generator_is(browser, loaded):
     assert (facts["latent_dim"], facts["rows"], facts["size"]) == (networks.latent_dim, networks.latent_rows, 32)
     assert facts["word"] == "g.safetensors"
     assert facts["can"]["words"] is False and "facegan attributes" in facts["attributes"]["hint"]
-    strongest = np.frombuffer(base64.b64decode(facts["attributes"]["components"]), "<f4").reshape(
-        -1, networks.latent_dim
-    )
-    assert np.allclose(np.linalg.norm(strongest, axis=1), 1, atol=1e-5)
+    assert facts["attributes"]["components"] == 8 and not facts["attributes"]["known"]
 
 
 # Latents and faces.
@@ -327,6 +326,77 @@ def test_pictures_that_cannot_be_made_are_refused(browser, kind, asked):
     answer = browser.post(f"picture/{kind}", json=asked)
     assert answer.status_code == 400 and answer.json()["error"].endswith("."), answer.text
     assert "root:" not in answer.text
+
+
+# Attributes and words.
+
+
+@pytest.fixture
+def named(generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """A studio of a generator whose faces have names."""
+    path = tmp_path / "g.safetensors"
+    path.write_bytes(generator.read_bytes())
+    loaded = load_generator(path)
+    known = [Attribute(name, False, 0.9, 0.5) for name in ("Smiling", "Male", "Young")]
+    known.append(Attribute("Bald", False, 0.9, 0.0, "the generator draws too few of them"))
+    attributes = replace(made_up(loaded.module, tuple(known), ("Male", "Young")), step=np.ones(4, np.float32))
+    save_attributes(attributes, tmp_path / "attributes.safetensors")
+    monkeypatch.chdir(tmp_path)
+    studio = Studio(loaded)
+    app = server.build(studio, TOKEN, word="g.safetensors", started=lambda: None)
+    yield TestClient(app, base_url=f"http://{HOST}/{TOKEN}/", headers=OWN)
+    studio.close()
+
+
+def test_a_slider_moves_a_face_as_its_command_does(named):
+    facts = named.get("info").json()
+    assert [attribute["name"] for attribute in facts["attributes"]["known"]] == ["Smiling", "Male", "Young", "Bald"]
+    assert facts["attributes"]["keep"] == ["Male", "Young"] and facts["can"]["words"]
+    sent = {"latent": b64(latents.draw(7, [4], 8)), "changes": ["Smiling=+2", "Young=-0.5"], "keep": ["Male"]}
+    found = named.post("edit", json=sent).json()
+    words = ["--face", "7:4", "--attr", "Smiling=+2", "--attr", "Young=-0.5", "--keep", "Male", "--save"]
+    code, _, err = cli("edit", "g.safetensors", *words, "--out", "e.png")
+    assert code == 0, err
+    z = np.load("e.npy")
+    assert base64.b64decode(found["latent"]) == z.astype("<f4").tobytes()
+    drawn = np.frombuffer(draw(named, z[None]).content, np.uint8).astype(int)
+    assert np.abs(drawn - np.frombuffer(base64.b64decode(found["face"]), np.uint8)).max() <= 1
+
+
+def test_a_generator_without_names_is_moved_along_components(browser, generator, workdir):
+    sent = {"latent": b64(latents.draw(0, [4], 8)), "changes": ["2=+1.5"], "keep": []}
+    found = browser.post("edit", json=sent).json()
+    code, _, err = cli("edit", generator, "--face", "4", "--component", "2=+1.5", "--save", "--out", "e.png")
+    assert code == 0, err
+    assert base64.b64decode(found["latent"]) == np.load("e.npy").astype("<f4").tobytes()
+    answer = browser.post("edit", json={**sent, "changes": ["Smiling=+2"]})
+    assert answer.status_code == 400 and "has no attributes yet" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "keep"),
+    [
+        *((["Bald=+1"], []), (["Hat=+1"], []), (["Smiling=x"], []), (["Smiling=1e9"], []), (["Smiling=-3..3"], [])),
+        *(([], []), (["Smiling=+1"] * 2, []), (["Smiling=+1"], ["Smiling"]), (["Smiling=+1"], ["Hat"]), ("x", [])),
+        *((None, None), ([1], []), (["0=1"], []), (["999=1"], []), (["Smiling=+1"] * 400, [])),
+    ],
+)
+def test_edits_that_cannot_be_made_are_refused(named, changes, keep):
+    answer = named.post("edit", json={"latent": b64(latents.draw(0, [4], 8)), "changes": changes, "keep": keep})
+    assert answer.status_code == 400 and answer.json()["error"].endswith("."), answer.text
+
+
+def test_words_are_the_faces_that_the_command_finds(named, monkeypatch):
+    monkeypatch.setattr("facegan.editing.words.POOL", 300)
+    found = named.post("words", json={"words": " smiling  man "}).json()
+    assert len(found["faces"]) == len(found["latents"]) == 10
+    assert base64.b64decode(found["latents"][3]) == latents.draw(0, [int(found["faces"][3])], 8).astype("<f4").tobytes()
+    answer = named.post("picture/equation", json={"specs": ["smiling man", "7:4"], "signs": [1, -1]})
+    code, out, err = cli("arithmetic", "g.safetensors", "--plus", "smiling man", "--minus", "7:4")
+    assert code == 0, err
+    assert answer.content == Path(out.split()[-1]).read_bytes()
+    for wrong in ("", "qwertz", "/etc/passwd", "bald man", "x" * 10_000):
+        assert named.post("words", json={"words": wrong}).status_code == 400
 
 
 # Photos.

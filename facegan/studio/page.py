@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +60,14 @@ def facts(studio: Studio, word: str) -> dict[str, Any]:
 
 
 def _attributes(studio: Studio) -> dict[str, Any]:
-    """The names and weights of the generator's attributes; or why there are none, and components in their place."""
+    """The names of the generator's attributes; or why there are none, and how many components are in their place."""
     found = studio.attributes
     if isinstance(found, FaceganError):
-        answer = {"known": [], "error": found.message, "hint": found.hint}
         try:
-            strongest = components(studio.loaded.module)[:_COMPONENTS]
+            count = min(_COMPONENTS, len(components(studio.loaded.module)))
         except FaceganError:
-            return answer
-        return {**answer, "components": base64.b64encode(strongest.astype("<f4").tobytes()).decode()}
+            count = 0
+        return {"known": [], "components": count, "error": found.message, "hint": found.hint}
     known = [
         {
             "name": attribute.name,
@@ -80,5 +78,4 @@ def _attributes(studio: Studio) -> dict[str, Any]:
         }
         for attribute in found.known
     ]
-    weights = base64.b64encode(found.weights.astype("<f4").tobytes()).decode()
-    return {"known": known, "keep": list(found.keep), "weights": weights}
+    return {"known": known, "components": 0, "keep": list(found.keep)}

@@ -7,6 +7,7 @@
 | `POST /latents` | float32 (N, latent_dim): latents of a seed |
 | `POST /draw` | uint8 (N, S, S, 3): the faces of the latents (N, width) in the body |
 | `POST /words` | the faces that words name |
+| `POST /edit` | a latent changed along attributes, and its face |
 | `POST /picture/KIND` | a picture or film, written by the functions behind the commands |
 | `POST /photo`, `/project`; `GET /project` | a photo's aligned face; begin a projection; how far it is |
 | `GET /tuned` | a tuned generator as a file |
@@ -131,6 +132,16 @@ def build(studio: Studio, token: str, *, word: str, runs: Path = RUNS, started: 
         found = await writing.do(request, lambda: studio.words(model, text))
         return JSONResponse({"faces": found.labels, "latents": [_base64(z) for z in found.latents.astype("<f4")]})
 
+    async def edit(request: Request) -> Response:
+        asked = await _json(request)
+        changes, keep, model = asked.get("changes"), asked.get("keep"), str(asked.get("model", ""))
+        if not (isinstance(changes, list) and isinstance(keep, list) and len(changes) + len(keep) <= 300):
+            raise FaceganError("The request is not what the page sends.", "Reload the page.")
+        z = _sent(asked.get("latent"))
+        words, names = [str(change)[:100] for change in changes], [str(name)[:100] for name in keep]
+        found, face = await drawing.do(request, lambda: studio.edit(model, z, words, names))
+        return JSONResponse({"latent": _base64(found.astype("<f4")), "face": _base64(face)})
+
     async def picture(request: Request) -> Response:
         asked = await _json(request)
         how, known = _picture_asked(asked, request.path_params["kind"])
@@ -178,7 +189,14 @@ def build(studio: Studio, token: str, *, word: str, runs: Path = RUNS, started: 
         return Response(await writing.do(request, lambda: newest_grid(name, runs)), media_type="image/png")
 
     gets = {"/info": info, "/tuned": tuned, "/project": progress, "/training": run, "/training/grid": grid}
-    posts = {"/latents": draw_latents, "/draw": draw, "/words": words, "/photo": photo, "/project": project}
+    posts = {
+        "/latents": draw_latents,
+        "/draw": draw,
+        "/words": words,
+        "/edit": edit,
+        "/photo": photo,
+        "/project": project,
+    }
     posts |= {"/stop": stop, "/picture/{kind}": picture}
 
     def route(path: str, work: Work, method: str) -> Route:
@@ -260,6 +278,15 @@ def _latents(data: bytes, width: int) -> Latents:
     return np.frombuffer(data, "<f4").astype(np.float32).reshape(-1, width)
 
 
+def _sent(text: Any) -> Latents:
+    """One latent (width,) of a JSON request."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (ValueError, TypeError):
+        raise FaceganError("The request does not hold a latent.", "Reload the page.") from None
+    return _latents(data, len(data) // 4)[0]
+
+
 def _picture_asked(asked: dict[str, Any], kind: str) -> tuple[dict[str, Any], dict[str, Latents]]:
     """What `Studio.picture` takes, checked."""
     wrong = FaceganError("The request is not what the page sends.", "Reload the page.")
@@ -276,11 +303,7 @@ def _picture_asked(asked: dict[str, Any], kind: str) -> tuple[dict[str, Any], di
         raise FaceganError("Frames per second are a number from 0.1 to 100.")
     found = {}
     for name, text in known.items():
-        try:
-            data = base64.b64decode(text, validate=True)
-        except (ValueError, TypeError):
-            raise wrong from None
-        found[name] = _latents(data, len(data) // 4)[0]
+        found[name] = _sent(text)
     numbers = {"scale": _whole(asked, "scale", 0, 16), "steps": _whole({"steps": 10, **asked}, "steps", 2, 1000)}
     if any(item.strip().endswith(".npy") and item.strip() not in found for spec in specs for item in spec.split(",")):
         raise wrong  # the page names no file of this machine

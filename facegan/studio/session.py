@@ -18,6 +18,7 @@ import numpy as np
 from facegan.core.errors import FaceganError, first_line, is_out_of_memory, visible
 from facegan.core.pixels import Pixels
 from facegan.data.crops import Crop
+from facegan.editing.change import parse_change
 from facegan.editing.photos import ALIGNED, aligned_face, check_count, project_faces, weights_sha256
 from facegan.faces import compose, latents
 from facegan.faces.latents import Latents, Operand
@@ -149,6 +150,28 @@ class Studio:
             while len(self._words) > _PHRASES:
                 self._words.popitem(last=False)
         return self._words[model, text]
+
+    def edit(self, model: str, z: Latents, changes: Sequence[str], keep: Sequence[str]) -> tuple[Latents, Pixels]:
+        """A latent (width,) changed as `facegan edit` does it, and its face.
+
+        Args:
+            changes: such as "Smiling=+2", or "3=+2" for a component.
+            keep: names of attributes that stay.
+
+        Raises:
+            FaceganError: as the command.
+        """
+        from facegan.editing.edit import edit
+
+        asked = [parse_change(text, component=text.partition("=")[0].isdecimal()) for text in changes]
+        if any(change.is_range for change in asked):
+            raise FaceganError("A slider has one value.")
+        attributes = None if isinstance(self.attributes, FaceganError) else self.attributes
+        if attributes is None and not all(change.component for change in asked):
+            raise self.attributes  # type: ignore[misc]
+        operand = latents.from_file("", self.checked(z[None]))
+        found = edit(self.model(model), attributes, operand, asked, keep=keep)
+        return found.latents[-1], found.faces[-1]
 
     # Photos.
 

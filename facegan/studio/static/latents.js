@@ -1,4 +1,4 @@
-// Arithmetic with latents, as facegan/faces/latents.py and editing/directions.py do it. A latent is a Float32Array: of
+// Arithmetic with latents, as facegan/faces/latents.py does it. A latent is a Float32Array: of
 // `dim` numbers, or wide: one latent for each place where it enters the generator, side by side.
 
 export function length(z) {
@@ -97,38 +97,6 @@ export function child(parents, wildness, rows, dim) {
     out.set(mixed.map((x) => (x * norm) / size), row * dim);
   }
   return out;
-}
-
-// The shortest step that changes scores as asked and those of `keep` not at all: W (W'W)^-1 c. `weights` is (dim, count)
-// row by row; changes is a Map from column to amount. Returns null if these scores cannot be told apart.
-export function direction(weights, count, changes, keep) {
-  const columns = [...changes.keys(), ...[...keep].filter((at) => !changes.has(at))];
-  const dim = weights.length / count, n = columns.length;
-  const matrix = columns.map((a) => columns.map((b) => {
-    let sum = 0;
-    for (let i = 0; i < dim; i++) sum += weights[i * count + a] * weights[i * count + b];
-    return sum;
-  }));
-  const x = columns.map((at) => changes.get(at) ?? 0), sizes = matrix.map((row, i) => row[i]);
-  for (let i = 0; i < n; i++) { // Gauss, without pivots: the matrix is positive definite
-    if (!(matrix[i][i] > 1e-6 * sizes[i])) return null;
-    for (let k = i + 1; k < n; k++) {
-      const factor = matrix[k][i] / matrix[i][i];
-      for (let j = i; j < n; j++) matrix[k][j] -= factor * matrix[i][j];
-      x[k] -= factor * x[i];
-    }
-  }
-  for (let i = n - 1; i >= 0; i--) {
-    for (let j = i + 1; j < n; j++) x[i] -= matrix[i][j] * x[j];
-    x[i] /= matrix[i][i];
-  }
-  return Float32Array.from({ length: dim }, (_, i) => columns.reduce((sum, at, k) => sum + weights[i * count + at] * x[k], 0));
-}
-
-// z + dz at the norm that z had; wide latents get dz at every place.
-export function edited(z, dz) {
-  const moved = Float64Array.from(z, (x, i) => x + dz[i % dz.length]), norm = length(moved), before = length(z);
-  return Float32Array.from(moved, (x) => (norm > 0 ? (x * before) / norm : x));
 }
 
 export function toBase64(array) {

@@ -1,5 +1,5 @@
 // The model behind the page: here, facegan's server. Whoever puts another model behind the page writes this file anew.
-// A model has `info`, `latents`, `faces`, and what `info.can` says: words, film, photo, training.
+// A model has `info`, `latents`, `faces`, `edit`, and what `info.can` says: words, film, photo, training.
 
 import { floats, fromBase64, toBase64 } from "./latents.js";
 
@@ -48,8 +48,6 @@ function split(array, width) {
 export async function openModel() {
   const info = await (await ask("info")).json();
   const face = 3 * info.size * info.size;
-  if (info.attributes.weights) info.attributes.weights = floats(fromBase64(info.attributes.weights));
-  if (info.attributes.components) info.attributes.components = split(floats(fromBase64(info.attributes.components)), info.latent_dim);
 
   return {
     info,
@@ -81,6 +79,13 @@ export async function openModel() {
     async words(words) {
       const found = await (await post("words", { words, model: this.tuned })).json();
       return found.latents.map((text, n) => [found.faces[n], floats(fromBase64(text))]);
+    },
+
+    // A latent changed along attributes, and its face. changes: [name, amount] pairs, in which a number is a component.
+    async edit(z, changes, keep) {
+      const asked = changes.map(([name, amount]) => `${name}=${amount}`);
+      const found = await (await post("edit", { latent: toBase64(z), changes: asked, keep, model: this.tuned })).json();
+      return { z: floats(fromBase64(found.latent)), rgb: fromBase64(found.face) };
     },
 
     // A picture or film as a Blob. known: Map from SPEC to latent, for those that are no numbers of faces.

@@ -1,16 +1,15 @@
 // Sliders: a face along named attributes, live while they are dragged.
 
 import { face, faceTitle, quoted, specOf } from "./collection.js";
-import { direction, edited } from "./latents.js";
 import { paint } from "./pictures.js";
 import { canvas, commandBox, complain, h, icon, Newest, slider, worker } from "./ui.js";
 
 const FEW = 12, FAR = 3;
 
 export function sliders(section, app) {
-  const { attributes } = app.model.info, count = attributes.known.length;
+  const { attributes } = app.model.info;
   const named = attributes.known.map((attribute, at) => ({ ...attribute, at })).filter((attribute) => !attribute.refused);
-  const unnamed = named.length ? [] : (attributes.components ?? []).map((_, at) => ({ name: `Direction ${at + 1}`, at }));
+  const unnamed = named.length ? [] : Array.from({ length: attributes.components }, (_, at) => ({ name: `Direction ${at + 1}`, at }));
   const kept = new Set(attributes.keep ?? []), first = (one) => (kept.has(one.name) ? 1 : 0);
   const list = [...named.sort((a, b) => first(b) - first(a) || b.explained - a.explained), ...unnamed];
   const locked = new Set(list.filter(first).map((one) => one.at)), values = new Map(), controls = [];
@@ -50,44 +49,31 @@ export function sliders(section, app) {
     h("div", { class: "panel" }, h("div", { class: "row" }, name, keep, app.downloads(() => result), reset, compare), none, few, list.length > FEW ? more : null, box.element));
   section.append(h("div", { class: "head" }, h("div", {}, h("h2", {}, "Change one thing"), h("p", { class: "quiet" }, named.length ? "Move a slider. What has a closed lock stays as it is." : "Move a slider."))), empty, bench);
 
-  const live = new Newest(async (z) => {
-    const [rgb] = await app.model.faces([z]);
-    paint(picture, rgb, app.size, 448);
+  const live = new Newest(async (from, changes, held) => {
+    const found = changes.length ? await app.model.edit(from.z, changes, held) : { z: from.z, rgb: (await app.model.faces([from.z]))[0] };
+    paint(picture, found.rgb, app.size, 448);
+    result = changes.length ? face(app.kept.fresh("edit"), found.z, { kind: "edit", parents: [from.name] }) : from;
   });
-  const before = (on) => { if (subject && result) live.ask(on ? subject.z : result.z); };
-  for (const [type, on] of [["pointerdown", true], ["pointerup", false], ["pointerleave", false], ["blur", false]]) compare.addEventListener(type, () => before(on));
+  const before = (on) => {
+    if (!subject) return;
+    if (on) live.ask(subject, [], []);
+    else change();
+  };
+  for (const [type, on] of [["pointerdown", true], ["pointerup", false], ["blur", false]]) compare.addEventListener(type, () => before(on));
   compare.addEventListener("keydown", (event) => { if (event.key === " " || event.key === "Enter") before(true); });
   compare.addEventListener("keyup", () => before(false));
-
-  function step() {
-    if (named.length) return direction(attributes.weights, count, values, locked);
-    const dz = new Float32Array(app.model.info.latent_dim);
-    for (const [at, amount] of values) attributes.components[at].forEach((x, i) => { dz[i] += amount * x; });
-    return dz;
-  }
 
   function change() {
     if (!subject) return;
     for (const { element, at } of controls) element.classList.toggle("moved", values.has(at));
-    const dz = values.size ? step() : new Float32Array(app.model.info.latent_dim);
-    if (!dz) {
-      complain(Object.assign(new Error("To this generator these are one and the same, so one cannot change while another is held."), { hint: "Open a lock." }));
-      return;
-    }
-    const moved = values.size > 0;
-    result = moved ? face(app.kept.fresh("edit"), edited(subject.z, dz), { kind: "edit", parents: [subject.name] }) : subject;
-    live.ask(result.z);
     const number = (x) => `${x > 0 ? "+" : ""}${Number(x.toFixed(1))}`;
-    if (!moved) box.show(app.faceCommand(subject));
-    else if (!named.length) {
-      const parts = [...values].map(([at, x]) => `--component ${at + 1}=${number(x)}`);
-      box.show(app.command(`facegan edit ${app.word} --face ${quoted(specOf(subject))} ${parts.join(" ")}`, [subject]));
-    }
-    else {
-      const parts = [...values].map(([at, x]) => `--attr ${quoted(`${attributes.known[at].name}=${number(x)}`)}`);
-      const held = [...locked].filter((at) => !values.has(at)).map((at) => attributes.known[at].name);
-      box.show(app.command(`facegan edit ${app.word} --face ${quoted(specOf(subject))} ${parts.join(" ")} --keep ${quoted(held.join(",") || "none")}`, [subject]));
-    }
+    const changes = [...values].map(([at, x]) => [named.length ? attributes.known[at].name : at + 1, number(x)]);
+    const held = [...locked].filter((at) => !values.has(at)).map((at) => attributes.known[at].name);
+    live.ask(subject, changes, held);
+    if (!changes.length) { box.show(app.faceCommand(subject)); return; }
+    const parts = changes.map(([name, x]) => `${named.length ? "--attr" : "--component"} ${quoted(`${name}=${x}`)}`).join(" ");
+    const keep = named.length ? ` --keep ${quoted(held.join(",") || "none")}` : "";
+    box.show(app.command(`facegan edit ${app.word} --face ${quoted(specOf(subject))} ${parts}${keep} --save`, [subject]));
   }
 
   function use(one) {
