@@ -111,12 +111,11 @@ class Model:
         Raises:
             UsageError: an attribute is not known or cannot be changed, or is changed by more than 6.
         """
-        from facegan.editing.directions import edited
-        from facegan.editing.edit import step_along
+        from facegan.editing.edit import changed_latents
 
         named = isinstance(face, (int, str, np.integer))
         z = self.face(face, seed=seed) if named else self._checked(face, f"Latents are (N, {self.latent_dim})")
-        moved = edited(z, step_along(self.attributes, changes, keep))
+        moved = changed_latents(self.attributes, z, changes, keep)
         return moved if named or np.ndim(face) == 2 else moved[0]
 
     def interpolate(self, *faces: Face, steps: int = 10, method: str = "slerp", loop: bool = False) -> Latents:

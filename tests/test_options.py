@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ HONEST: dict[str, list[str]] = {
     "project": ["photos/a.png", "--generator", "g.safetensors", "--crop", "square", "--plain"],
     "interpolate": ["g.safetensors", "--steps", "2"],
     "arithmetic": ["g.safetensors", "--plus", "1"],
+    "edit": ["g.safetensors", "--face", "1", "--component", "1=1"],
     "gif": ["g.safetensors", "--faces", "1", "--stops", "2", "--steps", "1"],
     "studio": ["g.safetensors", "--no-browser"],
     "evaluate": ["g.safetensors", "--data", "data/d", "--features", "tiny", "--count", "5"],
@@ -132,7 +134,7 @@ def test_examples_are_shown_unbroken_and_can_be_typed(command, monkeypatch):
     shown = [line.strip() for line in out.partition("Examples:")[2].splitlines() if line.strip()]
     assert shown == [f"facegan {line}" for line in EXAMPLES[command]]
     for line in EXAMPLES[command]:
-        name, *words = line.split()
+        name, *words = shlex.split(line)
         assert name == command or not command
         BUILT.commands[name].make_context(name, words)  # parsed, not done
         for spec in (words[n + 1] for n, word in enumerate(words) if word in ("--through", "--plus", "--minus")):

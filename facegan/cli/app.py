@@ -65,14 +65,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "arithmetic": (
         "arithmetic pretrained --plus 1,31,46 --minus 27,21,35 --plus 56",
-        "arithmetic --plus 'smiling woman' --minus 'neutral woman' --plus 'neutral man'",
+        "arithmetic --plus 'smiling woman' --minus woman --plus man",
         "arithmetic --plus 7:1-10 --minus 7:11-20 --plus 44 --steps 8 --save",
         "arithmetic --plus me.jpg --minus 27 --plus 1",
     ),
     "edit": (
         "edit pretrained --face 42 --attr smiling=+2",
         "edit --face me.jpg --attr smiling=-3..3 --gif",
-        "edit --face 'old man' --attr young=-2..2 --attr glasses=0..3 --steps 5",
+        "edit --face 'old man' --attr young=-2..2 --attr glasses=0..3",
         "edit --face 42 --component 3=-3..3",
     ),
     "gif": (

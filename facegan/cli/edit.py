@@ -96,15 +96,16 @@ def edit(
         file.beside(ending)
     loaded = options.open_generator(source, device)
     from facegan.editing.attributes import attributes_of
+    from facegan.editing.edit import changed_latents, overview
     from facegan.editing.edit import edit as change_face
-    from facegan.editing.edit import overview, step_along
-    from facegan.faces.latents import parse_spec, save_latent
+    from facegan.faces.latents import draw, parse_spec, save_latent
     from facegan.pictures.animation import write_animation
 
     attributes = attributes_of(loaded) if attr else None
     kept = None if keep is None else [] if keep == "none" else keep.split(",")
     if attributes is not None:  # before photos are looked for
-        step_along(attributes, {change.name: change.end for change in changes if not change.component}, kept)
+        named = {change.name: change.end for change in changes if not change.component}
+        changed_latents(attributes, draw(0, [0], len(attributes.weights)), named, kept)
     loaded, known = options.named_faces(loaded, [face], seed, file, plain=plain)
     networks = loaded.config.networks
     operand = parse_spec(face, seed, networks.latent_dim, networks.latent_rows, known)

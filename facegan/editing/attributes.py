@@ -122,7 +122,7 @@ def save_attributes(found: Attributes, path: Path, *, notes: dict[str, str] | No
     assert found.scorer is not None and found.step is not None
     tensors |= {f"scorer.{name}": _half(tensor) for name, tensor in found.scorer.state_dict().items()}
     for name in _NUMBERS:
-        tensors[name] = torch.from_numpy(np.ascontiguousarray(getattr(found, name)))
+        tensors[name] = torch.tensor(getattr(found, name))
     content = {"known": [asdict(attribute) for attribute in found.known], "keep": list(found.keep)}
     metadata = {
         "format": FORMAT,

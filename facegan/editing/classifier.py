@@ -71,7 +71,7 @@ def outputs(classifier: Classifier, faces: Pixels) -> NDArray[np.float32]:
     classifier.eval()
     found = []
     for start in range(0, len(faces), _CHUNK):
-        images = to_images(np.ascontiguousarray(faces[start : start + _CHUNK]), device)
+        images = to_images(np.array(faces[start : start + _CHUNK]), device)  # a copy: faces may be read-only
         with exact_float32():
             found.append(classifier(images).cpu().numpy())
     return np.concatenate(found)

@@ -11,10 +11,10 @@ import numpy as np
 
 from facegan.core.errors import UsageError
 from facegan.core.pixels import Pixels
+from facegan.editing import directions
 from facegan.editing.attributes import Attributes
 from facegan.editing.change import STEPS, Change, check_changes, checked_amount
 from facegan.editing.components import component
-from facegan.editing.directions import direction, edited
 from facegan.editing.vocabulary import one_attribute
 from facegan.faces.compose import Progress, frame_factor, point
 from facegan.faces.latents import Latents, Operand
@@ -100,8 +100,8 @@ def edit(
 
     def moved(shares: Sequence[Sequence[float]]) -> Latents:
         """The latents with each range at its share of the way; without a range, all with everything at its share."""
-        steps = [_step(loaded, attributes, list(zip(changes, at(share), strict=True)), keep) for share in shares]
-        return np.stack([edited(z, dz) for dz in steps])
+        amounts = [list(zip(changes, at(share), strict=True)) for share in shares]
+        return np.stack([_changed(loaded, attributes, z, each, keep) for each in amounts])
 
     def at(share: Sequence[float]) -> list[float]:
         if not ranges:
@@ -140,7 +140,7 @@ def overview(
     title, columns = f"{face.name}, along the strongest components", len(OVERVIEW_AMOUNTS)
     check_size(out, layout(len(labels), side, side, labels, columns, title=title, scale=scale, whole=True).size)
     steps = [component(loaded.module, {number: amount}) for number in numbers for amount in OVERVIEW_AMOUNTS]
-    latents = np.stack([edited(z, dz) for dz in steps])
+    latents = np.stack([directions.edited(z, dz) for dz in steps])
     faces = draw_faces(loaded.module, loaded.config.networks, latents, on_progress)
     return Edit(loaded, faces, latents, labels, columns, title, latents[:0], scale)
 
@@ -155,11 +155,14 @@ def resolve(attributes: Attributes, name: str) -> tuple[str, int]:
     return attributes.known[attributes.find(meant[0])].name, meant[1]
 
 
-def step_along(attributes: Attributes, changes: Mapping[str, float], keep: Sequence[str] | None = None) -> Latents:
-    """The shortest step (latent_dim,) that changes attributes as asked, all together, and those of `keep` not at all.
+def changed_latents(
+    attributes: Attributes, z: Latents, changes: Mapping[str, float], keep: Sequence[str] | None = None
+) -> Latents:
+    """Latents whose attributes are changed as asked, all together, while those of `keep` stay: as `directions.edit`.
 
     Args:
-        changes: attribute or everyday word -> how far, in standard deviations of its score.
+        z: (N, width) or (width,).
+        changes: attribute or everyday word -> how far.
         keep: likewise; None as in `directions.direction`.
 
     Raises:
@@ -173,23 +176,24 @@ def step_along(attributes: Attributes, changes: Mapping[str, float], keep: Seque
         found[name] = sign * checked_amount(amount, typed)
     if not found:
         raise UsageError("There is nothing to change.", "Name an attribute and how far, such as smiling and +2.")
-    return direction(attributes, found, None if keep is None else [resolve(attributes, name)[0] for name in keep])
+    kept = None if keep is None else [resolve(attributes, name)[0] for name in keep]
+    return directions.edit(attributes, z, found, kept)
 
 
-def _step(
+def _changed(
     loaded: LoadedGenerator,
     attributes: Attributes | None,
+    z: Latents,
     amounts: Sequence[tuple[Change, float]],
     keep: Sequence[str] | None,
 ) -> Latents:
-    """The step (latent_dim,) that changes everything by its amount at once."""
-    dz = np.zeros(loaded.config.networks.latent_dim, np.float32)
+    """The latent (width,) after everything is changed by its amount: components first, then all attributes at once."""
     if numbers := {int(change.name): amount for change, amount in amounts if change.component}:
-        dz = dz + component(loaded.module, numbers)
+        z = directions.edited(z, component(loaded.module, numbers))
     if named := {change.name: amount for change, amount in amounts if not change.component}:
         assert attributes is not None, "names need attributes"
-        dz = dz + step_along(attributes, named, keep)
-    return dz
+        z = changed_latents(attributes, z, named, keep)
+    return z
 
 
 def _signed(amount: float) -> str:

@@ -43,6 +43,10 @@ LEAST_DRAWN = 0.005
 STEPS_TRIED = 1.0, 1.2, 1.4, 1.7, 2.0
 """How many standard deviations a step of an edit may be."""
 ENOUGH = 0.95
+_WORTH = 0.02
+"""By how much more a longer step must succeed to be taken: it also moves faces further from where they were."""
+_MOSTLY = 0.6
+"""Share of the generator's faces beyond which most have an attribute."""
 _TRIED_ON = 100
 _HELD_OUT = 10
 """One photo in so many is held out to measure the classifier."""
@@ -167,20 +171,23 @@ def labelled_faces(
 def _steps(
     loaded: LoadedGenerator, found: Attributes, z: Latents, raw: NDArray[np.float32], on_progress: Progress
 ) -> NDArray[np.float32]:
-    """How many standard deviations of the score a step is, (A,): the least of STEPS_TRIED, 1 the first, with which two
-    steps give 19 of 20 faces the rarer of yes and no; or with which they give it to most."""
+    """How many standard deviations of the score a step is, (A,).
+
+    It is the shortest of STEPS_TRIED with which two steps give the attribute to 19 of 20 faces that lack it, or take it
+    from those that have it if most do; or if none does, that beyond which hardly more faces change.
+    """
     chosen = np.ones(len(found.known), np.float32)
     usable = [at for at, attribute in enumerate(found.known) if not (attribute.numeric or attribute.refused)]
     for number, at in enumerate(usable):
         on_progress("choosing steps", number, len(usable))
-        sign = 1 if (raw[:, at] > 0).mean() < 0.5 else -1
+        sign = 1 if (raw[:, at] > 0).mean() < _MOSTLY else -1
         lacking = z[sign * raw[:, at] < 0][:_TRIED_ON]
-        best = 0.0
+        best = -_WORTH - 1.0
         for step in STEPS_TRIED:
             faces = edit(found, lacking, {found.known[at].name: 2 * sign * step})
             drawn = outputs(found.classifier, draw_faces(loaded.module, loaded.config.networks, faces))
             share = float((sign * drawn[:, at] > 0).mean())
-            if share > best:
+            if share > best + _WORTH:
                 best, chosen[at] = share, step
             if share >= ENOUGH:
                 break

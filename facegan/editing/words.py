@@ -13,7 +13,7 @@ from facegan.core.pixels import Pixels
 from facegan.editing.attributes import Attributes, attributes_of
 from facegan.editing.photos import is_photo
 from facegan.editing.vocabulary import is_in_words, meaning
-from facegan.faces.latents import Latents, Operand, draw, face_name, is_index
+from facegan.faces.latents import Latents, Operand, draw, face_name, is_index, prior_norm
 from facegan.faces.synthesis import draw_faces
 from facegan.models.checkpoint import LoadedGenerator
 
@@ -21,7 +21,7 @@ AVERAGED = 10
 """How many faces stand for words."""
 POOL = 6000
 """How many faces of a seed are looked through, by the linear scores of their latents."""
-_AT_ONCE, _MOST = 64, 256
+_AT_ONCE, _MOST = 96, 288
 """Faces are drawn and judged by the classifier so many at a time, up to so many, until there is enough choice."""
 _CHOICE = 4
 """Enough to choose from: so many times as many as are averaged."""
@@ -77,14 +77,15 @@ def faces_in_words(
             margins = np.concatenate([margins, _margins(attributes, faces, wanted)])
     fitting = order[np.flatnonzero(margins >= 0)]
     if len(fitting) >= count:
-        chosen = fitting[_balanced(attributes, z[fitting], wanted, count)]
+        chosen = np.sort(fitting[_balanced(attributes, z[fitting], wanted, count)])
     else:
         note(
             f"{text!r}: only {len(fitting)} of the {POOL:,} faces looked through are clear cases; the nearest others "
             "make up the average"
         )
         chosen = np.sort(order[np.argsort(-margins, kind="stable")[:count]])
-    return Operand(z[chosen], tuple(face_name(seed, int(n)) for n in chosen), " ".join(text.split()), described=True)
+    labels, name = tuple(face_name(seed, int(n)) for n in chosen), " ".join(text.split())
+    return Operand(z[chosen], labels, name, described=True, typical=_typical(attributes, z[chosen], wanted))
 
 
 def find_words(loaded: LoadedGenerator, items: Iterable[str], seed: int, *, note: Note = _unsaid) -> dict[str, Operand]:
@@ -145,15 +146,34 @@ def _likely(attributes: Attributes, z: Latents, wanted: Mapping[int, int]) -> ND
     """
     total = np.zeros(len(z))
     for at, sign in wanted.items():
-        spread = math.sqrt(max(1 - attributes.known[at].explained, 0.05))
+        spread = math.sqrt(max(1 - _explained(attributes, at), 0.05))
         over = sign * (z @ attributes.weights[:, at] - _least(attributes, at, sign)) / spread
         total += [min(_log_normal(float(x)), math.log(_PROBABLE)) for x in over]
     return total
 
 
+def _explained(attributes: Attributes, at: int) -> float:
+    """R2 of the linear score z·w: its variance is |w|^2 where z is standard normal, and that of the score is 1."""
+    return float((attributes.weights[:, at].astype(np.float64) ** 2).sum())
+
+
 def _log_normal(x: float) -> float:
     """log P(normal < x), for x far below zero too, where it is about -x²/2 - log(-x √(2π))."""
     return math.log(math.erfc(-x / math.sqrt(2)) / 2) if x > -30 else -x * x / 2 - math.log(-x * math.sqrt(2 * math.pi))
+
+
+def _typical(attributes: Attributes, z: Latents, wanted: Mapping[int, int]) -> Latents:
+    """The average face of latents (K, latent_dim) that share the named attributes, at the prior's norm: (latent_dim,).
+
+    Averaging shrinks what the latents do not share, by about sqrt(K), and leaves alone what they do. So only the part
+    of the mean across the named attributes' weights is scaled up: were all of it, the average of ten people with
+    glasses would be a caricature.
+    """
+    mean, own = z.mean(0, dtype=np.float64), attributes.weights[:, list(wanted)].astype(np.float64)
+    shared = own @ np.linalg.lstsq(own, mean, rcond=None)[0]
+    rest = mean - shared
+    room = max(prior_norm(len(mean)) ** 2 - float(shared @ shared), 0.0)
+    return np.asarray(shared + rest * math.sqrt(room / max(float(rest @ rest), 1e-12)), np.float32)
 
 
 def _clear(attributes: Attributes, at: int, sign: int) -> float:
@@ -165,7 +185,7 @@ def _clear(attributes: Attributes, at: int, sign: int) -> float:
     """
     x = sign * _least(attributes, at, sign, sure=0.5)
     density = math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
-    typical = attributes.known[at].explained * density / max(math.erfc(x / math.sqrt(2)) / 2, 1e-6)
+    typical = _explained(attributes, at) * density / max(math.erfc(x / math.sqrt(2)) / 2, 1e-6)
     return sign * max(typical, _CLEAR * float(np.linalg.norm(attributes.weights[:, at])))
 
 
@@ -196,6 +216,6 @@ def _balanced(attributes: Attributes, z: Latents, wanted: Mapping[int, int], cou
             if (other := int(sums.argmin())) not in chosen and sums[other] < least - 1e-9:
                 least, swap = float(sums[other]), (place, other)
         if swap is None:
-            return sorted(chosen)
+            return chosen
         total += errors[swap[1]] - errors[chosen[swap[0]]]
         chosen[swap[0]] = swap[1]

@@ -234,6 +234,8 @@ def check_morph(
 
 def point(operand: latents.Operand) -> Latents:
     """One latent for a SPEC: its only latent, or the mean of several, scaled to the prior's norm."""
+    if operand.typical is not None:
+        return operand.typical
     return operand.mean if len(operand.labels) == 1 else latents.normalise(operand.mean)
 
 

@@ -157,12 +157,14 @@ class Operand:
     Attributes:
         name: the whole SPEC in such labels; a range stays a range, and words stay words.
         described: whether faces were named by words, so that the name says what they have in common.
+        typical: (latent_dim,), a better latent than the scaled mean to stand for all of them alone, if one is known.
     """
 
     latents: Latents
     labels: tuple[str, ...]
     name: str
     described: bool = False
+    typical: Latents | None = None
 
     @property
     def mean(self) -> Latents:
@@ -209,6 +211,8 @@ def parse_spec(
     labels: list[str] = []
     names: list[str] = []
     described = False
+    if (whole := spec.strip()) in known:
+        return known[whole]
     for item in spec.split(","):
         item = item.strip()
         if not item:
