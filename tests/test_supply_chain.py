@@ -20,6 +20,8 @@ ALLOWED: dict[str, set[str]] = {
     "core/device.py": {"import ctypes"},
     # Sets how long a download of torch-fidelity's may stand still.
     "evaluation/extractors.py": {"import socket"},
+    # The studio listens on this machine alone, and opens its own address in the browser.
+    "studio/serve.py": {"import socket", "import webbrowser"},
     # Helper processes of our own, spoken to through pipes that nobody else has.
     "core/workers.py": {"import pickle", "import subprocess", "call importlib.import_module"},
 }
