@@ -42,6 +42,7 @@ HONEST: dict[str, list[str]] = {
     "arithmetic": ["g.safetensors", "--plus", "1"],
     "edit": ["g.safetensors", "--face", "1", "--component", "1=1"],
     "gif": ["g.safetensors", "--faces", "1", "--stops", "2", "--steps", "1"],
+    "studio": ["g.safetensors", "--no-browser"],
     "evaluate": ["g.safetensors", "--data", "data/d", "--features", "tiny", "--count", "5"],
     "export": ["g.safetensors", "--to", "onnx"],
     "push": ["g.safetensors", "user/name", "--dry-run"],
@@ -58,6 +59,13 @@ NONSENSE = (
 
 BUILT: Any = typer.main.get_command(app)
 """The application's commands, built once: Typer would do so for every command line, which takes longer than most."""
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A studio ends before it begins to wait for a browser."""
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
+    monkeypatch.setattr("webbrowser.open", lambda address: True)
 
 
 def options() -> Iterator[Any]:

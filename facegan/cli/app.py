@@ -28,6 +28,7 @@ from facegan.cli.project import project
 from facegan.cli.push import push
 from facegan.cli.sample import sample
 from facegan.cli.signals import Stopped, unwinding
+from facegan.cli.studio import studio
 from facegan.cli.train import train
 from facegan.core.errors import FaceganError, Interrupted, UsageError, is_out_of_memory
 from facegan.core.version import __version__
@@ -50,6 +51,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sample pretrained --count 60 --number",
         "sample runs/00001-photos-64-dcgan-r3gan --seed 7 --truncation 0.8",
         "sample --count 9 --scale 4 --out nine.jpg",
+        "sample pretrained --faces 7:44,3,smile.npy --number",
         "sample --count 1000 --separate --out thousand",
     ),
     "project": (
@@ -86,6 +88,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "attributes pretrained --data data/mine-64 --columns Smiling,age",
         "attributes new.safetensors --classifier old.safetensors",
     ),
+    "studio": ("studio", "studio pretrained --port 9000 --no-browser"),
     "evaluate": (
         "evaluate",
         "evaluate pretrained --data data/photos-64 --count 1000",
@@ -145,6 +148,7 @@ app.command(epilog=_examples("arithmetic"), cls=InOrder)(arithmetic)
 app.command(epilog=_examples("edit"), cls=Overview)(edit)
 app.command(epilog=_examples("gif"))(gif)
 app.command(epilog=_examples("attributes"))(attributes)
+app.command(epilog=_examples("studio"))(studio)
 app.command(epilog=_examples("evaluate"))(evaluate)
 app.command(epilog=_examples("export"))(export)
 app.command(epilog=_examples("push"))(push)

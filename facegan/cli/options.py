@@ -128,7 +128,7 @@ def open_generator(given: Path | None, device: str) -> LoadedGenerator:
 
 
 def named_faces(
-    loaded: LoadedGenerator, specs: Sequence[str], seed: int, file: Output, *, plain: bool
+    loaded: LoadedGenerator, specs: Sequence[str], seed: int, file: Output | None, *, plain: bool
 ) -> tuple[LoadedGenerator, dict[str, Operand]]:
     """Find the faces that SPECs name by words and by photos.
 
@@ -136,7 +136,7 @@ def named_faces(
     is said.
 
     Args:
-        file: what the command writes; it is none of the photos.
+        file: what the command writes, which is none of the photos; None for a new folder.
         seed: `--seed`. Words are looked for among its faces, and the SPECs are checked with it before photos take
             their time.
         plain: do not tune.
@@ -154,7 +154,8 @@ def named_faces(
     photos = [item for item in items if is_photo(item)]
     if plain and not photos:
         raise UsageError("--plain is for photos, and no face is one.", "Leave it out.")
-    file.spare(map(Path, photos))
+    if file:
+        file.spare(map(Path, photos))
     networks = loaded.config.networks
     known = find_words(loaded, items, seed, note=console.note)
     unknown = {item: from_file(item, draw(0, [0], networks.latent_dim)) for item in photos}

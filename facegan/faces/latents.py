@@ -301,6 +301,19 @@ def _checked(z: NDArray[np.generic], latent_dim: int | None, rows: int, path: Pa
     return wide.astype(np.float32)
 
 
+def distinct_stems(photos: Sequence[Path]) -> list[str]:
+    """What the latents of photos are called: the photos' stems; those that came before get a number: me, me-2, me-3."""
+    found: list[str] = []
+    for photo in photos:
+        stem = photo.stem.replace(",", "") or "photo"  # a comma would end an item of a SPEC
+        number, new = 1, stem
+        while new in found:
+            number += 1
+            new = f"{stem}-{number}"
+        found.append(new)
+    return found
+
+
 def save_latent(z: Latents, path: Path, *, new: bool = False) -> Path:
     """Write a latent as .npy, whole or not at all; a SPEC can name the file. `new`: never replace a file."""
     with atomic_path(path, new=new) as temporary:
