@@ -81,8 +81,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "attributes": (
         "attributes --data data/photos-64",
-        "attributes face.safetensors --data data/photos-64 --columns Smiling,age",
-        "attributes new.safetensors --classifier old/attributes.safetensors",
+        "attributes pretrained --data data/mine-64 --columns Smiling,age",
+        "attributes new.safetensors --classifier old.safetensors",
     ),
     "evaluate": (
         "evaluate",
