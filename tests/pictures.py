@@ -29,7 +29,7 @@ COMMANDS = {
     "interpolate.png": "interpolate pretrained --through 64 --through 68 --steps 10",
     "arithmetic.png": "arithmetic pretrained --plus 46,64,93 --minus 22,26,57 --plus 32,61,68",
     "words.png": 'arithmetic pretrained --plus "smiling woman" --minus "neutral woman" --plus "neutral man"',
-    "edit.png": "edit pretrained --face 22 --attr smiling=-1..3 --attr young=-2..1 --steps 4",
+    "edit.png": "edit pretrained --face 22 --attr smiling=0..3 --attr young=-2..1 --steps 4",
     "walk.gif": "gif pretrained --faces 4 --stops 3",
     "own-project.png": "project me.jpg friend.jpg --generator pretrained",
     "own-morph.png": f"interpolate pretrained {_ASTRONAUT} --steps 10",
