@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +31,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from facegan.data.preprocess import PreprocessResult
+    from facegan.editing.attributes import Attributes
     from facegan.editing.photos import Projected
     from facegan.evaluation.scores import Report
     from facegan.runs.events import Event
 
 Name = str | os.PathLike[str]
 Face = int | str | ArrayLike
-"""An index on the sheet of seed 0, a SPEC such as "7:44" or "1-10", or a latent, (latent_dim,); several latents, (K,
-latent_dim), are averaged."""
+"""An index on the sheet of a seed, a SPEC such as "7:44", "1-10" or "smiling woman", or a latent, (latent_dim,); of
+several, (K, latent_dim), the average."""
 
 
 class Model:
@@ -77,9 +79,44 @@ class Model:
         """New faces: number 0, 1, ... of a seed."""
         return self.draw(self.latents(count, seed, truncation=truncation))
 
-    def face(self, face: Face) -> Latents:
-        """The latent, (latent_dim,), of a face that is named in any way; an average is brought to the prior's norm."""
-        return point(self._operand(face))
+    def face(self, face: Face, *, seed: int = 0) -> Latents:
+        """The latent, (latent_dim,), of a face that is named in any way; an average is brought to the prior's norm.
+
+        Args:
+            seed: whose faces are meant by an index, and looked through for words.
+        """
+        return point(self._operand(face, seed))
+
+    @cached_property
+    def attributes(self) -> Attributes:
+        """What is known of this generator's faces: `.known` lists the attributes that `edit` and words may name.
+
+        Raises:
+            FaceganError: nobody has learnt them; the hint says how.
+        """
+        from facegan.editing.attributes import attributes_of
+
+        return attributes_of(self.loaded)
+
+    def edit(self, face: Face, *, keep: Sequence[str] | None = None, seed: int = 0, **changes: float) -> Latents:
+        """A face's latent after a change of its attributes, such as smiling=+2: (latent_dim,), or (N, latent_dim).
+
+        All attributes are changed together; the norm stays. Several latents (N, latent_dim) are each changed.
+
+        Args:
+            keep: attributes that stay; by default sex, age, glasses and smile, except those that are changed.
+            seed: as in `face`.
+            changes: attribute or everyday word -> how far, in standard deviations over the generator's faces.
+
+        Raises:
+            UsageError: an attribute is not known or cannot be changed, or is changed by more than 6.
+        """
+        from facegan.editing.edit import changed_latents
+
+        named = isinstance(face, (int, str, np.integer))
+        z = self.face(face, seed=seed) if named else self._checked(face, f"Latents are (N, {self.latent_dim})")
+        moved = changed_latents(self.attributes, z, changes, keep)
+        return moved if named or np.ndim(face) == 2 else moved[0]
 
     def interpolate(self, *faces: Face, steps: int = 10, method: str = "slerp", loop: bool = False) -> Latents:
         """Latents, (N, latent_dim), on the way through two or more faces: `steps` from each to the next, both counted.
@@ -93,8 +130,13 @@ class Model:
         walk, _ = latents.path(np.stack(points), steps, method, loop)
         return walk
 
-    def arithmetic(self, plus: Sequence[Face] = (), minus: Sequence[Face] = (), *, raw: bool = False) -> Latents:
+    def arithmetic(
+        self, plus: Sequence[Face] = (), minus: Sequence[Face] = (), *, raw: bool = False, seed: int = 0
+    ) -> Latents:
         """The sum of some faces' latents minus others', (latent_dim,), brought to the prior's norm unless `raw`.
+
+        Args:
+            seed: as in `face`.
 
         Raises:
             UsageError: no face is given.
@@ -102,7 +144,7 @@ class Model:
         if not (*plus, *minus):
             raise UsageError("There is nothing to add.")
         signs = [1] * len(plus) + [-1] * len(minus)
-        return latents.signed_sum(signs, [self._operand(face).mean for face in (*plus, *minus)], raw=raw)
+        return latents.signed_sum(signs, [self._operand(face, seed).mean for face in (*plus, *minus)], raw=raw)
 
     def project(
         self,
@@ -179,9 +221,13 @@ class Model:
         files = files_to_push(self.loaded, address, licence=licence, agreed=agreed)
         return push(files, address, private=private, overwrite=overwrite)
 
-    def _operand(self, face: Face) -> Operand:
+    def _operand(self, face: Face, seed: int = 0) -> Operand:
         if isinstance(face, (int, str, np.integer)):
-            return latents.parse_spec(str(face), 0, self.latent_dim, self.loaded.config.networks.latent_rows)
+            from facegan.editing.words import find_words
+
+            items = [item.strip() for item in str(face).split(",")]
+            rows, known = self.loaded.config.networks.latent_rows, find_words(self.loaded, items, seed)
+            return latents.parse_spec(str(face), seed, self.latent_dim, rows, known)
         z = self._checked(face, f"A face is an index, a SPEC, or latents of {self.latent_dim} numbers")
         return Operand(z, ("",) * len(z), "")
 
@@ -306,7 +352,8 @@ def evaluate(
     """How far a model's faces are from a dataset's photos: `.scores` has fd, kid, precision and recall.
 
     Args:
-        features: the extractor's name; by default the one that needs no download.
+        features: the extractor's name, such as "facegan-attributes"; by default the one of ImageNet that needs no
+            download.
         count: samples; None for as many as there are photos, at most 10,000.
         photos: photos to compare with; None for as many as samples.
         seed, truncation: of the samples.
@@ -314,12 +361,13 @@ def evaluate(
     Raises:
         FaceganError: the extra `metrics` is not installed, or sizes differ.
     """
+    from facegan.editing.features import open_features
     from facegan.evaluation.comparison import Comparison
-    from facegan.evaluation.extractors import OFFLINE, open_extractor
+    from facegan.evaluation.extractors import OFFLINE
     from facegan.evaluation.scores import evaluate as work
 
     device = next(model.loaded.module.parameters()).device
-    extractor = open_extractor(features or OFFLINE, device)
+    extractor = open_features(features or OFFLINE, device)
     comparison = Comparison(model.loaded, Dataset(Path(data), 0), extractor, seed, truncation)
     return work(comparison, count=count, photos=photos)
 

@@ -40,7 +40,7 @@ def describe(path: Path) -> tuple[str, Facts]:
         hint = run_in(path) or "A dataset has a dataset.json."
         raise FaceganError(f"{path} is a folder, but neither a dataset nor a run.", hint)
     if path.suffix == ".safetensors":
-        return "generator", _generator(path)
+        return ("attributes", _attributes(path)) if _is_attributes(path) else ("generator", _generator(path))
     if path.suffix == ".npy":
         return "latents", _latents(path)
     if path.suffix.lower() in PICTURES:
@@ -154,6 +154,30 @@ def _generator(path: Path) -> Facts:
         ("on disk", in_bytes(path.stat().st_size)),
         *_origin(found.provenance),
         *((name, value) for name, value in found.notes.items()),
+    ]
+
+
+def _is_attributes(path: Path) -> bool:
+    from facegan.editing.attributes import FORMAT, metadata
+
+    try:
+        return metadata(path).get("format") == FORMAT
+    except FaceganError:
+        return False
+
+
+def _attributes(path: Path) -> Facts:
+    from facegan.editing.attributes import load_attributes
+
+    found = load_attributes(path)
+    usable = [attribute.name for attribute in found.known if not attribute.refused]
+    refused = [f"{attribute.name} ({attribute.refused})" for attribute in found.known if attribute.refused]
+    return [
+        ("attributes", f"{len(usable)}: {', '.join(usable)}" if usable else "none"),
+        ("refused", "; ".join(refused) or "none"),
+        ("kept by edits", ", ".join(found.keep) or "none"),
+        ("of the generator", f"whose weights have the SHA-256 {found.generator}"),
+        ("on disk", in_bytes(path.stat().st_size)),
     ]
 
 

@@ -20,7 +20,17 @@ import typer
 
 from facegan.cli.app import app, main, options_of
 from facegan.config import Config, DcganNetworks, KerasNetworks
+from facegan.core.pixels import to_images
 from facegan.data.writer import DatasetWriter
+from facegan.editing.attributes import Attribute, Attributes
+from facegan.editing.classifier import Classifier, rounded
+from facegan.editing.learning import directions_of
+from facegan.editing.photos import weights_sha256
+from facegan.editing.scorer import Scorer
+from facegan.faces.latents import draw
+from facegan.faces.synthesis import draw_faces
+from facegan.models.checkpoint import LoadedGenerator, save_loaded
+from facegan.networks import build_generator
 from facegan.presets import PRESETS
 
 # A suite that nohup or a shell's "&" has started ignores SIGHUP or SIGINT. Programs that the tests start would inherit
@@ -59,6 +69,17 @@ def write_dataset(path: Path, count: int, size: int = 32, seed: int = 0) -> Path
         writer.write(images, [f"{n:03d}.png" for n in range(count)])
         writer.finish(source={"name": "synthetic"}, crop={"name": "square"}, filter="none")
     return path
+
+
+def made_up(generator: torch.nn.Module, known: tuple[Attribute, ...], keep: tuple[str, ...] = ()) -> Attributes:
+    """Attributes of a generator, with latents of 8 numbers, that nobody has learnt: all weights are chance."""
+    count, draw = len(known), np.random.default_rng(0)
+    zeros, ones = np.zeros(count, np.float32), np.ones(count, np.float32)
+    weights = draw.standard_normal((8, count)).astype(np.float32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        networks = rounded(Classifier(count).eval()), rounded(Scorer(8, count).eval())
+    return Attributes(known, weights, zeros, ones, keep, networks[0], weights_sha256(generator), networks[1], ones)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -143,3 +164,48 @@ def cli(*words: object) -> tuple[int, str, str]:
     assert isinstance(code, int)
     check_hint([str(word) for word in words], err.getvalue())
     return code, out.getvalue(), err.getvalue()
+
+
+class Colours(torch.nn.Module):
+    """A classifier that needs no photos: it finds the first three numbers of a face's latent in its colours, linearly.
+
+    They stand for Smiling, Male and Eyeglasses; half of the faces have each.
+    """
+
+    NAMES = ("Smiling", "Male", "Eyeglasses")
+
+    def __init__(self, z: np.ndarray, faces: np.ndarray) -> None:
+        super().__init__()
+        colours = self.colours(to_images(faces, torch.device("cpu")))
+        self.mean = torch.nn.Parameter(colours.mean(0))
+        wanted = 4 * torch.from_numpy(z[:, : len(self.NAMES)])
+        self.weights = torch.nn.Parameter(torch.linalg.lstsq(colours - self.mean, wanted).solution)
+        self.requires_grad_(False)
+
+    @staticmethod
+    def colours(images: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return (self.colours(images) - self.mean) @ self.weights
+
+
+@pytest.fixture(scope="session")
+def known() -> tuple[LoadedGenerator, Attributes]:
+    """A tiny generator, and attributes of its faces that are learnt as those of a real one are."""
+    config = tiny("dcgan")
+    torch.manual_seed(0)
+    loaded = LoadedGenerator(build_generator(config).eval(), config, 0, "raw", {}, Path("g.safetensors"))
+    attributes = [Attribute(name, False, 0.9, 0.0, balanced=0.9) for name in Colours.NAMES]
+    z = draw(1, range(500), 8)
+    classifier = Colours(z, draw_faces(loaded.module, config.networks, z))
+    return loaded, directions_of(loaded, classifier, attributes, faces=1000)
+
+
+@pytest.fixture
+def ckpt_with_words(known: tuple[LoadedGenerator, Attributes], workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The generator of `known` as g.safetensors in the current folder, with its attributes."""
+    loaded, attributes = known
+    for module in ("attributes", "words"):
+        monkeypatch.setattr(f"facegan.editing.{module}.attributes_of", lambda _: attributes)
+    return save_loaded(loaded, workdir / "g.safetensors")

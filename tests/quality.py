@@ -34,8 +34,9 @@ from facegan.core.errors import FaceganError, UsageError
 from facegan.core.pixels import Pixels
 from facegan.core.strictjson import parse_json
 from facegan.data.dataset import Dataset
+from facegan.editing.features import open_features
 from facegan.evaluation.comparison import Comparison
-from facegan.evaluation.extractors import OFFLINE, Extractor, open_extractor
+from facegan.evaluation.extractors import OFFLINE, Extractor
 from facegan.evaluation.photo_features import order
 from facegan.evaluation.scores import evaluate
 from facegan.faces.compose import sample_latents
@@ -163,7 +164,7 @@ def run_trials(given: argparse.Namespace) -> None:
     trials = [(parse_trial(text), seed) for text in given.trial for seed in given.seeds]
     for trial, seed in trials:  # what is wrong with the last is said before the first has taken its time
         trial.plan(given.dataset, seed)
-    extractor, path = open_extractor(OFFLINE, CPU), given.out / "trials.jsonl"
+    extractor, path = open_features(given.features, CPU), given.out / "trials.jsonl"
     conditions = {
         "seconds": given.seconds,
         "threads": torch.get_num_threads(),
@@ -255,7 +256,7 @@ def run_generator(given: argparse.Namespace) -> None:
     rows = list[list[float]]()
     print("| seed | FD | KID x1000 | precision | recall |" + (" faces found |" if detect else ""))
     print("|---" * (6 if detect else 5) + "|", flush=True)
-    found = measure(loaded, unseen, open_extractor(OFFLINE, CPU), given.sampling_seeds, given.count)
+    found = measure(loaded, unseen, open_features(given.features, CPU), given.sampling_seeds, given.count)
     for seed, figures in zip(given.sampling_seeds, found, strict=True):
         rows.append([figures["fd"], 1000 * figures["kid"], figures["precision"], figures["recall"]])
         if detect:
@@ -279,6 +280,7 @@ def main(words: Sequence[str] | None = None) -> None:
     both.add_argument("--unseen", type=Path, required=True, help="dataset of photos to compare with")
     both.add_argument("--sampling-seeds", type=int, nargs="+", default=[777, 1, 2], help="of the faces drawn")
     both.add_argument("--count", type=int, default=1500, help="faces of each of these seeds, and photos")
+    both.add_argument("--features", default=OFFLINE, help="extractor, such as facegan-attributes")
     commands = parser.add_subparsers(required=True)
     trials = commands.add_parser("trials", parents=[both])
     trials.set_defaults(work=run_trials)

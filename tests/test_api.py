@@ -36,7 +36,13 @@ def test_the_examples_run_in_the_order_of_the_page(workdir, tiny_extractor, monk
         exec(compile(example, "docs/python.md", "exec"), names)  # noqa: S102
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in said[:4]] == ["160", "320", "480", "640"]
-    assert {path.name for path in Path().glob("*.png")} == {"faces.png", "walk.png", "smiling-man.png", "mine.png"}
+    assert {path.name for path in Path().glob("*.png")} == {
+        "faces.png",
+        "walk.png",
+        "smiling-man.png",
+        "by-name.png",
+        "mine.png",
+    }
 
 
 @pytest.mark.slow

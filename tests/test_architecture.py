@@ -14,7 +14,7 @@ PACKAGE = ROOT / "facegan"
 ORDER = (
     "core", "config", "presets", "pictures", "data", "networks", "models", "faces", "evaluation", "editing",
     "training", "runs", "bench", "export",
-    "describe", "api", "__init__", "cli", "__main__",
+    "describe", "studio", "api", "__init__", "cli", "__main__",
 )  # fmt: skip
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 FILES = sorted(PACKAGE.rglob("*.py"))

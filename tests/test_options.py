@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 import typer
-from conftest import cli, tiny, write_dataset
+from conftest import cli, made_up, tiny, write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -25,6 +26,7 @@ from facegan.core import quantities
 from facegan.core.errors import FaceganError, UsageError
 from facegan.core.strictjson import parse_json
 from facegan.data.crops import parse_crop
+from facegan.editing.attributes import Attribute, save_attributes
 from facegan.faces import latents
 from facegan.models.checkpoint import save_generator
 from facegan.networks import build_generator
@@ -38,11 +40,14 @@ HONEST: dict[str, list[str]] = {
     "project": ["photos/a.png", "--generator", "g.safetensors", "--crop", "square", "--plain"],
     "interpolate": ["g.safetensors", "--steps", "2"],
     "arithmetic": ["g.safetensors", "--plus", "1"],
+    "edit": ["g.safetensors", "--face", "1", "--component", "1=1"],
     "gif": ["g.safetensors", "--faces", "1", "--stops", "2", "--steps", "1"],
+    "studio": ["g.safetensors", "--no-browser"],
     "evaluate": ["g.safetensors", "--data", "data/d", "--features", "tiny", "--count", "5"],
     "export": ["g.safetensors", "--to", "onnx"],
     "push": ["g.safetensors", "user/name", "--dry-run"],
     "info": ["g.safetensors"],
+    "attributes": ["g.safetensors", "--classifier", "a.safetensors", "--faces", "100", "--overwrite"],
     "bench": ["--only", "sample", "--rounds", "1", "--device", "cpu"],
 }
 """Command -> words with which it is done in a moment. What is tried comes after them, and of two the last counts."""
@@ -54,6 +59,13 @@ NONSENSE = (
 
 BUILT: Any = typer.main.get_command(app)
 """The application's commands, built once: Typer would do so for every command line, which takes longer than most."""
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A studio ends before it begins to wait for a browser."""
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
+    monkeypatch.setattr("webbrowser.open", lambda address: True)
 
 
 def options() -> Iterator[Any]:
@@ -70,6 +82,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_extractor: str) -> Path
     config = tiny("dcgan")
     network = build_generator(config)
     save_generator(folder / "g.safetensors", network, config, images_seen=0, weights="raw", provenance={})
+    known = tuple(Attribute(name, False, 1, 1) for name in ("Smiling", "Male"))
+    save_attributes(made_up(network, known), folder / "a.safetensors")
     write_dataset(folder / "data/d", 6)
     (folder / "photos").mkdir()
     Image.new("RGB", (40, 40)).save(folder / "photos/a.png")
@@ -133,7 +147,7 @@ def test_examples_are_shown_unbroken_and_can_be_typed(command, monkeypatch):
     shown = [line.strip() for line in out.partition("Examples:")[2].splitlines() if line.strip()]
     assert shown == [f"facegan {line}" for line in EXAMPLES[command]]
     for line in EXAMPLES[command]:
-        name, *words = line.split()
+        name, *words = shlex.split(line)
         assert name == command or not command
         BUILT.commands[name].make_context(name, words)  # parsed, not done
         for spec in (words[n + 1] for n, word in enumerate(words) if word in ("--through", "--plus", "--minus")):

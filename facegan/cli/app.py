@@ -15,7 +15,9 @@ from rich.markup import escape
 
 from facegan.cli import console
 from facegan.cli.arithmetic import InOrder, arithmetic
+from facegan.cli.attributes import attributes
 from facegan.cli.bench import bench
+from facegan.cli.edit import Overview, edit
 from facegan.cli.evaluate import evaluate
 from facegan.cli.export import export
 from facegan.cli.gif import gif
@@ -26,6 +28,7 @@ from facegan.cli.project import project
 from facegan.cli.push import push
 from facegan.cli.sample import sample
 from facegan.cli.signals import Stopped, unwinding
+from facegan.cli.studio import studio
 from facegan.cli.train import train
 from facegan.core.errors import FaceganError, Interrupted, UsageError, is_out_of_memory
 from facegan.core.version import __version__
@@ -48,6 +51,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sample pretrained --count 60 --number",
         "sample runs/00001-photos-64-dcgan-r3gan --seed 7 --truncation 0.8",
         "sample --count 9 --scale 4 --out nine.jpg",
+        "sample pretrained --faces 7:44,3,smile.npy --number",
         "sample --count 1000 --separate --out thousand",
     ),
     "project": (
@@ -57,13 +61,21 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "interpolate": (
         "interpolate pretrained --through 42 --through 26",
         "interpolate --through 3 --through 7:44 --steps 12 --loop --gif",
+        "interpolate --through 'blond woman' --through 'old man with glasses'",
         "interpolate --through me.jpg --through friend.jpg --gif",
         "interpolate --through 1-10 --through outputs/arithmetic-001.npy",
     ),
     "arithmetic": (
         "arithmetic pretrained --plus 1,31,46 --minus 27,21,35 --plus 56",
+        "arithmetic --plus 'smiling woman' --minus woman --plus man",
         "arithmetic --plus 7:1-10 --minus 7:11-20 --plus 44 --steps 8 --save",
         "arithmetic --plus me.jpg --minus 27 --plus 1",
+    ),
+    "edit": (
+        "edit pretrained --face 42 --attr smiling=+2",
+        "edit --face me.jpg --attr smiling=-3..3 --gif",
+        "edit --face 'old man' --attr young=-2..2 --attr glasses=0..3",
+        "edit --face 42 --component 3=-3..3",
     ),
     "gif": (
         "gif",
@@ -71,6 +83,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "gif runs/00001-photos-64-dcgan-r3gan --fps 8 --out progress.mp4",
         "gif anna.jpg ben.jpg clara.jpg --fps 1 --out family.gif",
     ),
+    "attributes": (
+        "attributes --data data/photos-64",
+        "attributes face.safetensors --data data/photos-64 --columns Smiling,age",
+        "attributes new.safetensors --classifier old/attributes.safetensors",
+    ),
+    "studio": ("studio", "studio pretrained --port 9000 --no-browser"),
     "evaluate": (
         "evaluate",
         "evaluate pretrained --data data/photos-64 --count 1000",
@@ -127,7 +145,10 @@ app.command(epilog=_examples("sample"))(sample)
 app.command(epilog=_examples("project"))(project)
 app.command(epilog=_examples("interpolate"))(interpolate)
 app.command(epilog=_examples("arithmetic"), cls=InOrder)(arithmetic)
+app.command(epilog=_examples("edit"), cls=Overview)(edit)
 app.command(epilog=_examples("gif"))(gif)
+app.command(epilog=_examples("attributes"))(attributes)
+app.command(epilog=_examples("studio"))(studio)
 app.command(epilog=_examples("evaluate"))(evaluate)
 app.command(epilog=_examples("export"))(export)
 app.command(epilog=_examples("push"))(push)

@@ -71,7 +71,7 @@ def arithmetic(
     loaded = options.open_generator(source, device)
     made = origin(ctx, loaded, without=no_metadata, terms=terms)
     specs = [spec for _, spec in terms]
-    loaded, known = options.with_photos(loaded, specs, seed, file, plain=plain)
+    loaded, known = options.named_faces(loaded, specs, seed, file, plain=plain)
     from facegan.faces.compose import arithmetic as add_up
     from facegan.faces.latents import save_latent
 

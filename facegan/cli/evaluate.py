@@ -53,8 +53,9 @@ def evaluate(
         Text,
         typer.Option(
             metavar="NAME",
-            help="Extractor in torch-fidelity's registry. Default: inception-v3-compat, as in published FIDs, whose "
-            "weights are downloaded; with --neighbours efficientnet-lite0, which needs no download.",
+            help="Extractor in torch-fidelity's registry, or facegan-attributes, the classifier in the package. "
+            "Default: inception-v3-compat, as in published FIDs, whose weights are downloaded; with --neighbours "
+            "efficientnet-lite0, which needs no download.",
             show_default=False,
         ),
     ] = None,
@@ -87,11 +88,12 @@ def evaluate(
                 f"--neighbours shows at most {MOST_SAMPLES} samples, not {count:,}.", "Give a smaller --count."
             )
     file = Output(out, "neighbours", WRITABLE, overwrite) if neighbours else None
-    from facegan.evaluation.extractors import OFFLINE, STANDARD, check_installed, open_extractor
+    from facegan.evaluation.extractors import OFFLINE, STANDARD, check_installed
 
     check_installed()
     from facegan.core.device import choose_device, keep_memory
     from facegan.data.dataset import Dataset
+    from facegan.editing.features import open_features
     from facegan.evaluation.comparison import Comparison, check_match, own_photos
     from facegan.evaluation.neighbours import find_neighbours
     from facegan.evaluation.scores import evaluate as measure
@@ -100,7 +102,7 @@ def evaluate(
     dataset = Dataset(data or own_photos(loaded) or find_dataset().path, seed=0)
     check_match(loaded, dataset)
     console.note(f"photos: {dataset.info.path} ({len(dataset):,} of {dataset.info.size} px)")
-    extractor = open_extractor(features or (OFFLINE if neighbours else STANDARD), choose_device(device))
+    extractor = open_features(features or (OFFLINE if neighbours else STANDARD), choose_device(device))
     keep_memory()
     with console.Progress("pictures", "photos") as bar:
         comparison = Comparison(

@@ -55,7 +55,7 @@ def interpolate(
     from facegan.pictures.animation import write_animation
 
     check_morph(loaded, specs, steps, loop, scale, file.path)
-    loaded, known = options.with_photos(loaded, specs, seed, file, plain=plain)
+    loaded, known = options.named_faces(loaded, specs, seed, file, plain=plain)
     asked: dict[str, Any] = {"steps": steps, "seed": seed, "method": method, "loop": loop, "scale": scale}
     with console.Progress("faces", "drawing") as bar:
         morph = morph_between(loaded, specs, **asked, known=known, out=file.path, on_progress=bar.show)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from facegan.cli import console
-from facegan.core.errors import FaceganError, UsageError, is_there, visible
+from facegan.core.errors import FaceganError, UsageError, visible
 
 if TYPE_CHECKING:
     from facegan.cli.outputs import Output
     from facegan.data.folder import DatasetInfo
-    from facegan.faces.latents import Latents
+    from facegan.faces.latents import Operand
     from facegan.models.checkpoint import LoadedGenerator
 
 OptionalPath = Optional[Path]  # noqa: UP045, typer reads it at run time
@@ -38,7 +38,8 @@ Source = Annotated[
 Specs = Optional[list[str]]  # noqa: UP045
 SPEC = (
     "a comma-separated list, which is averaged: 44 is a face of a numbered sheet, 1-10 are ten of them, 7:44 is of "
-    "seed 7, .npy files are latents, and photos are faces too: the generator is tuned to them."
+    "seed 7, .npy files are latents, photos are faces too (the generator is tuned to them), and words such as 'smiling "
+    "woman' or 'old man without glasses' are the average of ten faces that fit."
 )
 """How a face is named, for the help of options that take a SPEC."""
 
@@ -126,53 +127,50 @@ def open_generator(given: Path | None, device: str) -> LoadedGenerator:
     return loaded
 
 
-def with_photos(
-    loaded: LoadedGenerator, specs: Sequence[str], seed: int, file: Output, *, plain: bool
-) -> tuple[LoadedGenerator, dict[str, Latents]]:
-    """Find the faces of all photos that SPECs name, tune the generator to them, and say how near they came.
+def named_faces(
+    loaded: LoadedGenerator, specs: Sequence[str], seed: int, file: Output | None, *, plain: bool
+) -> tuple[LoadedGenerator, dict[str, Operand]]:
+    """Find the faces that SPECs name by words and by photos.
+
+    Words stand for faces of the generator that fit them. The generator is tuned to all photos together. What was found
+    is said.
 
     Args:
-        file: what the command writes; it is none of the photos.
-        seed: `--seed`, with which the SPECs are checked before that takes its time.
+        file: what the command writes, which is none of the photos; None for a new folder.
+        seed: `--seed`. Words are looked for among its faces, and the SPECs are checked with it before photos take
+            their time.
         plain: do not tune.
 
     Returns:
-        The generator to draw with, and for each photo, as it was typed, its latents.
+        The generator to draw with, and for each photo and all words, as they were typed, their faces.
     """
-    items = dict.fromkeys(item.strip() for spec in specs for item in spec.split(","))
-    photos = [item for item in items if _is_photo(item)]
-    if not photos:
-        if plain:
-            raise UsageError("--plain is for photos, and no face is one.", "Leave it out.")
-        return loaded, {}
-    file.spare(map(Path, photos))
     from facegan.cli.outputs import MEMORY
     from facegan.core.device import keep_memory
-    from facegan.editing.photos import project_photos
-    from facegan.faces.latents import draw, parse_spec
+    from facegan.editing.photos import is_photo, project_photos
+    from facegan.editing.words import find_words
+    from facegan.faces.latents import draw, from_file, parse_spec
 
+    items = list(dict.fromkeys(item.strip() for spec in specs for item in spec.split(",")))
+    photos = [item for item in items if is_photo(item)]
+    if plain and not photos:
+        raise UsageError("--plain is for photos, and no face is one.", "Leave it out.")
+    if file:
+        file.spare(map(Path, photos))
     networks = loaded.config.networks
+    known = find_words(loaded, items, seed, note=console.note)
+    unknown = {item: from_file(item, draw(0, [0], networks.latent_dim)) for item in photos}
     for spec in specs:
-        unknown = dict.fromkeys(photos, draw(0, [0], networks.latent_dim))
-        parse_spec(spec, seed, networks.latent_dim, networks.latent_rows, unknown)
+        parse_spec(spec, seed, networks.latent_dim, networks.latent_rows, {**known, **unknown})
+    if not photos:
+        return loaded, known
     keep_memory()
     with console.Progress("steps", "finding faces") as bar:
         paths = [Path(item) for item in photos]
         found = project_photos(loaded, paths, MEMORY, plain=plain, on_progress=bar.show, note=console.note)
     for line in found.words():
         console.note(line)
-    return found.loaded, {item: found.latents[n : n + 1] for n, item in enumerate(photos)}
-
-
-def _is_photo(item: str) -> bool:
-    """Whether an item of a SPEC is a photo: a file that holds no latents, or the name of a picture."""
-    from facegan.faces.latents import is_index
-    from facegan.pictures.photos import PICTURES
-
-    if is_index(item):
-        return False
-    ending = Path(item).suffix.lower()
-    return ending in PICTURES or (ending != ".npy" and is_there(Path(item)) and Path(item).is_file())
+    of_photos = {item: from_file(item, found.latents[n : n + 1]) for n, item in enumerate(photos)}
+    return found.loaded, {**known, **of_photos}
 
 
 def verify(dataset: DatasetInfo) -> None:

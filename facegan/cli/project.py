@@ -44,11 +44,12 @@ def project(
     from facegan.cli.outputs import MEMORY, Output, origin
     from facegan.core.errors import UsageError, typed
     from facegan.data.crops import parse_crop
+    from facegan.faces.latents import distinct_stems
     from facegan.models.pretrained import NAME
     from facegan.pictures.sheets import WRITABLE, save_picture
 
     file = Output(out, "project", WRITABLE, overwrite)
-    endings = [f"-{name}.npy" for name in _distinct([photo.stem.replace(",", "") or "photo" for photo in photos])]
+    endings = [f"-{name}.npy" for name in distinct_stems(photos)]
     for ending in [*endings, *([] if plain else [".safetensors"])]:
         file.beside(ending)
     file.spare(photos)
@@ -78,15 +79,3 @@ def project(
     if not plain:
         written.append(save_loaded(found.loaded, file.beside(".safetensors"), new=not overwrite))
     console.wrote(written)
-
-
-def _distinct(names: list[str]) -> list[str]:
-    """The names, of which those that came before get a number: me, me-2, me-3."""
-    found: list[str] = []
-    for name in names:
-        number, new = 1, name
-        while new in found:
-            number += 1
-            new = f"{name}-{number}"
-        found.append(new)
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -22,6 +22,15 @@ def sample(
     sort: Annotated[
         bool, typer.Option("--sort", help="Best first, by the scores of the critic in a checkpoint (.pt).")
     ] = False,
+    faces: Annotated[
+        Optional[str],  # noqa: UP045, typer reads it at run time
+        typer.Option(
+            metavar="SPEC",
+            help="Draw these faces instead: a comma-separated list as in interpolate, but each is drawn: 7:44, 1-10, "
+            ".npy files, photos, words.",
+            show_default=False,
+        ),
+    ] = None,
     separate: Annotated[bool, typer.Option("--separate", help="Write single .png files into a folder.")] = False,
     truncation: options.Truncation = 1.0,
     scale: options.Scale = None,
@@ -40,6 +49,9 @@ def sample(
         why = "is for a sheet: --separate writes into a new folder"
         options.refuse(ctx, "overwrite", without=why, hint="Choose a new folder with --out.")
         output_folder(out, "sample")
+    if faces:
+        why = "is for new faces, and --faces names those that are drawn"
+        options.refuse(ctx, "count", "truncation", without=why, hint="Leave one out.")
     file = None if separate else Output(out, "sample", WRITABLE, overwrite)
     loaded = options.open_generator(source, device)
     made = origin(ctx, loaded, without=no_metadata)
@@ -48,6 +60,14 @@ def sample(
     from facegan.faces.compose import sample_separately, sample_sheet
 
     asked: dict[str, Any] = {"count": count, "seed": seed, "truncation": truncation, "scale": scale}
+    if faces:
+        from facegan.faces.latents import parse_spec
+
+        networks = loaded.config.networks
+        loaded, known = options.named_faces(loaded, [faces], seed, file, plain=False)
+        chosen = parse_spec(faces, seed, networks.latent_dim, networks.latent_rows, known)
+        asked |= {"chosen": chosen, "count": len(chosen.labels)}
+        count = asked["count"]
     if file:
         with console.Progress("faces", "drawing") as bar:
             how: dict[str, Any] = {"numbers": number, "by_score": sort, "out": file.path, "on_progress": bar.show}

@@ -33,6 +33,11 @@ class Stream(IntEnum):
     """Changes of what the critic sees, counter = step."""
     PROJECT = 11
     """Samples from which projection starts, counter = 0; those that tuning leaves as they are, counter = step + 1."""
+    CLASSIFIER = 12
+    """How the classifier of attributes is trained, counter = 0; which photos it does not see, counter = 1;
+    how the network of scores is trained, counter = 2."""
+    LABELLED = 13
+    """Latents of the faces from which attributes' directions are learnt, counter = index of a block of them."""
 
 
 def rng(seed: int, stream: Stream, counter: int, rollbacks: int = 0) -> np.random.Generator:

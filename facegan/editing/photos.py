@@ -22,11 +22,11 @@ from facegan.editing.likeness import face_error
 from facegan.editing.project import project, project_steps
 from facegan.editing.tune import tune, tune_steps
 from facegan.faces.compose import Progress
-from facegan.faces.latents import Latents, load_latents
+from facegan.faces.latents import Latents, is_index, load_latents
 from facegan.faces.synthesis import draw_faces
 from facegan.models.checkpoint import LoadedGenerator, load_generator, save_loaded
 from facegan.pictures.opening import PhotoError
-from facegan.pictures.photos import MAX_FILE_BYTES
+from facegan.pictures.photos import MAX_FILE_BYTES, PICTURES
 from facegan.pictures.sheets import labelled
 
 ALIGNED = Crop("face", "largest")
@@ -115,33 +115,61 @@ def project_photos(
         FaceganError: a photo cannot be used, with the reason.
     """
     networks, unique = loaded.config.networks, list(dict.fromkeys(paths))
-    most = max(4, MOST_PHOTOS * 64**2 // networks.size**2)
-    if len(unique) > most:
-        raise FaceganError(
-            f"{len(unique)} photos are too many for one command: {most} of {networks.size} px are the most.",
-            "Name fewer photos.",
-        )
+    check_count(loaded, len(unique))
     contents = [_read(path) for path in unique]
-    photos = np.stack([_face(path, data, networks.size, crop) for path, data in zip(unique, contents, strict=True)])
+    photos = [aligned_face(path, data, networks.size, crop) for path, data in zip(unique, contents, strict=True)]
+    rows = np.stack([photos[unique.index(path)] for path in paths])
+    names = [path.name for path in paths]
+    return project_faces(loaded, names, rows, memory, plain=plain, seed=seed, on_progress=on_progress, note=note)
+
+
+def project_faces(
+    loaded: LoadedGenerator,
+    names: Sequence[str],
+    photos: Pixels,
+    memory: Path | None = None,
+    *,
+    plain: bool = False,
+    seed: int = 0,
+    on_progress: Progress = lambda done, total: None,
+    on_look: Callable[[Latents], None] = lambda latents: None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Projected:
+    """As `project_photos`, for photos (N, S, S, 3) that are aligned already; of equal ones each is a row.
+
+    Args:
+        names: of the photos.
+        on_look: told now and then during the projection the latents so far, a row for each photo.
+    """
+    networks = loaded.config.networks
+    check_count(loaded, len(photos))
     origin = weights_sha256(loaded.module)
     digests = [_sha256(face.tobytes()) for face in photos]
     order = sorted(set(digests))  # of the photos that are tuned to: each once, and their order does not matter
     key = _sha256(origin, str((_METHOD, seed, plain)), *order)[:16]
+    of_row = [order.index(digest) for digest in digests]
     found = _remembered(memory, key, loaded, len(order), plain) if memory else None
     if found is None:
         once = photos[[digests.index(digest) for digest in order]]
-        found = _found(loaded, once, origin, plain, seed, on_progress)
+        found = _found(loaded, once, origin, plain, seed, on_progress, lambda z: on_look(z[of_row]))
         if memory:
             try:
                 found = _remember(memory, key, found, plain)
             except FaceganError as error:
                 note(f"the faces could not be remembered for the next command: {error.message}")
-    rows = [unique.index(path) for path in paths]
-    of_row = [order.index(digests[row]) for row in rows]
     alone = draw_faces(loaded.module, networks, found.before[of_row])
     drawn = alone if plain else draw_faces(found.tuned.module, networks, found.after[of_row])
-    names = [path.name for path in paths]
-    return Projected(found.tuned, not plain, names, found.after[of_row], photos[rows], alone, drawn)
+    return Projected(found.tuned, not plain, list(names), found.after[of_row], photos, alone, drawn)
+
+
+def check_count(loaded: LoadedGenerator, count: int) -> None:
+    """Raises: FaceganError: a generator of this size is not tuned to so many photos at once."""
+    most = max(4, MOST_PHOTOS * 64**2 // loaded.config.networks.size**2)
+    if count > most:
+        raise FaceganError(
+            f"{count} photos are too many for one command: {most} of {loaded.config.networks.size} px are the most.",
+            "Name fewer photos.",
+        )
 
 
 class _Found(NamedTuple):
@@ -153,18 +181,34 @@ class _Found(NamedTuple):
 
 
 def _found(
-    loaded: LoadedGenerator, photos: Pixels, origin: str, plain: bool, seed: int, on_progress: Progress
+    loaded: LoadedGenerator,
+    photos: Pixels,
+    origin: str,
+    plain: bool,
+    seed: int,
+    on_progress: Progress,
+    on_look: Callable[[Latents], None],
 ) -> _Found:
     """Project the photos, and tune a copy of the generator unless `plain`."""
     module, networks = loaded.module, loaded.config.networks
     first, second = project_steps(), 0 if plain else tune_steps()
-    z = project(module, networks, photos, seed=seed, on_progress=lambda n, _: on_progress(n, first + second))
+    z = project(
+        module, networks, photos, seed=seed, on_progress=lambda n, _: on_progress(n, first + second), on_look=on_look
+    )
     if plain:
         return _Found(loaded, z, z)
     tuned, after = tune(
         module, networks, z, photos, seed=seed, on_progress=lambda n, _: on_progress(first + n, first + second)
     )
     return _Found(_as_loaded(loaded, tuned, origin, len(photos)), z, after)
+
+
+def is_photo(item: str) -> bool:
+    """Whether an item of a SPEC is a photo: a file that holds no latents, or the name of a picture."""
+    if is_index(item):
+        return False
+    ending = Path(item).suffix.lower()
+    return ending in PICTURES or (ending != ".npy" and is_there(Path(item)) and Path(item).is_file())
 
 
 def _read(path: Path) -> bytes:
@@ -177,8 +221,12 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def _face(path: Path, data: bytes, size: int, crop: Crop) -> Pixels:
-    """The photo's face, aligned: uint8 (S, S, 3)."""
+def aligned_face(path: Path, data: bytes, size: int, crop: Crop = ALIGNED) -> Pixels:
+    """The face of the photo `data`, cut as `crop` says: uint8 (S, S, 3). `path` is only its name, for errors.
+
+    Raises:
+        FaceganError: the photo cannot be used, with the reason.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's opinions on odd files; what matters becomes a reason

@@ -29,6 +29,9 @@ _SPREAD = 0.3
 _BEYOND = 0.3
 """Weight of ((|z| / radius of the prior) - 1)² where a latent is longer than the prior's."""
 
+_LOOK = 10
+"""Steps from one look at the faces so far to the next."""
+
 _SAMPLES = 1500
 """Faces of the generator from which the starts are learnt."""
 _SIDE = 16
@@ -48,6 +51,7 @@ def project(
     *,
     seed: int = 0,
     on_progress: Progress = lambda done, total: None,
+    on_look: Callable[[Latents], None] = lambda latents: None,
 ) -> Latents:
     """The latents with which `generator` draws faces most like `faces`: float32 (N, latent_rows * latent_dim).
 
@@ -65,12 +69,20 @@ def project(
     Args:
         faces: uint8 (N, S, S, 3), aligned as the generator's photos were.
         seed: of the samples that the starts are learnt from.
+        on_look: told every 10 steps the best latents so far, (N, latent_dim) or (N, latent_rows * latent_dim).
     """
     wanted = to_images(faces, next(generator.parameters()).device)
     total, done = project_steps(), 0
 
     def part(before: int) -> Callable[[int], None]:
         return lambda step: on_progress(before + step, total)
+
+    def best_of(count: int) -> Callable[[Tensor, Tensor], None]:
+        def look(z: Tensor, loss: Tensor) -> None:
+            best = loss.view(-1, count).argmin(1)
+            on_look(z.unflatten(0, (-1, count))[torch.arange(len(best)), best].cpu().numpy())
+
+        return look
 
     with exact_float32():
         z = starts(generator, networks, faces, seed)
@@ -79,11 +91,11 @@ def project(
             best = loss.argsort(1)[:, :count]
             z = torch.take_along_dim(z, best.to(z.device)[:, :, None], dim=1)
             targets = wanted.repeat_interleave(count, 0)
-            flat, loss = _descend(generator, networks, z.flatten(0, 1), targets, steps, part(done))
+            flat, loss = _descend(generator, networks, z.flatten(0, 1), targets, steps, part(done), best_of(count))
             z, loss = flat.view_as(z), loss.view(-1, count).cpu()
             done += steps
         z = z[torch.arange(len(z)), loss.argmin(1)].repeat(1, networks.latent_rows)
-        z, _ = _descend(generator, networks, z, wanted, FINAL_STEPS, part(done), fall=True)
+        z, _ = _descend(generator, networks, z, wanted, FINAL_STEPS, part(done), best_of(1), fall=True)
     on_progress(total, total)
     return z.cpu().numpy()
 
@@ -95,11 +107,13 @@ def _descend(
     wanted: Tensor,
     steps: int,
     on_step: Callable[[int], None],
+    on_look: Callable[[Tensor, Tensor], None],
     fall: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Steps of Adam from latents (B, width): the latents then, and the loss of each, (B,).
 
     Args:
+        on_look: told every `_LOOK` steps the latents, and the loss of each before that step.
         fall: let the learning rate fall to zero.
     """
     z, few = z.clone().requires_grad_(True), at_once(networks.size)
@@ -117,6 +131,8 @@ def _descend(
             loss.sum().backward()
             losses.append(loss.detach())
         adam.step()
+        if step % _LOOK == 0:
+            on_look(z.detach(), torch.cat(losses))
     return z.detach(), torch.cat(losses)
 
 

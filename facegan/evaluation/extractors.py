@@ -54,16 +54,16 @@ class Extractor:
     """A network that turns pictures into features, ready on a device.
 
     Attributes:
-        name: in torch-fidelity's registry.
+        name: in torch-fidelity's registry, or of an extractor that is not from there.
         layer: the one that torch-fidelity uses for the FID by default; facegan uses it for all figures.
         library: names and versions of the packages that compute.
         width: numbers per picture.
     """
 
-    def __init__(self, name: str, layer: str, module: nn.Module, device: torch.device) -> None:
+    def __init__(self, name: str, layer: str, module: nn.Module, device: torch.device, library: str = "") -> None:
         self.name, self.layer, self._module, self._device = name, layer, module, device
         packages = _PACKAGES if name == OFFLINE else _PACKAGES[:1]
-        self.library = ", ".join(map(_version, packages))
+        self.library = library or ", ".join(map(_version, packages))
         self.width = self(np.zeros((1, 32, 32, 3), np.uint8)).shape[1]
 
     def __call__(self, pixels: Pixels) -> Features:

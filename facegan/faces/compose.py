@@ -77,12 +77,14 @@ def sample_sheet(
     truncation: float = 1.0,
     by_score: bool = False,
     scale: int | None = None,
+    chosen: latents.Operand | None = None,
     out: Path = Path("sheet.png"),
     on_progress: Progress = _unseen,
 ) -> Pixels:
     """Draw the contact sheet of a seed, one picture of `count` faces.
 
     Args:
+        chosen: draw these faces instead of those of the seed.
         numbers: write under each face how a SPEC names it.
         by_score: begin with the faces that the generator's critic finds most real. Numbers stay the indices of latents.
 
@@ -94,10 +96,12 @@ def sample_sheet(
         raise UsageError(
             f"A sheet holds at most {MAX_SHEET:,} faces, not {count:,}.", "Add --separate for single files."
         )
-    names = [latents.face_name(seed, n) for n in range(count)] if numbers else None
+    labels = list(chosen.labels) if chosen else [latents.face_name(seed, n) for n in range(count)]
+    names = labels if numbers else None
     check_size(out, sheet_size(count, loaded.config.networks.size, names, scale))
     critic = _critic(loaded) if by_score else None
-    z, order = sample_latents(loaded, seed, range(count), truncation), list(range(count))
+    z = chosen.latents if chosen else sample_latents(loaded, seed, range(count), truncation)
+    order = list(range(count))
     faces = _faces(loaded, z, on_progress)
     if critic is not None:
         order = (-critic_scores(critic, loaded.config.networks, faces)).argsort(kind="stable").tolist()
@@ -124,20 +128,25 @@ def sample_separately(
     seed: int,
     truncation: float = 1.0,
     scale: int | None = None,
+    chosen: latents.Operand | None = None,
     origin: Origin | None = None,
 ) -> Iterator[Path]:
     """Write each face as `folder/seed0-00044.png`, in bounded memory; yields the paths as they are written.
 
-    Faces keep their size unless there is a `scale`. Each file says which face of `origin` it is.
+    Faces keep their size unless there is a `scale`. Those that are `chosen` are named by their places among these. Each
+    file says which face of `origin` it is.
     """
+    name = "face" if chosen else f"seed{seed}"
     chunk = 1024
     for start in range(0, count, chunk):
-        z = sample_latents(loaded, seed, range(start, min(start + chunk, count)), truncation)
+        numbers = range(start, min(start + chunk, count))
+        z = chosen.latents[numbers] if chosen else sample_latents(loaded, seed, numbers, truncation)
         number = start
         for faces in batches(loaded.module, loaded.config.networks, z):
             for face in faces:
-                path = folder / f"seed{seed}-{number:05d}.png"
-                one = origin and replace(origin, face=latents.face_name(seed, number))
+                path = folder / f"{name}-{number:05d}.png"
+                label = chosen.labels[number] if chosen else latents.face_name(seed, number)
+                one = origin and replace(origin, face=label)
                 yield save_png(enlarge(face, scale or 1), path, new=True, origin=one)
                 number += 1
 
@@ -191,14 +200,14 @@ def interpolate(
     method: str,
     loop: bool,
     scale: int | None = None,
-    known: Mapping[str, Latents] = MappingProxyType({}),
+    known: Mapping[str, latents.Operand] = MappingProxyType({}),
     out: Path = Path("strip.png"),
     on_progress: Progress = _unseen,
 ) -> Morph:
     """Morph through the faces that the SPECs name.
 
     Args:
-        known: latents of items of SPECs, such as photos, as in `latents.parse_spec`.
+        known: the faces of items of SPECs, such as photos and words, as in `latents.parse_spec`.
 
     Raises:
         UsageError: fewer than two SPECs, one that is not a SPEC, or more faces than one picture should hold.
@@ -231,6 +240,8 @@ def check_morph(
 
 def point(operand: latents.Operand) -> Latents:
     """One latent for a SPEC: its only latent, or the mean of several, scaled to the prior's norm."""
+    if operand.typical is not None:
+        return operand.typical
     return operand.mean if len(operand.labels) == 1 else latents.normalise(operand.mean)
 
 
@@ -251,7 +262,7 @@ def arithmetic(
     raw: bool,
     steps: int = 0,
     scale: int | None = None,
-    known: Mapping[str, Latents] = MappingProxyType({}),
+    known: Mapping[str, latents.Operand] = MappingProxyType({}),
     out: Path = Path("equation.png"),
     on_progress: Progress = _unseen,
 ) -> tuple[Sum, Morph | None]:
@@ -289,7 +300,7 @@ def arithmetic(
     columns = np.split(faces[: ends[-1]], ends[:-1])
     drawn_means = faces[ends[-1] :]
     pictures = [
-        EquationTerm(sign, column, operand.labels, mean if len(column) > 1 else None)
+        EquationTerm(sign, column, operand.labels, mean if len(column) > 1 else None, operand.caption)
         for sign, column, operand, mean in zip(drawn_signs, columns, operands, drawn_means, strict=False)
     ]
     outcome = Sum(equation(pictures, drawn_means[-1], scale=scale), result, drawn_means[-1])

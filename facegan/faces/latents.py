@@ -155,17 +155,27 @@ class Operand:
     A label is what a user can type for the latent without --seed, `44` or `7:44`; for a file it is the file's stem.
 
     Attributes:
-        name: the whole SPEC in such labels; a range stays a range.
+        name: the whole SPEC in such labels; a range stays a range, and words stay words.
+        described: whether faces were named by words, so that the name says what they have in common.
+        typical: (latent_dim,), a better latent than the scaled mean to stand for all of them alone, if one is known.
     """
 
     latents: Latents
     labels: tuple[str, ...]
     name: str
+    described: bool = False
+    typical: Latents | None = None
 
     @property
     def mean(self) -> Latents:
         """(latent_dim,): the plain average; its norm shrinks as sqrt(1/K) for independent latents."""
         return self.latents.mean(0, dtype=np.float64).astype(np.float32)
+
+    @property
+    def caption(self) -> str:
+        """What is written under the average of several: "average of 10", after the words that named them, if any."""
+        average = f"average of {len(self.labels)}"
+        return f"{self.name} ({average})" if self.described else average
 
 
 def face_name(seed: int, index: int) -> str:
@@ -182,7 +192,7 @@ def is_index(item: str) -> bool:
 
 
 def parse_spec(
-    spec: str, seed: int, latent_dim: int, rows: int = 1, known: Mapping[str, Latents] = MappingProxyType({})
+    spec: str, seed: int, latent_dim: int, rows: int = 1, known: Mapping[str, Operand] = MappingProxyType({})
 ) -> Operand:
     """Read a SPEC such as `44,7:51,60-69,smile.npy`.
 
@@ -191,7 +201,7 @@ def parse_spec(
 
     Args:
         rows: how many latents a face of the generator may have.
-        known: latents (K, width) of items that only the caller can read, such as photos.
+        known: the faces of items that only the caller can read, such as photos and words.
 
     Raises:
         UsageError: it is not a SPEC.
@@ -200,6 +210,9 @@ def parse_spec(
     parts: list[Latents] = []
     labels: list[str] = []
     names: list[str] = []
+    described = False
+    if (whole := spec.strip()) in known:
+        return known[whole]
     for item in spec.split(","):
         item = item.strip()
         if not item:
@@ -217,20 +230,26 @@ def parse_spec(
             labels += [face_name(item_seed, index) for index in indices]
             names.append(face_name(item_seed, first) + (f"-{last}" if match[3] else ""))
         elif item in known or item.endswith(".npy"):
-            found = known[item] if item in known else load_latents(Path(item), latent_dim, rows)
-            parts.append(found)
-            labels += [Path(item).stem] * len(found)
-            names.append(Path(item).stem)
+            found = known.get(item) or from_file(item, load_latents(Path(item), latent_dim, rows))
+            parts.append(found.latents)
+            labels += found.labels
+            names.append(found.name)
+            described |= found.described
         else:
             where = "" if item == spec else f" in {spec!r}"
             raise UsageError(
                 f"{item[:80]!r}{where} is not an index such as 44, a range such as 1-10, SEED:INDEX such as 7:44, a "
-                ".npy file or a photo.",
+                '.npy file, a photo, or words such as "smiling woman".',
                 "`facegan sample --count 100 --number` draws a sheet of faces with their indices.",
             )
     if len(labels) > MAX_LATENTS:
         raise UsageError(f"{spec[:80]!r} are {len(labels):,} faces; a SPEC has at most {MAX_LATENTS:,}.")
-    return Operand(np.concatenate(alike(parts)), tuple(labels), ",".join(names))
+    return Operand(np.concatenate(alike(parts)), tuple(labels), ",".join(names), described)
+
+
+def from_file(name: str, z: Latents) -> Operand:
+    """Latents (K, width) that a file stands for, under its stem."""
+    return Operand(z, (Path(name).stem,) * len(z), Path(name).stem)
 
 
 def _number(digits: str, most: int, what: str) -> int:
@@ -280,6 +299,19 @@ def _checked(z: NDArray[np.generic], latent_dim: int | None, rows: int, path: Pa
     if np.abs(wide).max() > MAX_VALUE:
         raise FaceganError(f"{path} holds values beyond {MAX_VALUE:,.0f}, which no latent has.")
     return wide.astype(np.float32)
+
+
+def distinct_stems(photos: Sequence[Path]) -> list[str]:
+    """What the latents of photos are called: the photos' stems; those that came before get a number: me, me-2, me-3."""
+    found: list[str] = []
+    for photo in photos:
+        stem = photo.stem.replace(",", "") or "photo"  # a comma would end an item of a SPEC
+        number, new = 1, stem
+        while new in found:
+            number += 1
+            new = f"{stem}-{number}"
+        found.append(new)
+    return found
 
 
 def save_latent(z: Latents, path: Path, *, new: bool = False) -> Path:

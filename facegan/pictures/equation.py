@@ -21,12 +21,14 @@ class EquationTerm:
         faces: (K, H, W, 3) uint8, the faces averaged, K of at least 1.
         labels: K short names of the faces, such as "44" or "7:44".
         mean: (H, W, 3) uint8, the picture of their averaged latent; may be None if K is 1, since it is not drawn then.
+        caption: what is written under it; by default "average of K". It is cut to the width of the faces above.
     """
 
     sign: str
     faces: np.ndarray
     labels: Sequence[str]
     mean: np.ndarray | None = None
+    caption: str = ""
 
 
 def equation(terms: Sequence[EquationTerm], result: np.ndarray, *, scale: int | None = None) -> np.ndarray:
@@ -123,7 +125,7 @@ def _draw_operand(
         return
 
     assert term.mean is not None, "several faces have an average"
-    caption = fitted(f"average of {count}", measures.type, across)
+    caption = fitted(term.caption or f"average of {count}", measures.type, room + measures.gap)
     mean = enlarge(checked(term.mean, 3), plan.factor)
     place(paper, mean, x + (room - across) // 2, top, measures, caption, QUIET)
 

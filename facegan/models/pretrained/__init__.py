@@ -1,4 +1,4 @@
-"""The generator that ships with the package. No torch."""
+"""The generator that ships with the package, and its attributes. No torch."""
 
 from __future__ import annotations
 
@@ -6,3 +6,4 @@ from pathlib import Path
 
 NAME = "pretrained"
 PATH = Path(__file__).parent / "celeba-64.safetensors"
+ATTRIBUTES = Path(__file__).parent / "attributes-64.safetensors"

@@ -1,0 +1,61 @@
+"""facegan studio."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from facegan.cli import console, options
+
+
+def studio(
+    source: options.Source = None,
+    port: Annotated[
+        Optional[int],  # noqa: UP045, typer reads it at run time
+        typer.Option(min=1, max=65_535, help="Default: 8642, or the next that is free.", show_default=False),
+    ] = None,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Only print the address, and do not open the browser.")
+    ] = False,
+    device: options.Device = "auto",
+) -> None:
+    """Play with faces in the browser: a page on this machine, which nobody else can open. Ctrl-C ends it."""
+    from facegan.core.errors import needed
+
+    with needed("facegan studio", "studio", "starlette uvicorn"):
+        import starlette  # noqa: F401, before a generator is loaded for nothing
+        import uvicorn  # noqa: F401
+    from facegan.cli.outputs import MEMORY
+    from facegan.cli.signals import Stopped
+
+    loaded = options.open_generator(source, device)
+    from facegan.core.device import keep_memory
+    from facegan.studio.serve import serve
+
+    keep_memory()
+    far = bool(os.environ.get("SSH_CONNECTION"))
+    if far:
+        console.note("from your own computer: ssh -L 8642:127.0.0.1:8642 THIS-MACHINE, then open the address there")
+    try:
+        serve(
+            loaded,
+            word=_word(loaded.source),
+            port=port,
+            browser=not (no_browser or far),
+            memory=MEMORY,
+            say=lambda address: console.say(f"studio: {address}"),
+            note=console.note,
+        )
+    except Stopped:  # the way in which a studio ends
+        console.note("the studio is closed")
+
+
+def _word(source: Path) -> str:
+    """How a command names the file that a generator came from."""
+    from facegan.core.errors import typed
+    from facegan.models.pretrained import NAME, PATH
+
+    return NAME if source == PATH else typed(source)
