@@ -1,4 +1,4 @@
-"""Describe in one screen what is at a path: a dataset, run, checkpoint, generator, latents or a picture.
+"""Describe in one screen what is at a path: a dataset, a run, a generator, its attributes, latents or a picture.
 
 Datasets and pictures need no torch.
 """

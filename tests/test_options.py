@@ -82,7 +82,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_extractor: str) -> Path
     config = tiny("dcgan")
     network = build_generator(config)
     save_generator(folder / "g.safetensors", network, config, images_seen=0, weights="raw", provenance={})
-    known = tuple(Attribute(name, False, 1, 1) for name in ("Smiling", "Male"))
+    known = tuple(Attribute(name, False, 1.0, 1.0) for name in ("Smiling", "Male"))
     save_attributes(made_up(network, known), folder / "a.safetensors")
     write_dataset(folder / "data/d", 6)
     (folder / "photos").mkdir()

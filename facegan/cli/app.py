@@ -85,8 +85,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "attributes": (
         "attributes --data data/photos-64",
-        "attributes face.safetensors --data data/photos-64 --columns Smiling,age",
-        "attributes new.safetensors --classifier old/attributes.safetensors",
+        "attributes pretrained --data data/mine-64 --columns Smiling,age",
+        "attributes new.safetensors --classifier old.safetensors",
     ),
     "studio": ("studio", "studio pretrained --port 9000 --no-browser"),
     "evaluate": (
