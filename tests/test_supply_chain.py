@@ -23,6 +23,8 @@ ALLOWED: dict[str, set[str]] = {
     # The Hugging Face Hub: downloads what hf:// names, and uploads what `facegan push` is told to.
     "models/hub.py": {"import huggingface_hub", "import huggingface_hub.errors", "import huggingface_hub.utils"},
     "export/push.py": {"import huggingface_hub"},
+    # The studio listens on this machine alone, and opens its own address in the browser.
+    "studio/serve.py": {"import socket", "import webbrowser"},
     # Helper processes of our own, spoken to through pipes that nobody else has.
     "core/workers.py": {"import pickle", "import subprocess", "call importlib.import_module"},
 }

@@ -9,9 +9,9 @@ something must come from a page of the same origin.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -27,8 +27,8 @@ HEADERS = {
     "cache-control": "no-store",
 }
 """Headers of every answer: nothing is loaded from elsewhere, and no other page may show or read what is here."""
-_HERE = ("127.0.0.1", "localhost", "::1")
-"""Names of this machine. The port may be any: a forwarded one (ssh -L) is often another."""
+_HERE = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::[1-9]\d{0,3}|:[1-5]\d{4}|:6[0-5]\d{3})?", re.IGNORECASE)
+"""Hosts that are this machine. The port may be any: a forwarded one (ssh -L) is often another."""
 
 
 class Guard:
@@ -62,7 +62,7 @@ class Guard:
     def _refusal(self, scope: Scope) -> tuple[int, str]:
         """The status and the reason with which a request is refused; 0 if it may pass."""
         hosts, origins = (_values(scope, name) for name in (b"host", b"origin"))
-        if len(hosts) != 1 or not _is_here(hosts[0]):
+        if len(hosts) != 1 or not _HERE.fullmatch(hosts[0]):
             return 421, "The studio answers only to 127.0.0.1 and localhost."
         _, first, rest = (*scope["path"].split("/", 2), "", "")[:3]
         if not hmac.compare_digest(first.encode(), self._token.encode()):
@@ -79,14 +79,6 @@ class Guard:
 
 def _values(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name]
-
-
-def _is_here(host: str) -> bool:
-    try:
-        parts = urlsplit(f"//{host}")
-        return parts.hostname in _HERE and parts.port != 0 and parts.netloc == host and "@" not in host
-    except ValueError:
-        return False
 
 
 async def _say(send: Send, status: int, reason: str) -> None:
