@@ -183,9 +183,16 @@ def _network(networks: DcganNetworks) -> dict[str, Any]:
     }
 
 
-def _info(loaded: LoadedGenerator, networks: DcganNetworks, found: Attributes | None, directions: int) -> dict[str, Any]:
+def _info(
+    loaded: LoadedGenerator, networks: DcganNetworks, found: Attributes | None, directions: int
+) -> dict[str, Any]:
     """What the page must know of the generator, as `studio.page.facts` says it."""
-    attributes: dict[str, Any] = {"known": [], "components": directions, "error": "no names", "hint": "They are learnt by: facegan attributes"}
+    attributes: dict[str, Any] = {
+        "known": [],
+        "components": directions,
+        "error": "no names",
+        "hint": "They are learnt by: facegan attributes",
+    }
     if found:
         known = [{key: value for key, value in asdict(each).items() if key != "balanced"} for each in found.known]
         attributes = {"known": known, "components": 0, "keep": list(found.keep)}
@@ -229,7 +236,9 @@ def worker_script() -> str:
 
 def page_script() -> str:
     """What the page runs: the studio's modules, with `page/model.js` in the place of the studio's."""
-    return bundle({path.name: path.read_text("utf-8") for path in (*_STUDIO.glob("*.js"), *_OWN.glob("*.js"))}, "app.js")
+    return bundle(
+        {path.name: path.read_text("utf-8") for path in (*_STUDIO.glob("*.js"), *_OWN.glob("*.js"))}, "app.js"
+    )
 
 
 def _page(loaded: LoadedGenerator, facts: dict[str, Any], packed: _Packed) -> str:
@@ -253,7 +262,9 @@ def _page(loaded: LoadedGenerator, facts: dict[str, Any], packed: _Packed) -> st
     blocks = "".join(f'<script type="text/plain" id="{name}">{text}</script>\n' for name, text in data.items())
     page = (_STUDIO / "index.html").read_text("utf-8")
     for old, text in {
-        '<meta charset="utf-8">\n': f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{policy}">\n',
+        '<meta charset="utf-8">\n': (
+            f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        ),
         'href="icon.svg"': f'href="{icon}"',
         '<link rel="stylesheet" href="style.css">\n': f"<style>{style}</style>\n",
         '<script type="module" src="app.js"></script>\n': "",
@@ -268,7 +279,9 @@ def _page(loaded: LoadedGenerator, facts: dict[str, Any], packed: _Packed) -> st
 
 _STYLE = """
 .about { margin-left: auto; }
-.about .entries { width: min(380px, calc(100vw - 2 * var(--edge))); padding: 16px 18px; gap: 10px; font-size: 0.9rem; line-height: 1.45; }
+.about .entries { width: min(380px, calc(100vw - 2 * var(--edge))); padding: 16px 18px; gap: 10px; }
+.about p { font-size: 0.9rem; line-height: 1.45; }
+@media (max-width: 760px) { nav { order: 1; width: calc(100% + 16px); } .about { margin-top: 4px; } }
 .about code { font: 0.8rem/1.4 var(--mono); overflow-wrap: anywhere; }
 """
 
@@ -278,8 +291,8 @@ def _about(loaded: LoadedGenerator) -> str:
     networks = loaded.config.networks
     made = f"The generator draws {networks.size} pixels a side and has seen {loaded.images_seen:,} images."
     lines = [
-        "<strong>These people do not exist.</strong> A neural network inside this file draws them, on your own computer. "
-        "It needs no network and sends nothing.",
+        "<strong>These people do not exist.</strong> A neural network inside this file draws them, on your own "
+        "computer. It needs no network and sends nothing.",
         html.escape(f"facegan {__version__}. {made}"),
         *(f"{name}: {html.escape(text)}" for name, text in _notes(loaded)),
         f"Make such a file: <code>{html.escape(f'facegan export {_word(loaded)} --to html')}</code>",

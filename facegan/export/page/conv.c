@@ -2,7 +2,7 @@
 //
 //     pip install ziglang
 //     python -m ziglang cc --target=wasm32-freestanding -O3 -msimd128 -nostdlib \
-//         -Wl,--no-entry -Wl,--import-memory -Wl,--strip-all -o conv.wasm conv.c
+//         -Wl,--no-entry -Wl,--import-memory -Wl,--strip-all -Wl,-z,stack-size=0 -o conv.wasm conv.c
 
 typedef float four __attribute__((vector_size(16), aligned(4)));
 
