@@ -150,6 +150,23 @@ def test_generator_file(tmp_path, half):
     assert abs(ours - expected).max() <= (1 if half else 0)
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_a_generator_file_may_hold_the_critic(tmp_path, half):
+    trainer = Trainer(tiny("dcgan"), CPU)
+    facts = {"images_seen": 12, "weights": "raw", "provenance": {}, "half": half}
+    weights = trainer.critic.state_dict()
+    path = save_generator(tmp_path / "g.safetensors", trainer.generator, trainer.config, critic=weights, **facts)
+    found = load_generator(path)
+    assert found.critic is not None and found.critic.keys() == weights.keys()
+    for name, tensor in found.critic.items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, weights[name].half().float() if half else weights[name])
+    weights["score.bias"] = torch.zeros(2)
+    save_generator(path, trainer.generator, trainer.config, critic=weights, **facts)
+    with pytest.raises(FaceganError, match="critic: score.bias has the shape"):
+        load_generator(path)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -1,18 +1,22 @@
 """The generator in the package, and what is drawn from it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from conftest import cli
+from conftest import cli, write_dataset
 
+from facegan.core.errors import FaceganError
 from facegan.data.folder import read_dataset_json
 from facegan.faces import latents
 from facegan.faces.compose import arithmetic, interpolate, sample_sheet, walk
 from facegan.faces.demo import COUNT, make_demo
 from facegan.faces.synthesis import draw_faces
-from facegan.models.checkpoint import load_generator
+from facegan.models.checkpoint import load_generator, save_loaded
 from facegan.models.pretrained import PATH
 from facegan.models.pretrained.pack import MAX_BYTES, pack
 from facegan.runs.find import find_generator
+from facegan.runs.plan import plan_new
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +45,19 @@ def test_packing_again_changes_nothing_that_is_drawn(loaded, tmp_path):
     first = draw_faces(loaded.module, loaded.config.networks, z)
     assert np.array_equal(first, draw_faces(again.module, again.config.networks, z))
     assert "/" not in again.provenance["dataset"]["path"], "where somebody keeps photos is nobody's business"
+
+
+def test_its_critic_sorts_faces_and_trains_on(workdir):
+    assert cli("sample", "pretrained", "--count", "2", "--sort")[0] == 0
+    write_dataset(workdir / "data/d", 4, size=64)
+    plan = plan_new(workdir / "data/d", None, {}, "cpu", PATH)
+    assert not any("no critic" in note for note in plan.notes)
+
+
+def test_what_has_no_critic_is_not_packed(loaded, tmp_path):
+    save_loaded(replace(loaded, critic=None), tmp_path / "g.safetensors")
+    with pytest.raises(FaceganError, match="no critic"):
+        pack(tmp_path / "g.safetensors", tmp_path / "again.safetensors")
 
 
 def test_the_demo_dataset(workdir):

@@ -275,7 +275,7 @@ def test_a_face_is_what_its_command_writes(browser, generator, workdir):
     for spec, known in (("7:44", {}), ("child-1.npy", {"child-1.npy": b64(z)})):
         answer = browser.post("picture/face", json={"specs": [spec], "known": known, "scale": 4})
         assert answer.headers["content-type"] == "image/png"
-        code, out, err = cli("sample", generator, "--faces", spec, "--separate", "--scale", 4)
+        code, out, err = cli("sample", "--no-metadata", generator, "--faces", spec, "--separate", "--scale", 4)
         assert code == 0, err
         (written,) = Path(out.split()[-1]).iterdir()
         assert answer.content == written.read_bytes()
@@ -288,7 +288,7 @@ def test_a_film_and_its_strip_are_what_the_command_writes(browser, generator, wo
         film = browser.post("picture/film", json={**asked, "loop": loop, "ending": ".gif"})
         strip = browser.post("picture/strip", json={**asked, "loop": loop})
         words = ["--through", "3", "--through", "7:44", "--through", "me.npy", "--steps", 5, "--gif", "--fps", 16]
-        code, out, err = cli("interpolate", generator, *words, *["--loop"] * loop)
+        code, out, err = cli("interpolate", "--no-metadata", generator, *words, *["--loop"] * loop)
         assert code == 0, err
         still, moving = (Path(line.split()[-1]) for line in out.splitlines())
         assert strip.content == still.read_bytes() and film.content == moving.read_bytes()
@@ -297,7 +297,7 @@ def test_a_film_and_its_strip_are_what_the_command_writes(browser, generator, wo
 def test_an_equation_is_what_the_command_writes(browser, generator, workdir):
     asked = {"specs": ["1,2,3", "4,5", "7:6"], "signs": [1, -1, 1]}
     answer = browser.post("picture/equation", json=asked)
-    code, out, err = cli("arithmetic", generator, "--plus", "1,2,3", "--minus", "4,5", "--plus", "7:6")
+    code, out, err = cli("arithmetic", "--no-metadata", generator, "--plus", "1,2,3", "--minus", "4,5", "--plus", "7:6")
     assert code == 0, err
     assert answer.content == Path(out.split()[-1]).read_bytes()
 
@@ -392,7 +392,7 @@ def test_words_are_the_faces_that_the_command_finds(named, monkeypatch):
     assert len(found["faces"]) == len(found["latents"]) == 10
     assert base64.b64decode(found["latents"][3]) == latents.draw(0, [int(found["faces"][3])], 8).astype("<f4").tobytes()
     answer = named.post("picture/equation", json={"specs": ["smiling man", "7:4"], "signs": [1, -1]})
-    code, out, err = cli("arithmetic", "g.safetensors", "--plus", "smiling man", "--minus", "7:4")
+    code, out, err = cli("arithmetic", "--no-metadata", "g.safetensors", "--plus", "smiling man", "--minus", "7:4")
     assert code == 0, err
     assert answer.content == Path(out.split()[-1]).read_bytes()
     for wrong in ("", "qwertz", "/etc/passwd", "bald man", "x" * 10_000):

@@ -66,7 +66,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "interpolate --through 1-10 --through outputs/arithmetic-001.npy",
     ),
     "arithmetic": (
-        "arithmetic pretrained --plus 1,31,46 --minus 27,21,35 --plus 56",
+        "arithmetic pretrained --plus 46,64,93 --minus 22,26,57 --plus 61",
         "arithmetic --plus 'smiling woman' --minus woman --plus man",
         "arithmetic --plus 7:1-10 --minus 7:11-20 --plus 44 --steps 8 --save",
         "arithmetic --plus me.jpg --minus 27 --plus 1",

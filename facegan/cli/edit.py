@@ -71,9 +71,10 @@ def edit(
     device: options.Device = "auto",
     out: options.Out = None,
     overwrite: options.Overwrite = False,
+    no_metadata: options.NoMetadata = False,
 ) -> None:
     """Change a face by name: smiling=+2, young=-3..3."""
-    from facegan.cli.outputs import Output
+    from facegan.cli.outputs import Output, origin
     from facegan.editing.change import check_changes, far, parse_change
     from facegan.pictures.sheets import WRITABLE, save_picture
 
@@ -95,6 +96,7 @@ def edit(
     for ending in endings:
         file.beside(ending)
     loaded = options.open_generator(source, device)
+    made = origin(ctx, loaded, without=no_metadata)
     from facegan.editing.attributes import attributes_of
     from facegan.editing.edit import changed_latents, overview
     from facegan.editing.edit import edit as change_face
@@ -117,11 +119,11 @@ def edit(
         else:
             asked: dict[str, Any] = {"keep": kept, "steps": steps, "film": gif, "scale": scale}
             found = change_face(loaded, attributes, operand, changes, **asked, out=file.path, on_progress=bar.show)
-        written = [file.write(partial(save_picture, found.picture()))]
+        written = [file.write(partial(save_picture, found.picture(), origin=made))]
         if gif:
             frames = bar.each(found.frames(), found.frame_count)
-            film = file.beside(".gif")
-            written.append(write_animation(frames, film, fps=fps, expected=found.frame_count, new=not overwrite))
+            how: dict[str, Any] = {"fps": fps, "expected": found.frame_count, "new": not overwrite}
+            written.append(write_animation(frames, file.beside(".gif"), **how, origin=made))
         if save:
             z = found.latents if len(found.labels) > 2 else found.latents[-1]
             written.append(save_latent(z, file.beside(".npy"), new=not overwrite))

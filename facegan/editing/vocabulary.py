@@ -160,6 +160,8 @@ def _negated(negation: str, phrase: str, said: dict[str, int]) -> dict[str, int]
 
 
 def _nearest(word: str, vocabulary: Mapping[str, object]) -> str:
-    near = get_close_matches(word, vocabulary, 3, 0.6)
-    near += [phrase for phrase in vocabulary if word in phrase.split() and phrase not in near][:3]
+    squeezed = {phrase.replace(" ", "") for phrase in vocabulary if " " in phrase}
+    phrases = [phrase for phrase in vocabulary if phrase not in squeezed]
+    near = get_close_matches(word, phrases, 3, 0.6)
+    near += [phrase for phrase in phrases if word in phrase.split() and phrase not in near][:3]
     return f"The nearest are: {', '.join(near)}." if near else f"Words are {IN_SHORT}."

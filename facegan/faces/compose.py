@@ -145,8 +145,8 @@ def sample_separately(
         for faces in batches(loaded.module, loaded.config.networks, z):
             for face in faces:
                 path = folder / f"{name}-{number:05d}.png"
-                label = chosen.labels[number] if chosen else latents.face_name(seed, number)
-                one = origin and replace(origin, face=label)
+                face_name = chosen.labels[number] if chosen else latents.face_name(seed, number)
+                one = origin and replace(origin, face=face_name)
                 yield save_png(enlarge(face, scale or 1), path, new=True, origin=one)
                 number += 1
 

@@ -45,6 +45,8 @@ _ENTRIES = {
     "generator_optimiser",
     "critic_optimiser",
 }
+_CRITIC = "critic."
+"""What the names of a critic's tensors begin with in a generator's file; no generator has such names."""
 _METADATA = {"format", "format_version", "config", "images_seen", "weights", "provenance"}
 
 _MAX_HEADER = 4 << 20
@@ -198,6 +200,7 @@ def save_generator(
     images_seen: int,
     weights: str,
     provenance: Mapping[str, Any],
+    critic: Mapping[str, Tensor] | None = None,
     half: bool = False,
     notes: Mapping[str, str] | None = None,
     new: bool = False,
@@ -206,11 +209,13 @@ def save_generator(
 
     Args:
         weights: "averaged" or "raw", which of the run's weights these are.
+        critic: the critic's weights, for programs that score faces or train on.
         half: store float16, which halves the size; faces are still drawn in float32.
         notes: further metadata, such as a licence.
         new: replace no existing file.
     """
-    tensors = {name: _stored(tensor, half) for name, tensor in module.state_dict().items()}
+    named = {**module.state_dict(), **{_CRITIC + name: tensor for name, tensor in (critic or {}).items()}}
+    tensors = {name: _stored(tensor, half) for name, tensor in named.items()}
     metadata = {
         "format": GENERATOR_FORMAT,
         "format_version": str(GENERATOR_VERSION),
@@ -232,6 +237,7 @@ def save_loaded(loaded: LoadedGenerator, path: Path, *, half: bool = False, new:
         images_seen=loaded.images_seen,
         weights=loaded.weights,
         provenance=loaded.provenance,
+        critic=loaded.critic,
         half=half,
         notes=loaded.notes,
         new=new,
@@ -281,13 +287,17 @@ def _from_safetensors(path: Path) -> LoadedGenerator:
         origin = parse_json(metadata["provenance"], f"{path}: its provenance")
         if not 0 <= images_seen <= MOST_IMAGES or weights not in ("averaged", "raw"):
             raise ValueError("images_seen or weights")
+        critic = {name.removeprefix(_CRITIC): tensors.pop(name) for name in list(tensors) if name.startswith(_CRITIC)}
         check_weights(tensors, blueprint(config, "Generator"), "generator")
+        if critic:
+            check_weights(critic, blueprint(config, "Critic"), "critic")
     except MisfitError as error:
         raise FaceganError(f"{path} does not fit its own configuration: {error}.", _WHAT_OPENS) from None
     except (KeyError, ValueError) as error:
         raise FaceganError(f"{path}: the metadata are damaged: {first_line(error)}.") from None
     notes = {name: metadata[name] for name in sorted(metadata) if name not in _METADATA}  # in a file they have no order
-    return LoadedGenerator(_filled(config, tensors), config, images_seen, weights, origin, path, notes=notes)
+    scores = {name: _full(tensor) for name, tensor in critic.items()} or None
+    return LoadedGenerator(_filled(config, tensors), config, images_seen, weights, origin, path, scores, notes)
 
 
 def check_header(path: Path) -> None:

@@ -58,7 +58,9 @@ def serve(
         if browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-    application = build(Studio(loaded, memory, note), token, word=word, started=started)
+    studio = Studio(loaded, memory, note)
+    studio.draw("", studio.latents(0, 0, 20))  # the first faces take longer: draw them before somebody waits
+    application = build(studio, token, word=word, started=started)
     config = uvicorn.Config(
         application, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=2,
         server_header=False, ws="none", h11_max_incomplete_event_size=64 * 1024,

@@ -5,7 +5,7 @@ import { mean, normalise, signedSum } from "./latents.js";
 import { paint } from "./pictures.js";
 import { canvas, commandBox, complain, h, icon, save, say, tile, worker } from "./ui.js";
 
-const EXAMPLE = [[1, "1,31,46"], [-1, "27,21,35"], [1, "56"]]; // smiling women, women who do not smile, a man
+const EXAMPLE = [[1, "46,64,93"], [-1, "22,26,57"], [1, "61"]]; // smiling women, women who do not smile, a man
 
 export function equation(section, app) {
   let terms = [], result = null, asked = 0; // a term: { sign, name, spec, z (the plain mean), faces }
