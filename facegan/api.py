@@ -197,6 +197,8 @@ class Model:
         if path.exists() and not overwrite:
             raise FaceganError(f"{path} exists already.", "Choose another name, or say overwrite=True.")
         if ending == ".html":
+            if wide:
+                raise UsageError("Only an ONNX file can be wide.", "A page takes both kinds of latents anyway.")
             from facegan.export.html import export_html
 
             return export_html(self.loaded, path, new=not overwrite).path

@@ -125,11 +125,15 @@ def test_the_page_draws_what_torch_draws(tmp_path, name):
 
 
 @needs_node
-def test_the_packaged_generator_fits_and_draws_the_same_people(tmp_path):
-    model = facegan.load("pretrained", device="cpu")
-    path = model.export(tmp_path / "faces.html")
+def test_the_packaged_generator_fits_and_draws_the_same_people(workdir):
+    docs = (Path(__file__).parent.parent / "docs" / "sharing.md").read_text("utf-8")
+    (command,) = re.findall(r"^facegan (export .* html .*)", docs, re.MULTILINE)
+    code, out, err = cli(*command.split())
+    assert code == 0 and "wrote faces.html" in out and "have no names" not in err, err
+    path = Path("faces.html")
     assert path.stat().st_size <= 8_000_000
-    z = draw(7, [0, 44], 128)
+    model = facegan.load("pretrained", device="cpu")
+    z = draw(7, [0, 44], model.latent_dim)
     expected = model.draw(z).astype(int)
     fast, _ = ask(path.read_text(), z.tolist())
     assert np.abs(np.reshape(fast["faces"], expected.shape) - expected).max() <= 3
@@ -210,6 +214,17 @@ def test_what_cannot_be_exported_is_a_sentence(tmp_path):
     with pytest.raises(FaceganError, match="half precision"):
         export_html(huge, tmp_path / "g.html")
     assert not (tmp_path / "g.html").exists()
+
+
+def test_python_writes_the_file_too(tmp_path):
+    generator(tmp_path, CONFIGS["plain"])
+    model = facegan.load(tmp_path / "g.safetensors", device="cpu")
+    path = model.export(tmp_path / "g.html")
+    assert path.read_text().startswith("<!doctype html>")
+    with pytest.raises(FaceganError, match="exists already"):
+        model.export(path)
+    with pytest.raises(FaceganError, match="wide"):
+        model.export(path, wide=True, overwrite=True)
 
 
 @pytest.fixture
