@@ -177,23 +177,34 @@ class Model:
         return Projection(Model(found.loaded), found.latents, found)
 
     def export(self, path: Name, *, wide: bool = False, overwrite: bool = False) -> Path:
-        """Write the generator as an ONNX file, checked against torch by onnxruntime; returns its path.
+        """Write the generator as one HTML file that draws faces, or as an ONNX file; returns its path.
+
+        An ONNX file is first checked against torch by onnxruntime.
 
         Args:
-            path: ends in .onnx.
-            wide: the file takes wide latents, as `project` finds them for photos.
+            path: ends in .html or .onnx.
+            wide: an ONNX file takes wide latents, as `project` finds them for photos. A page takes both kinds.
             overwrite: replace an existing file.
 
         Raises:
-            FaceganError: the extra `onnx` is not installed, the file exists, or another name than .onnx is given.
+            FaceganError: the extra `onnx` is not installed, the page cannot draw this family of networks, the file
+                exists, or another ending is given.
         """
+        path = Path(path)
+        ending = path.suffix.lower()
+        if ending not in (".html", ".onnx"):
+            raise UsageError(f"{path} is not a file that facegan can export.", "End its name in .html or .onnx.")
+        if path.exists() and not overwrite:
+            raise FaceganError(f"{path} exists already.", "Choose another name, or say overwrite=True.")
+        if ending == ".html":
+            if wide:
+                raise UsageError("Only an ONNX file can be wide.", "A page takes both kinds of latents anyway.")
+            from facegan.export.html import export_html
+
+            return export_html(self.loaded, path, new=not overwrite).path
         from facegan.export.onnx import export_onnx
 
-        if Path(path).suffix.lower() != ".onnx":
-            raise UsageError(f"{path} is not a file that facegan can export.", "End its name in .onnx.")
-        if Path(path).exists() and not overwrite:
-            raise FaceganError(f"{path} exists already.", "Choose another name, or say overwrite=True.")
-        return export_onnx(self.loaded, Path(path), wide=wide, new=not overwrite).path
+        return export_onnx(self.loaded, path, wide=wide, new=not overwrite).path
 
     def push(
         self,

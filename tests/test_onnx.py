@@ -99,7 +99,7 @@ def test_a_missing_extra_is_a_sentence(tmp_path, monkeypatch):
 
 
 def test_the_command_and_the_twelve_lines_of_the_page(workdir):
-    (command,) = re.findall(r"^facegan (export .*)", PAGE, re.MULTILINE)
+    (command,) = re.findall(r"^facegan (export .* onnx .*)", PAGE, re.MULTILINE)
     code, out, err = cli(*command.split())
     assert code == 0 and "wrote faces.onnx" in out and "onnxruntime draws the same 16 faces" in err, err
     (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -117,7 +117,7 @@ def test_the_command_and_the_twelve_lines_of_the_page(workdir):
 def test_what_is_wrong_is_said(workdir):
     for words, code, said in (
         (["pretrained"], 2, "What is to be written"),
-        (["pretrained", "--to", "tflite"], 2, "is not one of onnx"),
+        (["pretrained", "--to", "tflite"], 2, "is not one of html, onnx"),
         (["pretrained", "--to", "onnx", "--out", "a.png"], 2, "must end in .onnx"),
         (["nothing.pt", "--out", "a.onnx"], 1, "does not exist"),
     ):

@@ -94,7 +94,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "evaluate pretrained --data data/photos-64 --count 1000",
         "evaluate --neighbours --out nearest.jpg",
     ),
-    "export": ("export pretrained --to onnx", "export runs/00001-photos-64-dcgan-r3gan --out faces.onnx"),
+    "export": ("export pretrained --to html", "export runs/00001-photos-64-dcgan-r3gan --out faces.onnx"),
     "push": ("push pretrained anna/faces --dry-run", "push runs/00001-photos-64-dcgan-r3gan anna/faces --licence mit"),
     "info": (
         "info",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from facegan.cli import console, options
+from facegan.core.quantities import size
 
-FORMATS = {"onnx": ".onnx"}
+if TYPE_CHECKING:
+    from facegan.models.checkpoint import LoadedGenerator
+
+FORMATS = {"html": ".html", "onnx": ".onnx"}
 """What --to can name -> the ending of the file."""
 
 
@@ -19,7 +24,8 @@ def export(
         Optional[str],  # noqa: UP045, typer reads it at run time
         typer.Option(
             metavar="{" + ",".join(FORMATS) + "}",
-            help="onnx: for programs without torch, such as onnxruntime in a browser. Default: what --out ends in.",
+            help="html: one file that draws faces in any browser, without a network. onnx: for programs without torch. "
+            "Default: what --out ends in.",
             show_default=False,
         ),
     ] = None,
@@ -37,23 +43,42 @@ def export(
     ] = None,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Write a generator as a file that other programs draw with."""
+    """Write a generator as a file that browsers and other programs draw with."""
     from facegan.cli.outputs import Output
+    from facegan.core.errors import UsageError
 
     kind = _kind(to, out)
+    if wide and kind == "html":
+        raise UsageError("--wide is for onnx.", "The page takes both kinds of latents anyway.")
     file = Output(out, "export", (FORMATS[kind],), overwrite)
     loaded = options.open_generator(source, "cpu")
+    console.wrote([file.write(partial(_WRITERS[kind], loaded, wide=wide))])
+
+
+def _html(loaded: LoadedGenerator, path: Path, *, new: bool, wide: bool) -> Path:
+    from facegan.export.html import export_html
+
+    done = export_html(loaded, path, new=new)
+    if done.unnamed:
+        console.note(f"the page's sliders have no names: {done.unnamed}")
+    if done.difference:
+        console.note(f"in half precision, bytes of its faces differ by up to {done.difference} of 255")
+    console.note(f"{size(done.path.stat().st_size)}; it opens in a browser by double click, without a network")
+    return done.path
+
+
+def _onnx(loaded: LoadedGenerator, path: Path, *, new: bool, wide: bool) -> Path:
     from facegan.export.onnx import export_onnx
 
-    def write(path: Path, *, new: bool) -> Path:
-        done = export_onnx(loaded, path, wide=wide, new=new)
-        console.note(
-            f"onnxruntime draws the same {done.checked} faces as torch: their images, from -1 to 1, differ by "
-            f"{done.difference:.1g} at most"
-        )
-        return done.path
+    done = export_onnx(loaded, path, wide=wide, new=new)
+    console.note(
+        f"onnxruntime draws the same {done.checked} faces as torch: their images, from -1 to 1, differ by "
+        f"{done.difference:.1g} at most"
+    )
+    return done.path
 
-    console.wrote([file.write(write)])
+
+_WRITERS = {"html": _html, "onnx": _onnx}
 
 
 def _kind(to: str | None, out: Path | None) -> str:

@@ -10,6 +10,7 @@ const CHILDREN = 12, STEP = 74, HEIGHT = 96;
 export function breed(section, app) {
   const { rows, latent_dim: dim } = app.model.info;
   let state = { parents: [], children: [], chosen: [], older: [] }, past = [], future = [], names = 0, asked = 0;
+  let pending = null; // what `state` becomes as soon as its children are drawn
   const parents = h("div", { class: "parents", role: "group", "aria-label": "Parents" });
   const grid = h("div", { class: "children", role: "group", "aria-label": "Children" });
   const tree = h("div", { class: "tree" }), family = h("div", { class: "family" }, h("h3", {}, "Family tree"), tree);
@@ -62,8 +63,13 @@ export function breed(section, app) {
       names = Math.max(names, taken);
       return face(`child-${names}`, z, { kind: "child", parents: from.parents.map((one) => one.name) });
     });
-    await app.rgb(born.map((one) => one.z));
-    change({ ...from, children: born, chosen: [] });
+    pending = from;
+    try {
+      await app.rgb(born.map((one) => one.z));
+      if (pending === from) change({ ...from, children: born, chosen: [] });
+    } finally {
+      if (pending === from) pending = null;
+    }
   }
 
   // The chosen children become the parents. They stay in the tree, so they are kept by name.
@@ -74,9 +80,12 @@ export function breed(section, app) {
   }
 
   function use(one) {
-    const has = state.parents.some((other) => other.id === one.id);
-    const parents = has ? state.parents.filter((other) => other.id !== one.id) : [...state.parents, one].slice(-6);
-    if (!parents.length) return change({ parents: [], children: [], chosen: [], older: [] });
+    const before = (pending ?? state).parents, has = before.some((other) => other.id === one.id);
+    const parents = has ? before.filter((other) => other.id !== one.id) : [...before, one].slice(-6);
+    if (!parents.length) {
+      pending = null;
+      return change({ parents: [], children: [], chosen: [], older: [] });
+    }
     return have({ parents, children: [], chosen: [], older: has || state.older.length ? state.older : [] }).catch(complain);
   }
 

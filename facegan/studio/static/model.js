@@ -51,6 +51,7 @@ export async function openModel() {
 
   return {
     info,
+    atOnce: 20, // how many faces of a long row are asked for together, so that the first appear early
     tuned: "", // the tuned generator that draws; "" for the untouched one
 
     // Latents number first, first + 1, ... of a seed, which is a string of digits: it may be too long for a number.

@@ -24,7 +24,7 @@ export function morph(section, app) {
     toggle(true);
   }, "strong");
   const empty = h("div", { class: "empty" }, h("p", {}, "Click faces below to put them on the film strip: two or more."), start);
-  const downloads = app.model.info.can.film ? menu("Save", [[".gif", "GIF"], [".webp", "WebP"], [".mp4", "MP4"]].map(([ending, name]) => [name, () => film(ending)]).concat([["Film strip, PNG", () => film(".png")]])) : null;
+  const downloads = menu("Save", (app.model.info.can.film ? [[".gif", "GIF"], [".webp", "WebP"], [".mp4", "MP4"]] : []).map(([ending, name]) => [name, () => film(ending)]).concat([["Film strip, PNG", () => film(".png")]]));
   const bench = h("div", { class: "bench" }, h("div", { class: "stage" }, stage, place),
     h("div", { class: "panel" }, strip, h("div", { class: "row" }, play, downloads), steps.element, speed.element, h("label", { class: "check" }, loop, "Loop: from the last face back to the first"), box.element));
   section.append(h("div", { class: "head" }, h("div", {}, h("h2", {}, "One face becomes another"), h("p", { class: "quiet" }, "Put faces on the strip, in the order in which they turn into each other."))), empty, bench);
@@ -76,8 +76,8 @@ export function morph(section, app) {
     place.max = order.length - 1;
     at = Math.min(at, order.length - 1);
     try {
-      for (let first = 0; first < walk.length; first += 32) {
-        const some = await app.model.faces(walk.slice(first, first + 32));
+      for (let first = 0; first < walk.length; first += app.model.atOnce) {
+        const some = await app.model.faces(walk.slice(first, first + app.model.atOnce));
         if (mine !== asked) return;
         frames.push(...some);
         if (first === 0 || first > at) show();

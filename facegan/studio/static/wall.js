@@ -49,8 +49,8 @@ export function wall(section, app) {
       grid.append(...entries.map((entry) => entry.element));
       count += number;
       const latents = await app.model.latents(from, first, number);
-      for (let start = 0; start < number; start += 20) { // the first rows come first
-        const some = entries.slice(start, start + 20);
+      for (let start = 0; start < number; start += app.model.atOnce) { // the first rows come first
+        const some = entries.slice(start, start + app.model.atOnce);
         const pictures = await app.rgb(latents.slice(start, start + some.length));
         if (mine !== generation) return;
         some.forEach((entry, n) => {
