@@ -48,7 +48,7 @@ def test_every_command_of_the_readme_runs(workdir, few_steps):
         Image.new("RGB", (70, 80), (40 * n, 90, 120)).save(workdir / "celeba" / f"{n}.jpg")
     found = commands()
     assert [line.split()[1] for line in found] == [
-        "sample", "train", "project", "interpolate", "arithmetic", "edit", "arithmetic", "edit", "studio",
+        "sample", "train", "project", "interpolate", "arithmetic", "edit", "arithmetic", "edit", "studio", "export",
         "preprocess", "train", "sample", "interpolate", "arithmetic", "gif",
     ]  # fmt: skip
     for line in sorted(found, key=lambda line: "preprocess" not in line):  # its dataset stands for the demo's
