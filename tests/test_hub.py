@@ -116,7 +116,9 @@ def test_what_is_pushed_is_found_and_draws_the_same(hub, capsys):
     assert cli("sample", "hf://anna/faces", "--count", "25", "--out", "again.png")[0] == 0
     with Image.open("again.png") as again, Image.open(sheet) as first:
         assert (np.asarray(again) == np.asarray(first)).all()
-    assert dict(describe(Path("again.png"))[1])["generator"] == f"hf://anna/faces@{commit}"
+    told = dict(describe(Path("again.png"))[1])
+    assert told["generator"] == f"hf://anna/faces@{commit}"
+    assert told["command"] == f"facegan sample hf://anna/faces@{commit} --count 25"
     assert "Error" not in err and capsys.readouterr().err == ""
 
 
