@@ -203,12 +203,34 @@ def test_what_is_not_there_is_said(hub, address, said):
     assert code == 1 and said in err, err
 
 
-def test_too_large_is_refused_before_it_is_downloaded(hub, monkeypatch):
-    hub.put("anna/faces", {"generator.safetensors": bytes(1000)})
-    monkeypatch.setattr("facegan.models.hub.MAX_BYTES", 999)
-    with pytest.raises(FaceganError, match="is no generator of facegan"):
+@pytest.mark.parametrize("name", ["generator.safetensors", "attributes.safetensors"])
+def test_too_large_is_refused_before_it_is_downloaded(hub, monkeypatch, name):
+    content = save_loaded(generator(), Path("g.safetensors")).read_bytes()
+    hub.put("anna/faces", {"generator.safetensors": content, name: bytes(len(content) + 1)})
+    monkeypatch.setattr("facegan.models.hub.MAX_BYTES", len(content))
+    with pytest.raises(FaceganError, match=f"is no generator of facegan: {name} has"):
         facegan.load("hf://anna/faces")
-    assert not [request for request in hub.requests if request.startswith("GET")]
+    assert not [request for request in hub.requests if request.startswith("GET") and request.endswith(name)]
+
+
+def test_what_breaks_off_is_not_taken_for_absent(hub):
+    """Without its attributes a generator does not know words, and nobody would know why."""
+    files = {"generator.safetensors": save_loaded(generator(), Path("g.safetensors")).read_bytes()}
+    hub.put("anna/faces", {**files, "attributes.safetensors": b"x"})
+    hub.broken = "attributes.safetensors"
+    code, _, err = cli("sample", "hf://anna/faces", "--count", "1")
+    assert code == 1 and "the Hugging Face Hub" in err, err
+
+
+def test_private_is_never_public(hub):
+    save_loaded(generator(), Path("g.safetensors"))
+    assert cli("push", "g.safetensors", "anna/faces")[0] == 0
+    before = len(hub.commits["anna/faces"])
+    code, _, err = cli("push", "g.safetensors", "anna/faces", "--private", "--overwrite")
+    assert code == 1 and "and public" in err and len(hub.commits["anna/faces"]) == before
+    for extra in ([], ["--overwrite"]):
+        code, _, err = cli("push", "g.safetensors", "anna/hidden", "--private", *extra)
+        assert code == 0 and "anna/hidden" in hub.private, err
 
 
 def test_a_repository_is_not_overwritten_unasked(hub):

@@ -108,12 +108,12 @@ def push(files: Mapping[str, bytes], address: Address, *, private: bool = False,
 
     Args:
         files: from `files_to_push`.
-        private: make a new repository private.
+        private: make the repository private; one that is public already is refused.
         overwrite: add the files to a repository that has a generator or a card. The Hub keeps what was there before.
 
     Raises:
         FaceganError: the extra `hub` is missing, you are not logged in or may not write there, there is a generator
-            or a card already, or the Hub cannot be reached.
+            or a card already, it is public although `private` is wanted, or the Hub cannot be reached.
     """
     with needed(str(address), "hub", "huggingface_hub"):
         from huggingface_hub import CommitOperationAdd, HfApi
@@ -126,6 +126,10 @@ def push(files: Mapping[str, bytes], address: Address, *, private: bool = False,
                 "Add --overwrite for a new version; the Hub keeps the one before.",
             )
         repository = api.create_repo(address.repository, private=private, exist_ok=True)
+        if private and not api.model_info(address.repository).private:
+            raise FaceganError(
+                f"{address} is there already, and public.", "Choose another name, or leave out --private."
+            )
         operations = [CommitOperationAdd(name, content) for name, content in files.items()]
         api.create_commit(
             address.repository, operations, commit_message=f"Generator of faces, by facegan {__version__}"
