@@ -12,15 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from conftest import cli, tiny, write_dataset
+from conftest import cli, made_up, tiny, write_dataset
 from hub_server import Hub
 from PIL import Image
-from safetensors.torch import save
 
 import facegan
 from facegan.core.errors import FaceganError
 from facegan.describe import describe
+from facegan.editing.attributes import Attribute, save_attributes
 from facegan.editing.photos import weights_sha256
 from facegan.export.card import card, licence_of, public, public_command
 from facegan.export.push import address_to_push, files_to_push
@@ -88,10 +87,9 @@ def hub(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 def test_what_is_pushed_is_found_and_draws_the_same(hub, capsys):
     loaded = generator(licence="mit")
     save_loaded(loaded, Path("run/generator.safetensors"))
-    origin = {"generator_sha256": weights_sha256(loaded.module)}
-    Path("run/attributes.safetensors").write_bytes(save({"step": torch.ones(2)}, {"generator_sha256": "another"}))
-    directions = save({"step": torch.ones(3)}, origin)
-    Path("run/attributes-1234abcd.safetensors").write_bytes(directions)
+    attributes = made_up(loaded.module, (Attribute("Smiling", False, 0.9, 0.5),))
+    save_attributes(replace(attributes, generator="another"), Path("run/attributes.safetensors"))
+    own = save_attributes(attributes, Path("run/attributes-1234abcd.safetensors")).read_bytes()
     code, out, err = cli("push", "run/generator.safetensors", "anna/faces")
     assert code == 0, err
     assert out.splitlines() == ["pushed hf://anna/faces", f"{hub.url}/anna/faces"]
@@ -104,7 +102,7 @@ def test_what_is_pushed_is_found_and_draws_the_same(hub, capsys):
     model = facegan.load("hf://anna/faces", "cpu")
     expected = facegan.load("run/generator.safetensors", "cpu").sample(3)
     assert (model.sample(3) == expected).all() and model.loaded.notes == {"licence": "mit"}
-    assert (model.loaded.source.parent / "attributes.safetensors").read_bytes() == directions
+    assert (model.loaded.source.parent / "attributes.safetensors").read_bytes() == own
     commit = hub.name_of("anna/faces", 1)
     assert address_of(model.loaded.source) == Address("anna/faces", commit)
 

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
 
 from facegan.core.errors import FaceganError, UsageError, needed
 from facegan.core.version import __version__
+from facegan.editing.attributes import find_attributes
 from facegan.editing.photos import weights_sha256
 from facegan.export.card import card, licence_of, public
 from facegan.faces.compose import sample_sheet
-from facegan.models.checkpoint import LoadedGenerator, check_header, save_loaded
+from facegan.models.checkpoint import LoadedGenerator, save_loaded
 from facegan.models.hub import ATTRIBUTES, CARD, GENERATOR, SHEET, Address, hub_errors, parse_address, quiet
-from facegan.models.torchzip import DamagedError
 from facegan.pictures.origin import Origin, saving
 
 _FACES = 25
@@ -76,23 +74,9 @@ def files_to_push(
         CARD: card(shared, address.repository, terms).encode(),
         SHEET: sheet.getvalue(),
     }
-    if attributes := _attributes(loaded):
-        files[ATTRIBUTES] = attributes
+    if found := find_attributes(loaded):
+        files[ATTRIBUTES] = found[0].read_bytes()
     return files
-
-
-def _attributes(loaded: LoadedGenerator) -> bytes | None:
-    """The file of attributes beside the generator, or in its run's folder, that was made for these weights."""
-    folders = [loaded.source.parent, *([loaded.source.parent.parent] * (loaded.source.parent.name == "checkpoints"))]
-    wanted = loaded.notes.get("tuned_from") or weights_sha256(loaded.module)
-    for path in (path for folder in folders for path in sorted(folder.glob(f"{Path(ATTRIBUTES).stem}*.safetensors"))):
-        with suppress(SafetensorError, OSError, DamagedError):
-            check_header(path)
-            with safe_open(path, framework="np") as file:
-                found = (file.metadata() or {}).get("generator_sha256")
-            if found == wanted:
-                return path.read_bytes()
-    return None
 
 
 def _content(shared: LoadedGenerator) -> bytes:
