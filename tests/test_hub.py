@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import cli, made_up, tiny, write_dataset
 from hub_server import Hub
 from PIL import Image
 
 import facegan
 from facegan.core.errors import FaceganError
+from facegan.data.dataset import Dataset
 from facegan.describe import describe
 from facegan.editing.attributes import Attribute, save_attributes
 from facegan.editing.photos import weights_sha256
@@ -28,6 +30,8 @@ from facegan.models.hub import Address, address_of, parse_address
 from facegan.models.pretrained import PATH
 from facegan.networks import build_generator
 from facegan.runs.find import find_generator
+from facegan.runs.open_run import describe as provenance_of
+from facegan.runs.plan import Plan
 
 PRIVATE = {
     "facegan": "0.2.0",
@@ -307,9 +311,18 @@ def test_a_licence_that_is_known_stays():
     with pytest.raises(FaceganError, match="stated already"):
         files_to_push(pretrained, Address("a/b"), licence="mit")
     assert 'license: "other"' in card(pretrained, "a/b", licence_of(pretrained))
-    started = replace(generator(), provenance={"from": f"/somewhere/{PATH.name}"})
-    assert "non-commercial" in licence_of(started)
     assert "No licence was stated" in card(generator(), "a/b")
+
+
+def test_a_licence_passes_on_to_what_is_trained_from_there(workdir):
+    """Through a run that began with the packaged weights, and another that began with the first run's."""
+    dataset, start = Dataset(write_dataset(Path("d"), 6), 0), load_generator(PATH)
+    for _ in range(2):
+        plan = Plan(tiny("dcgan-r3gan"), dataset, torch.device("cpu"), start=start)
+        start = replace(generator(), provenance=provenance_of(plan, []))
+    assert licence_of(start) == licence_of(load_generator(PATH)) == licence_of(public(start))
+    with pytest.raises(FaceganError, match="stated already"):
+        files_to_push(start, Address("a/b"), licence="mit")
 
 
 def test_a_stranger_s_provenance_cannot_break_the_card():

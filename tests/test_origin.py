@@ -175,6 +175,13 @@ def test_a_command_that_no_picture_can_hold_is_left_out(tmp_path, suffix):
     assert read_origin(path) == ((30, 20), None)
 
 
+@pytest.mark.parametrize("name", ["walk.mp4", "faces.onnx"])
+def test_what_facegan_writes_and_does_not_read_is_no_damaged_checkpoint(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(FaceganError, match="cannot say what"):
+        describe(tmp_path / name)
+
+
 def test_a_stranger_s_picture_cannot_deceive(tmp_path):
     def with_text(text: str) -> Path:
         chunks = PngInfo()

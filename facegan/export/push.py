@@ -46,12 +46,13 @@ def files_to_push(
     """Name in the repository -> content: all that becomes public. It holds no path, folder or machine of yours.
 
     Args:
-        licence: an identifier of the Hub's, such as mit, or a sentence, for a generator whose file states none.
+        licence: an identifier of the Hub's, such as mit, or a sentence, for a generator that has none yet.
         agreed: the people in the photos that it was tuned to have agreed.
 
     Raises:
         UsageError: `licence` is empty, long or not printable.
-        FaceganError: it was tuned to photos and not `agreed`; or its file states another licence.
+        FaceganError: it was tuned to photos and not `agreed`; or it has another licence already, of its own or of the
+            weights that its training started from.
     """
     if "tuned" in loaded.notes and not agreed:
         raise FaceganError(
