@@ -19,6 +19,11 @@ from facegan.runs.folder import RunDir, is_run, run_in
 
 Facts = list[tuple[str, str]]
 """(name, value) pairs in the order in which they are shown."""
+_SILENT = {
+    ".mp4": "An MP4 does not hold how it was made; a GIF or a WebP does.",
+    ".onnx": "An ONNX file holds its facts for other programs; name the generator that it was exported from.",
+}
+"""Endings of files that facegan writes and does not read -> a hint."""
 
 
 def describe(path: Path) -> tuple[str, Facts]:
@@ -45,6 +50,8 @@ def describe(path: Path) -> tuple[str, Facts]:
         return "latents", _latents(path)
     if path.suffix.lower() in PICTURES:
         return "picture", _picture(path)
+    if instead := _SILENT.get(path.suffix.lower()):
+        raise FaceganError(f"facegan cannot say what {path} is.", instead)
     return "checkpoint", _checkpoint(path)
 
 
@@ -141,14 +148,15 @@ def _evaluated(provenance: dict[str, Any]) -> str:
 
 def _generator(path: Path) -> Facts:
     from facegan.editing.photos import weights_sha256
-    from facegan.networks import count_parameters
+    from facegan.networks import build_critic, count_parameters
     from facegan.runs.find import open_generator
 
     found = open_generator(path)
+    critic = found.critic and f"{count_parameters(build_critic(found.config)):,}"
     return [
         *_configuration(found.config),
         ("images seen", f"{found.images_seen:,}"),
-        ("parameters", f"{count_parameters(found.module):,}"),
+        ("parameters", f"generator {count_parameters(found.module):,}, critic {critic or 'not in the file'}"),
         ("weights", found.weights),
         ("SHA-256 of weights", weights_sha256(found.module)),
         ("on disk", in_bytes(path.stat().st_size)),

@@ -18,6 +18,7 @@ class Hub(ThreadingHTTPServer):
         private: repositories that were made private.
         requests: method and path of each request, in order.
         refuse: an HTTP status with which everything is answered, or 0.
+        broken: the name of a file for which the answer is an error of the server, or "".
     """
 
     def __init__(self) -> None:
@@ -26,6 +27,7 @@ class Hub(ThreadingHTTPServer):
         self.private: set[str] = set()
         self.requests: list[str] = []
         self.refuse = 0
+        self.broken = ""
         self.stored: dict[str, bytes] = {}
 
     @property
@@ -58,10 +60,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, *, body: bool) -> None:
         hub = self.server
         hub.requests.append(f"{self.command} {self.path}")
+        if (named := self.path.removeprefix("/api/models/")) in hub.commits:
+            return self._json({"id": named, "private": named in hub.private})
         match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
         if hub.refuse or match is None:
             return self._answer(hub.refuse or 404)
         repository, revision, name = match[1], unquote(match[2]), match[3]
+        if name == hub.broken:
+            return self._answer(500)
         commits = hub.commits.get(repository)
         if commits is None:
             return self._answer(401, {"X-Error-Code": "RepoNotFound"})
@@ -86,9 +92,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/api/repos/create":
             asked = json.loads(raw)
             repository = "/".join(filter(None, [asked.get("organization"), asked["name"]]))
-            if asked.get("private") or asked.get("visibility") == "private":
-                hub.private.add(repository)
             known = repository in hub.commits
+            if not known and (asked.get("private") or asked.get("visibility") == "private"):
+                hub.private.add(repository)
             hub.commits.setdefault(repository, [{".gitattributes": b""}])
             return self._json({"url": f"{hub.url}/{repository}"}, 409 if known else 200)
         if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/main", self.path):

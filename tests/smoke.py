@@ -20,16 +20,24 @@ WANTED = (
     "facegan/data/yunet/LICENSE",
     "facegan/models/pretrained/LICENSE",
     "facegan/models/pretrained/celeba-64.safetensors",
+    "facegan/models/pretrained/attributes-64.safetensors",
+    "facegan/studio/static/index.html",
+    "facegan/studio/static/app.js",
+    "facegan/studio/static/style.css",
+    "facegan/data/yunet/face_detection_yunet_2023mar.onnx",
     "licenses/LICENSE",
 )
-"""How names of files in the wheel end that are easily forgotten; and one .onnx, the face detector."""
+"""How names of files in the wheel end that are easily forgotten."""
 COMMANDS = (
     "--version",
     "sample pretrained --count 4 --number",
     "info outputs/sample-001.png",
     "interpolate --through 3 --through 7:1 --steps 3 --gif",
     "arithmetic --plus 1,2 --minus 3 --save",
-    "train --data demo --images 64 --width 4 --critic-width 4 --batch-size 4 --device cpu --dry-run",
+    "edit --attr smiling=-2..2 --steps 3",
+    "sample --count 9 --sort",
+    "train --data demo --images 64 --width 4 --critic-width 4 --batch-size 4 --device cpu",
+    "sample --count 4",
     "info pretrained",
 )
 
@@ -42,7 +50,7 @@ def main() -> None:
     if package.is_relative_to(repository):
         sys.exit(f"facegan is imported from {package}, not from an installed wheel.")
     held = [str(path) for path in files("facegan") or ()]
-    for wanted in (*WANTED, ".onnx"):
+    for wanted in WANTED:
         assert any(name.endswith(wanted) for name in held), f"{wanted} is not in the wheel"
     assert version("facegan") == facegan.__version__
     program = shutil.which("facegan")

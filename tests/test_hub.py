@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import cli, tiny, write_dataset
+from conftest import cli, made_up, tiny, write_dataset
 from hub_server import Hub
 from PIL import Image
-from safetensors.torch import save
 
 import facegan
 from facegan.core.errors import FaceganError
+from facegan.data.dataset import Dataset
 from facegan.describe import describe
+from facegan.editing.attributes import Attribute, save_attributes
 from facegan.editing.photos import weights_sha256
 from facegan.export.card import card, licence_of, public, public_command
 from facegan.export.push import address_to_push, files_to_push
@@ -29,6 +30,8 @@ from facegan.models.hub import Address, address_of, parse_address
 from facegan.models.pretrained import PATH
 from facegan.networks import build_generator
 from facegan.runs.find import find_generator
+from facegan.runs.open_run import describe as provenance_of
+from facegan.runs.plan import Plan
 
 PRIVATE = {
     "facegan": "0.2.0",
@@ -88,10 +91,9 @@ def hub(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 def test_what_is_pushed_is_found_and_draws_the_same(hub, capsys):
     loaded = generator(licence="mit")
     save_loaded(loaded, Path("run/generator.safetensors"))
-    origin = {"generator_sha256": weights_sha256(loaded.module)}
-    Path("run/attributes.safetensors").write_bytes(save({"step": torch.ones(2)}, {"generator_sha256": "another"}))
-    directions = save({"step": torch.ones(3)}, origin)
-    Path("run/attributes-1234abcd.safetensors").write_bytes(directions)
+    attributes = made_up(loaded.module, (Attribute("Smiling", False, 0.9, 0.5),))
+    save_attributes(replace(attributes, generator="another"), Path("run/attributes.safetensors"))
+    own = save_attributes(attributes, Path("run/attributes-1234abcd.safetensors")).read_bytes()
     code, out, err = cli("push", "run/generator.safetensors", "anna/faces")
     assert code == 0, err
     assert out.splitlines() == ["pushed hf://anna/faces", f"{hub.url}/anna/faces"]
@@ -104,7 +106,7 @@ def test_what_is_pushed_is_found_and_draws_the_same(hub, capsys):
     model = facegan.load("hf://anna/faces", "cpu")
     expected = facegan.load("run/generator.safetensors", "cpu").sample(3)
     assert (model.sample(3) == expected).all() and model.loaded.notes == {"licence": "mit"}
-    assert (model.loaded.source.parent / "attributes.safetensors").read_bytes() == directions
+    assert (model.loaded.source.parent / "attributes.safetensors").read_bytes() == own
     commit = hub.name_of("anna/faces", 1)
     assert address_of(model.loaded.source) == Address("anna/faces", commit)
 
@@ -116,7 +118,9 @@ def test_what_is_pushed_is_found_and_draws_the_same(hub, capsys):
     assert cli("sample", "hf://anna/faces", "--count", "25", "--out", "again.png")[0] == 0
     with Image.open("again.png") as again, Image.open(sheet) as first:
         assert (np.asarray(again) == np.asarray(first)).all()
-    assert dict(describe(Path("again.png"))[1])["generator"] == f"hf://anna/faces@{commit}"
+    told = dict(describe(Path("again.png"))[1])
+    assert told["generator"] == f"hf://anna/faces@{commit}"
+    assert told["command"] == f"facegan sample hf://anna/faces@{commit} --count 25"
     assert "Error" not in err and capsys.readouterr().err == ""
 
 
@@ -201,12 +205,34 @@ def test_what_is_not_there_is_said(hub, address, said):
     assert code == 1 and said in err, err
 
 
-def test_too_large_is_refused_before_it_is_downloaded(hub, monkeypatch):
-    hub.put("anna/faces", {"generator.safetensors": bytes(1000)})
-    monkeypatch.setattr("facegan.models.hub.MAX_BYTES", 999)
-    with pytest.raises(FaceganError, match="is no generator of facegan"):
+@pytest.mark.parametrize("name", ["generator.safetensors", "attributes.safetensors"])
+def test_too_large_is_refused_before_it_is_downloaded(hub, monkeypatch, name):
+    content = save_loaded(generator(), Path("g.safetensors")).read_bytes()
+    hub.put("anna/faces", {"generator.safetensors": content, name: bytes(len(content) + 1)})
+    monkeypatch.setattr("facegan.models.hub.MAX_BYTES", len(content))
+    with pytest.raises(FaceganError, match=f"is no generator of facegan: {name} has"):
         facegan.load("hf://anna/faces")
-    assert not [request for request in hub.requests if request.startswith("GET")]
+    assert not [request for request in hub.requests if request.startswith("GET") and request.endswith(name)]
+
+
+def test_what_breaks_off_is_not_taken_for_absent(hub):
+    """Without its attributes a generator does not know words, and nobody would know why."""
+    files = {"generator.safetensors": save_loaded(generator(), Path("g.safetensors")).read_bytes()}
+    hub.put("anna/faces", {**files, "attributes.safetensors": b"x"})
+    hub.broken = "attributes.safetensors"
+    code, _, err = cli("sample", "hf://anna/faces", "--count", "1")
+    assert code == 1 and "the Hugging Face Hub" in err, err
+
+
+def test_private_is_never_public(hub):
+    save_loaded(generator(), Path("g.safetensors"))
+    assert cli("push", "g.safetensors", "anna/faces")[0] == 0
+    before = len(hub.commits["anna/faces"])
+    code, _, err = cli("push", "g.safetensors", "anna/faces", "--private", "--overwrite")
+    assert code == 1 and "and public" in err and len(hub.commits["anna/faces"]) == before
+    for extra in ([], ["--overwrite"]):
+        code, _, err = cli("push", "g.safetensors", "anna/hidden", "--private", *extra)
+        assert code == 0 and "anna/hidden" in hub.private, err
 
 
 def test_a_repository_is_not_overwritten_unasked(hub):
@@ -285,9 +311,18 @@ def test_a_licence_that_is_known_stays():
     with pytest.raises(FaceganError, match="stated already"):
         files_to_push(pretrained, Address("a/b"), licence="mit")
     assert 'license: "other"' in card(pretrained, "a/b", licence_of(pretrained))
-    started = replace(generator(), provenance={"from": f"/somewhere/{PATH.name}"})
-    assert "non-commercial" in licence_of(started)
     assert "No licence was stated" in card(generator(), "a/b")
+
+
+def test_a_licence_passes_on_to_what_is_trained_from_there(workdir):
+    """Through a run that began with the packaged weights, and another that began with the first run's."""
+    dataset, start = Dataset(write_dataset(Path("d"), 6), 0), load_generator(PATH)
+    for _ in range(2):
+        plan = Plan(tiny("dcgan-r3gan"), dataset, torch.device("cpu"), start=start)
+        start = replace(generator(), provenance=provenance_of(plan, []))
+    assert licence_of(start) == licence_of(load_generator(PATH)) == licence_of(public(start))
+    with pytest.raises(FaceganError, match="stated already"):
+        files_to_push(start, Address("a/b"), licence="mit")
 
 
 def test_a_stranger_s_provenance_cannot_break_the_card():

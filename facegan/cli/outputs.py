@@ -125,10 +125,11 @@ def origin(
         key = parameter.name or ""
         source, given = ctx.get_parameter_source(key), ctx.params.get(key)
         if key == generator:
-            given = name
+            values = [name]
         elif source is None or source.name != "COMMANDLINE" or key in (*_NOT_OF_THE_PICTURE, "plus", "minus"):
             continue
-        values = [_public(value) for value in given] if isinstance(given, list) else [_public(given)]
+        else:
+            values = [_public(value) for value in (given if isinstance(given, list) else [given])]
         if parameter.param_type_name == "argument":
             arguments += values
         elif given is True:
@@ -141,7 +142,9 @@ def origin(
 
 
 def _public(value: object) -> str:
-    """A value of the command line, or each item of a list with commas, without the folders of files."""
+    """A value of the command line without the folders of files: a file, or a list with commas, such as a SPEC."""
+    if isinstance(value, Path):
+        return value.name
     return ",".join(Path(item).name or item for item in str(value).split(","))
 
 

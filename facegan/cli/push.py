@@ -25,7 +25,9 @@ def push(
             show_default=False,
         ),
     ] = None,
-    private: Annotated[bool, typer.Option("--private", help="Make a new repository that only you see.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository that only you see, or use one that is so.")
+    ] = False,
     agreed: Annotated[
         bool,
         typer.Option("--agreed", help="The people in the photos that it was tuned to agree that it becomes public."),

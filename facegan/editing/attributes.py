@@ -218,27 +218,38 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 def attributes_of(loaded: LoadedGenerator) -> Attributes:
-    """The attributes of a generator, from the file that was made for it; a tuned one has those of its origin.
-
-    Looked at are the files named attributes*.safetensors beside the generator and in the folder above, in outputs/, in
-    the folders of runs/, and in the package; the first that was made for this generator is taken.
+    """The attributes of a generator, as `find_attributes` finds them.
 
     Raises:
         FaceganError: there is none, or it is damaged.
     """
-    wanted = origin(loaded)
-    for path in _candidates(loaded.source):
-        try:
-            if metadata(path).get("generator_sha256") == wanted:
-                return load_attributes(path)
-        except FaceganError:
-            if path.name == FILE and path.parent == loaded.source.parent != PATH.parent:
-                raise
+    if found := find_attributes(loaded):
+        return found[1]
     given = "" if loaded.source == PATH else f" {typed(loaded.source)}"
     raise FaceganError(
         f"{loaded.source} has no attributes yet: nobody has taught facegan what its faces show.",
         f"Learn them from a dataset with a table of attributes: facegan attributes{given} --data DATASET",
     )
+
+
+def find_attributes(loaded: LoadedGenerator) -> tuple[Path, Attributes] | None:
+    """The file that was made for a generator, and its attributes; a tuned generator has those of its origin.
+
+    Looked at are the files named attributes*.safetensors beside the generator and in the folder above, in outputs/, in
+    the folders of runs/, and in the package; the first that was made for this generator is taken. None: there is none.
+
+    Raises:
+        FaceganError: the one beside the generator is damaged.
+    """
+    wanted = origin(loaded)
+    for path in _candidates(loaded.source):
+        try:
+            if metadata(path).get("generator_sha256") == wanted:
+                return path, load_attributes(path)
+        except FaceganError:
+            if path.name == FILE and path.parent == loaded.source.parent != PATH.parent:
+                raise
+    return None
 
 
 def origin(loaded: LoadedGenerator) -> str:

@@ -33,7 +33,6 @@ _PLACES = {"--data": "DATASET", "--from": "GENERATOR", "--config": "CONFIG", "--
 _HARMLESS = re.compile(r"[A-Za-z0-9.,_+-]{1,40}")
 _IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9.-]{1,40}")
 """How the Hub names licences: mit, cc-by-nc-4.0."""
-_RESEARCH = "Its training began with weights that were trained on CelebA, which are for non-commercial research only."
 
 
 def public(loaded: LoadedGenerator) -> LoadedGenerator:
@@ -47,7 +46,9 @@ def public(loaded: LoadedGenerator) -> LoadedGenerator:
         kept["command"] = words
     if "from" in given:
         kept["from"] = _start(str(given["from"]))
-        kept |= {key: given[key] for key in ("from_images_seen",) if isinstance(given.get(key), int)}
+        kept |= {
+            key: given[key] for key in ("from_images_seen", "from_licence") if isinstance(given.get(key), (int, str))
+        }
     return replace(loaded, provenance=kept, critic=None)
 
 
@@ -94,10 +95,8 @@ def _on_hub(value: str) -> bool:
 
 
 def licence_of(loaded: LoadedGenerator, stated: str | None = None) -> str:
-    """The licence: what its file says, else what is stated, else what follows from its start; "" if none is known."""
-    if found := loaded.notes.get("licence"):
-        return found
-    return stated or (_RESEARCH if public(loaded).provenance.get("from") == NAME else "")
+    """The licence: what its file says, else that of the weights it started from, else what is stated; "" if none is."""
+    return loaded.notes.get("licence") or str(loaded.provenance.get("from_licence", "")) or stated or ""
 
 
 def card(loaded: LoadedGenerator, repository: str, licence: str = "") -> str:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
 
 from facegan.core.errors import FaceganError, UsageError, needed
 from facegan.core.version import __version__
+from facegan.editing.attributes import find_attributes
 from facegan.editing.photos import weights_sha256
 from facegan.export.card import card, licence_of, public
 from facegan.faces.compose import sample_sheet
-from facegan.models.checkpoint import LoadedGenerator, check_header, save_loaded
+from facegan.models.checkpoint import LoadedGenerator, save_loaded
 from facegan.models.hub import ATTRIBUTES, CARD, GENERATOR, SHEET, Address, hub_errors, parse_address, quiet
-from facegan.models.torchzip import DamagedError
 from facegan.pictures.origin import Origin, saving
 
 _FACES = 25
@@ -48,12 +46,13 @@ def files_to_push(
     """Name in the repository -> content: all that becomes public. It holds no path, folder or machine of yours.
 
     Args:
-        licence: an identifier of the Hub's, such as mit, or a sentence, for a generator whose file states none.
+        licence: an identifier of the Hub's, such as mit, or a sentence, for a generator that has none yet.
         agreed: the people in the photos that it was tuned to have agreed.
 
     Raises:
         UsageError: `licence` is empty, long or not printable.
-        FaceganError: it was tuned to photos and not `agreed`; or its file states another licence.
+        FaceganError: it was tuned to photos and not `agreed`; or it has another licence already, of its own or of the
+            weights that its training started from.
     """
     if "tuned" in loaded.notes and not agreed:
         raise FaceganError(
@@ -76,23 +75,9 @@ def files_to_push(
         CARD: card(shared, address.repository, terms).encode(),
         SHEET: sheet.getvalue(),
     }
-    if attributes := _attributes(loaded):
-        files[ATTRIBUTES] = attributes
+    if found := find_attributes(loaded):
+        files[ATTRIBUTES] = found[0].read_bytes()
     return files
-
-
-def _attributes(loaded: LoadedGenerator) -> bytes | None:
-    """The file of attributes beside the generator, or in its run's folder, that was made for these weights."""
-    folders = [loaded.source.parent, *([loaded.source.parent.parent] * (loaded.source.parent.name == "checkpoints"))]
-    wanted = loaded.notes.get("tuned_from") or weights_sha256(loaded.module)
-    for path in (path for folder in folders for path in sorted(folder.glob(f"{Path(ATTRIBUTES).stem}*.safetensors"))):
-        with suppress(SafetensorError, OSError, DamagedError):
-            check_header(path)
-            with safe_open(path, framework="np") as file:
-                found = (file.metadata() or {}).get("generator_sha256")
-            if found == wanted:
-                return path.read_bytes()
-    return None
 
 
 def _content(shared: LoadedGenerator) -> bytes:
@@ -108,12 +93,12 @@ def push(files: Mapping[str, bytes], address: Address, *, private: bool = False,
 
     Args:
         files: from `files_to_push`.
-        private: make a new repository private.
+        private: make the repository private; one that is public already is refused.
         overwrite: add the files to a repository that has a generator or a card. The Hub keeps what was there before.
 
     Raises:
         FaceganError: the extra `hub` is missing, you are not logged in or may not write there, there is a generator
-            or a card already, or the Hub cannot be reached.
+            or a card already, it is public although `private` is wanted, or the Hub cannot be reached.
     """
     with needed(str(address), "hub", "huggingface_hub"):
         from huggingface_hub import CommitOperationAdd, HfApi
@@ -126,6 +111,10 @@ def push(files: Mapping[str, bytes], address: Address, *, private: bool = False,
                 "Add --overwrite for a new version; the Hub keeps the one before.",
             )
         repository = api.create_repo(address.repository, private=private, exist_ok=True)
+        if private and not api.model_info(address.repository).private:
+            raise FaceganError(
+                f"{address} is there already, and public.", "Choose another name, or leave out --private."
+            )
         operations = [CommitOperationAdd(name, content) for name, content in files.items()]
         api.create_commit(
             address.repository, operations, commit_message=f"Generator of faces, by facegan {__version__}"

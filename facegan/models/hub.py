@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from facegan.core.version import __version__
 GENERATOR, ATTRIBUTES, CARD, SHEET = "generator.safetensors", "attributes.safetensors", "README.md", "sheet.png"
 """Names of the files in a repository. Only the first must be there; the first two are downloaded."""
 MAX_BYTES = 2 << 30
-"""Most bytes that are downloaded: several times the largest generator that facegan trains."""
+"""Most bytes of a file that is downloaded: several times the largest generator that facegan trains."""
 
 _SCHEME = re.compile(r"hf:[/\\]")
 _ADDRESS = re.compile(r"hf:[/\\]{1,2}([\w.-]{1,96})[/\\]([\w.-]{1,96})(?:@([\w./-]{1,200}))?")
@@ -73,8 +73,8 @@ def download(address: Address) -> Path:
             network and it was not downloaded before.
     """
     with needed(str(address), "hub", "huggingface_hub"):
-        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-        from huggingface_hub.errors import HfHubHTTPError
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
     repository, revision = address.repository, address.revision
 
     def fetch(name: str, revision: str | None, *, cached: bool) -> Path:
@@ -89,22 +89,32 @@ def download(address: Address) -> Path:
             )
         )
 
+    def refuse_large(name: str, revision: str | None) -> None:
+        size = get_hf_file_metadata(hf_hub_url(repository, name, revision=revision)).size
+        if size is not None and size > MAX_BYTES:
+            raise FaceganError(f"{address} is no generator of facegan: {name} has {in_bytes(size)}.")
+
     with hub_errors(address), quiet():
-        size, offline = None, False
+        offline = False
         try:
-            size = get_hf_file_metadata(hf_hub_url(repository, GENERATOR, revision=revision)).size
+            refuse_large(GENERATOR, revision)
+        except FaceganError:
+            raise
         except HfHubHTTPError as error:
             if error.response is not None and error.response.status_code < 500:
                 raise
             offline = True
         except Exception:  # there is no network: only the cache can answer
             offline = True
-        if size is not None and size > MAX_BYTES:
-            raise FaceganError(f"{address} is no generator of facegan: {GENERATOR} has {in_bytes(size)}.")
         path = fetch(GENERATOR, revision, cached=offline)
         commit = found.revision if (found := address_of(path)) else revision
-        with suppress(Exception):  # most generators have none
+        try:
+            if not offline and try_to_load_from_cache(repository, ATTRIBUTES, revision=commit) is None:
+                refuse_large(ATTRIBUTES, commit)
             fetch(ATTRIBUTES, commit, cached=offline)
+        except EntryNotFoundError as error:  # most generators have none
+            if isinstance(error, LocalEntryNotFoundError) and not offline:
+                raise
     return path
 
 

@@ -27,7 +27,8 @@ _KEY = "facegan"
 _DESCRIPTION, _SOFTWARE = 0x010E, 0x0131
 """EXIF tags, which hold ASCII."""
 _LONGEST = 50_000
-"""Most characters of an origin that are read. A command of thirty photos has some thousand."""
+"""Most characters of an origin: longer ones are neither written nor read. A command of thirty photos has some
+thousand, and EXIF holds 65,533 bytes."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Origin:
 
 def saving(suffix: str, origin: Origin | None) -> dict[str, Any]:
     """The keywords with which Pillow's `save` writes an origin into a file of this suffix, such as ".png"."""
-    if origin is None or suffix not in _SAVING:
+    if origin is None or suffix not in _SAVING or len(origin.to_json()) > _LONGEST:
         return {}
     return _SAVING[suffix](origin)
 

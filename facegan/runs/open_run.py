@@ -88,5 +88,9 @@ def describe(plan: Plan, command: list[str]) -> dict[str, Any]:
         "sha256": info.pixels_sha256,
         "crop": dict(info.crop),
     }
-    start = {"from": str(plan.start.source), "from_images_seen": plan.start.images_seen} if plan.start else {}
+    start: dict[str, Any] = {}
+    if plan.start:
+        start = {"from": str(plan.start.source), "from_images_seen": plan.start.images_seen}
+        if licence := plan.start.notes.get("licence") or plan.start.provenance.get("from_licence"):
+            start["from_licence"] = licence  # it holds for what is trained on from there, and so on
     return {**environment(plan.config, plan.device, plan.world, command), "dataset": dataset, **start}
