@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Optional
-from urllib.parse import urlsplit
 
 import typer
 
@@ -43,7 +42,7 @@ def studio(
     def say(address: str) -> None:
         console.say(f"studio: {address}")
         if far:
-            number = urlsplit(address).port
+            number = address.split("/")[2].partition(":")[2]
             forward = f"ssh -L {number}:127.0.0.1:{number} THIS-MACHINE"
             console.note(f"from your own computer: {forward}, then open the address there")
 
