@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from facegan.core.atomic import TakenError
 from facegan.core.errors import FaceganError, UsageError
-from facegan.models.hub import address_of
-from facegan.models.pretrained import NAME, PATH
+from facegan.models.hub import public_name
 from facegan.pictures.sheets import LONGEST_SIDE, WRITABLE
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def origin(
     from facegan.editing.photos import weights_sha256
     from facegan.pictures.origin import Origin
 
-    name = NAME if loaded.source == PATH else str(address_of(loaded.source) or loaded.source.name)
+    name = public_name(loaded.source)
     arguments, options = [], []
     for parameter in ctx.command.params:
         key = parameter.name or ""

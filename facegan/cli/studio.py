@@ -21,6 +21,7 @@ def studio(
         bool, typer.Option("--no-browser", help="Only print the address, and do not open the browser.")
     ] = False,
     device: options.Device = "auto",
+    no_metadata: options.NoMetadata = False,
 ) -> None:
     """Play with faces in the browser: a page on this machine, which nobody else can open. Ctrl-C ends it."""
     from facegan.core.errors import needed
@@ -37,8 +38,14 @@ def studio(
 
     keep_memory()
     far = bool(os.environ.get("SSH_CONNECTION"))
-    if far:
-        console.note("from your own computer: ssh -L 8642:127.0.0.1:8642 THIS-MACHINE, then open the address there")
+
+    def say(address: str) -> None:
+        console.say(f"studio: {address}")
+        if far:
+            number = address.split("/")[2].partition(":")[2]
+            forward = f"ssh -L {number}:127.0.0.1:{number} THIS-MACHINE"
+            console.note(f"from your own computer: {forward}, then open the address there")
+
     try:
         serve(
             loaded,
@@ -46,7 +53,8 @@ def studio(
             port=port,
             browser=not (no_browser or far),
             memory=MEMORY,
-            say=lambda address: console.say(f"studio: {address}"),
+            metadata=not no_metadata,
+            say=say,
             note=console.note,
         )
     except Stopped:  # the way in which a studio ends
@@ -54,8 +62,9 @@ def studio(
 
 
 def _word(source: Path) -> str:
-    """How a command names the file that a generator came from."""
+    """How a command names the file that a generator came from: `pretrained`, an address on the Hub, or its path."""
     from facegan.core.errors import typed
+    from facegan.models.hub import address_of
     from facegan.models.pretrained import NAME, PATH
 
-    return NAME if source == PATH else typed(source)
+    return NAME if source == PATH else str(address_of(source) or typed(source))

@@ -101,7 +101,7 @@ def edit(
     def moved(shares: Sequence[Sequence[float]]) -> Latents:
         """The latents with each range at its share of the way; without a range, all with everything at its share."""
         amounts = [list(zip(changes, at(share), strict=True)) for share in shares]
-        return np.stack([_changed(loaded, attributes, z, each, keep) for each in amounts])
+        return np.stack([changed(loaded, attributes, z, each, keep) for each in amounts])
 
     def at(share: Sequence[float]) -> list[float]:
         if not ranges:
@@ -180,7 +180,7 @@ def changed_latents(
     return directions.edit(attributes, z, found, kept)
 
 
-def _changed(
+def changed(
     loaded: LoadedGenerator,
     attributes: Attributes | None,
     z: Latents,

@@ -15,6 +15,7 @@ from pathlib import Path
 from facegan.core.errors import FaceganError, needed, one_line
 from facegan.core.quantities import size as in_bytes
 from facegan.core.version import __version__
+from facegan.models.pretrained import NAME, PATH
 
 GENERATOR, ATTRIBUTES, CARD, SHEET = "generator.safetensors", "attributes.safetensors", "README.md", "sheet.png"
 """Names of the files in a repository. Only the first must be there; the first two are downloaded."""
@@ -63,6 +64,11 @@ def address_of(path: Path) -> Address | None:
     """Where a downloaded file came from, with its commit; None for other files."""
     match = _CACHED.fullmatch("/".join(path.parts[-4:]))
     return Address(f"{match[1]}/{match[2]}", match[3]) if match else None
+
+
+def public_name(source: Path) -> str:
+    """How a generator's file is named to others: `pretrained`, an address on the Hub, or without its folders."""
+    return NAME if source == PATH else str(address_of(source) or source.name)
 
 
 def download(address: Address) -> Path:

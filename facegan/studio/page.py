@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from facegan.core.errors import FaceganError
-from facegan.core.version import __version__
 from facegan.editing.components import components
 from facegan.studio.session import Studio
 
@@ -37,25 +36,17 @@ def facts(studio: Studio, word: str) -> dict[str, Any]:
     Args:
         word: how commands name the generator.
     """
-    loaded, networks = studio.loaded, studio.networks
+    networks = studio.networks
     named = not isinstance(studio.attributes, FaceganError)
     return {
-        "version": __version__,
         "word": word,
         "sha256": studio.sha256[:16],
         "latent_dim": networks.latent_dim,
         "rows": networks.latent_rows,
         "size": networks.size,
-        "images_seen": loaded.images_seen,
         "models": [name for name in studio.models if name],
-        "notes": {name: loaded.notes[name] for name in ("licence", "training_data") if name in loaded.notes},
         "attributes": _attributes(studio),
-        "can": {
-            "photo": True,
-            "training": True,
-            "film": True,
-            "words": named,
-        },
+        "can": {"photo": True, "training": True, "film": True, "words": named},
     }
 
 
@@ -71,8 +62,6 @@ def _attributes(studio: Studio) -> dict[str, Any]:
     known = [
         {
             "name": attribute.name,
-            "numeric": attribute.numeric,
-            "accuracy": round(attribute.accuracy, 3),
             "explained": round(attribute.explained, 3),
             "refused": attribute.refused,
         }

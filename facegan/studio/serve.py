@@ -28,6 +28,7 @@ def serve(
     port: int | None = None,
     browser: bool = True,
     memory: Path | None = None,
+    metadata: bool = True,
     say: Callable[[str], None] = print,
     note: Callable[[str], None] = lambda text: None,
 ) -> None:
@@ -38,6 +39,7 @@ def serve(
         port: None takes PORT, or the next that is free.
         browser: open the page in the browser.
         memory: the folder where projections are remembered.
+        metadata: write into pictures how they were made.
         say, note: told the address, and what else should appear in the terminal.
 
     Raises:
@@ -58,7 +60,7 @@ def serve(
         if browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-    studio = Studio(loaded, memory, note)
+    studio = Studio(loaded, memory, note, metadata=metadata)
     studio.draw("", studio.latents(0, 0, 20))  # the first faces take longer: draw them before somebody waits
     application = build(studio, token, word=word, started=started)
     config = uvicorn.Config(

@@ -10,7 +10,6 @@
 | `POST /edit` | a latent changed along attributes, and its face |
 | `POST /picture/KIND` | a picture or film, written by the functions behind the commands |
 | `POST /photo`, `/project`; `GET /project` | a photo's aligned face; begin a projection; how far it is |
-| `GET /tuned` | a tuned generator as a file |
 | `GET /training`, `/training/grid` | a run that goes on |
 """
 
@@ -175,11 +174,6 @@ def build(studio: Studio, token: str, *, word: str, runs: Path = RUNS, started: 
         found, before = studio.projection(request.query_params.get("projection", ""))
         return JSONResponse(_progress(found, before, _whole(request.query_params, "looks")))
 
-    async def tuned(request: Request) -> Response:
-        model = request.query_params.get("model", "")
-        content = await writing.do(request, lambda: studio.tuned_file(model))
-        return Response(content, media_type="application/octet-stream")
-
     async def run(request: Request) -> Response:
         name = request.query_params.get("run")
         return JSONResponse(await writing.do(request, lambda: training(name, runs)))
@@ -188,7 +182,7 @@ def build(studio: Studio, token: str, *, word: str, runs: Path = RUNS, started: 
         name = request.query_params.get("run")
         return Response(await writing.do(request, lambda: newest_grid(name, runs)), media_type="image/png")
 
-    gets = {"/info": info, "/tuned": tuned, "/project": progress, "/training": run, "/training/grid": grid}
+    gets = {"/info": info, "/project": progress, "/training": run, "/training/grid": grid}
     posts = {
         "/latents": draw_latents,
         "/draw": draw,
@@ -303,6 +297,8 @@ def _picture_asked(asked: dict[str, Any], kind: str) -> tuple[dict[str, Any], di
         raise FaceganError("Frames per second are a number from 0.1 to 100.")
     found = {}
     for name, text in known.items():
+        if "/" in name or "\\" in name:
+            raise wrong
         found[name] = _sent(text)
     numbers = {"scale": _whole(asked, "scale", 0, 16), "steps": _whole({"steps": 10, **asked}, "steps", 2, 1000)}
     if any(item.strip().endswith(".npy") and item.strip() not in found for spec in specs for item in spec.split(",")):

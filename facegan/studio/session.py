@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,13 +17,15 @@ import numpy as np
 from facegan.core.errors import FaceganError, first_line, is_out_of_memory, visible
 from facegan.core.pixels import Pixels
 from facegan.data.crops import Crop
-from facegan.editing.change import parse_change
+from facegan.editing.change import check_changes, parse_change
 from facegan.editing.photos import ALIGNED, aligned_face, check_count, project_faces, weights_sha256
 from facegan.faces import compose, latents
 from facegan.faces.latents import Latents, Operand
 from facegan.faces.synthesis import draw_faces
-from facegan.models.checkpoint import LoadedGenerator, save_loaded
+from facegan.models.checkpoint import LoadedGenerator
+from facegan.models.hub import public_name
 from facegan.pictures.animation import write_animation
+from facegan.pictures.origin import Origin
 from facegan.pictures.sheets import enlarge, save_picture
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ _PHRASES = 500
 """Most phrases whose faces are remembered."""
 _WAITING = 8
 """Most projections that wait."""
+TUNED = "us.safetensors"
+"""How commands name a tuned generator: `facegan project --out us.png` writes it, and the latents `us-me.npy`."""
 CROPS = {"face": ALIGNED, "square": Crop("square")}
 
 
@@ -65,7 +68,6 @@ class Projection:
     plain: Pixels | None = None
     drawn: Pixels | None = None
     words: list[str] = field(default_factory=list)
-    lock: Lock = field(default_factory=Lock)
 
 
 class Studio:
@@ -76,12 +78,18 @@ class Studio:
     Args:
         memory: the folder where projections are remembered, or None.
         note: told what should appear in the terminal.
+        metadata: write into pictures how they were made.
     """
 
     def __init__(
-        self, loaded: LoadedGenerator, memory: Path | None = None, note: Callable[[str], None] = lambda text: None
+        self,
+        loaded: LoadedGenerator,
+        memory: Path | None = None,
+        note: Callable[[str], None] = lambda text: None,
+        *,
+        metadata: bool = True,
     ) -> None:
-        self.loaded, self._memory, self.note = loaded, memory, note
+        self.loaded, self._memory, self.note, self._metadata = loaded, memory, note, metadata
         self.networks = loaded.config.networks
         self.sha256 = weights_sha256(loaded.module)
         self.models: OrderedDict[str, LoadedGenerator] = OrderedDict({"": loaded})
@@ -152,7 +160,7 @@ class Studio:
         return self._words[model, text]
 
     def edit(self, model: str, z: Latents, changes: Sequence[str], keep: Sequence[str]) -> tuple[Latents, Pixels]:
-        """A latent (width,) changed as `facegan edit` does it, and its face.
+        """A latent (width,) changed as `facegan edit` does it, and its face. Only that face is drawn.
 
         Args:
             changes: such as "Smiling=+2", or "3=+2" for a component.
@@ -161,17 +169,17 @@ class Studio:
         Raises:
             FaceganError: as the command.
         """
-        from facegan.editing.edit import edit
+        from facegan.editing.edit import changed
 
         asked = [parse_change(text, component=text.partition("=")[0].isdecimal()) for text in changes]
-        if any(change.is_range for change in asked):
+        if check_changes(asked, steps=1, film=False):
             raise FaceganError("A slider has one value.")
         attributes = None if isinstance(self.attributes, FaceganError) else self.attributes
         if attributes is None and not all(change.component for change in asked):
             raise self.attributes  # type: ignore[misc]
-        operand = latents.from_file("", self.checked(z[None]))
-        found = edit(self.model(model), attributes, operand, asked, keep=keep)
-        return found.latents[-1], found.faces[-1]
+        amounts = [(change, change.end) for change in asked]
+        found = changed(self.model(model), attributes, self.checked(z[None])[0], amounts, keep)
+        return found, self.draw(model, found[None])[0]
 
     # Photos.
 
@@ -259,7 +267,7 @@ class Studio:
     # Pictures, by the functions behind the commands.
 
     def picture(self, kind: str, asked: dict[str, Any], latents_of: dict[str, Latents], model: str) -> bytes:
-        """A file as a command writes it.
+        """A file as the command writes it that the page shows beside the picture.
 
         Args:
             kind: "face", "strip", "film" or "equation".
@@ -271,6 +279,7 @@ class Studio:
         """
         loaded, ending, specs = self.model(model), asked["ending"], asked["specs"]
         scale = asked["scale"] or None
+        scaled = ["--scale", str(scale)] if scale else []
         known = {name: latents.from_file(name, self.checked(z[None])) for name, z in latents_of.items()}
         for item in {item.strip() for spec in specs for item in spec.split(",")} - known.keys():
             if item and not latents.is_index(item):
@@ -279,11 +288,14 @@ class Studio:
             path = Path(folder) / f"studio{ending}"
             if kind == "face":
                 operand = latents.parse_spec(specs[0], 0, *self._widths(), known)
-                save_picture(enlarge(self.draw(model, compose.point(operand)[None])[0], scale or 1), path)
+                face = enlarge(self.draw(model, compose.point(operand)[None])[0], scale or 1)
+                words = ["--faces", specs[0], "--separate", *scaled]
+                save_picture(face, path, origin=self._origin(model, "sample", words, operand.labels[0]))
             elif kind == "equation":
                 terms = list(zip(asked["signs"], specs, strict=True))
                 total, _ = compose.arithmetic(loaded, terms, seed=0, raw=False, scale=scale, known=known, out=path)
-                save_picture(total.picture, path)
+                words = [word for sign, spec in terms for word in ("--plus" if sign > 0 else "--minus", spec)]
+                save_picture(total.picture, path, origin=self._origin(model, "arithmetic", scaled + words))
             else:
                 count = (len(specs) - (not asked["loop"])) * (asked["steps"] - 1)
                 if count > MAX_FRAMES:
@@ -291,19 +303,26 @@ class Studio:
                 how: dict[str, Any] = {"steps": asked["steps"], "loop": asked["loop"], "seed": 0, "method": "slerp"}
                 strip = path.with_suffix(".png")
                 morph = compose.interpolate(loaded, specs, **how, scale=scale, known=known, out=strip)
+                words = [word for spec in specs for word in ("--through", spec)] + ["--steps", str(asked["steps"])]
+                words += ["--loop"] * asked["loop"] + ["--gif", "--fps", str(float(asked["fps"])), *scaled]
+                made = self._origin(model, "interpolate", words)
                 if kind == "strip":
-                    save_picture(morph.strip(), path)
+                    save_picture(morph.strip(), path, origin=made)
                 else:
-                    write_animation(morph.frames(), path, fps=asked["fps"], expected=len(morph.order()))
+                    expected = len(morph.order())
+                    write_animation(morph.frames(), path, fps=asked["fps"], expected=expected, origin=made)
             return path.read_bytes()
 
     def _widths(self) -> tuple[int, int]:
         return self.networks.latent_dim, self.networks.latent_rows
 
-    def tuned_file(self, model: str) -> bytes:
-        """A generator as a .safetensors file."""
-        with tempfile.TemporaryDirectory(prefix="facegan-studio-") as folder:
-            return save_loaded(self.model(model), Path(folder) / "studio.safetensors").read_bytes()
+    def _origin(self, model: str, command: str, words: Sequence[str], face: str = "") -> Origin | None:
+        """What the command writes into its picture. Files of the page have no folders (`server._picture_asked`)."""
+        if not self._metadata:
+            return None
+        name = TUNED if model else public_name(self.loaded.source)
+        sha256 = weights_sha256(self.model(model).module) if model else self.sha256
+        return Origin((command, name, *words), 0, name, sha256, face)
 
 
 def latent_names(names: Sequence[str]) -> list[str]:

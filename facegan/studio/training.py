@@ -40,7 +40,8 @@ def training(name: str | None, root: Path = RUNS) -> dict[str, Any]:
     total, seen = total_images(config), rows[-1]["images_seen"] if rows else 0
     rates = [row["images_per_second"] for row in rows[-20:] if row.get("images_per_second")]
     rate = median(rates) if rates else 0.0
-    going = seen < total and bool(rows) and time.time() - run.metrics.stat().st_mtime < _QUIET
+    last = max(path.stat().st_mtime for path in (run.config, run.metrics) if path.exists())
+    going = seen < total and time.time() - last < _QUIET
     return {
         "run": run.path.name,
         "runs": names[::-1][:50],
@@ -50,7 +51,7 @@ def training(name: str | None, root: Path = RUNS) -> dict[str, Any]:
         "epoch": rows[-1].get("epoch") if rows else 0,
         "rate": rate,
         "left": duration((total - seen) / rate) if rate and going else "",
-        "state": "done" if seen >= total else "training" if going else "stopped" if rows else "starting",
+        "state": "done" if seen >= total else "stopped" if not going else "training" if rows else "starting",
         "grid": f"{samples[-1][1].name}-{samples[-1][1].stat().st_mtime_ns}" if samples else "",
         "curves": {
             title: {entry: _curve(rows, entry) for entry in entries if any(row.get(entry) is not None for row in rows)}

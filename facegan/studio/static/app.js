@@ -42,11 +42,11 @@ class App extends EventTarget {
 
   get before() {
     if (!this.model.tuned) return [];
-    return [`facegan project ${this.tuned.names.map(quoted).join(" ")}${this.tuned.crop ? " --crop square" : ""} --generator ${this.model.info.word} --out us.png`];
+    return [`facegan project ${this.tuned.names.map(quoted).join(" ")}${this.tuned.crop === "square" ? " --crop square" : ""} --generator ${this.model.info.word} --out us.png`];
   }
 
   command(line, faces = [], note = "") {
-    const { files } = operands(faces);
+    const { files } = operands(faces, this.model.tuned ? this.tuned.files : []);
     return { lines: [...this.before, line], files, note };
   }
 
@@ -140,6 +140,7 @@ class App extends EventTarget {
 function buildShelf(app, current) {
   const shelf = document.getElementById("shelf"), row = h("div", { class: "kept", role: "list" });
   const count = h("span", {}), hint = h("span", { class: "quiet hint" });
+  const none = h("p", { class: "quiet none" }, "Faces that you click on the wall come here. Every screen can use them.");
   const opening = h("input", { type: "file", accept: ".json,.npy", hidden: true, multiple: true });
   opening.addEventListener("change", async () => {
     for (const file of opening.files) {
@@ -162,14 +163,15 @@ function buildShelf(app, current) {
       say("All kept faces were removed.", { action: h("button", { type: "button", class: "plain", onclick: () => app.kept.add(...before) }, "Undo") });
     }],
   ], "file");
-  shelf.append(h("div", { class: "bar" }, count, hint, actions, opening), row);
+  shelf.append(h("div", { class: "bar" }, count, hint, actions, opening), none, row);
   shelf.hidden = false;
   const entries = new Map();
 
   async function draw() {
     const faces = app.kept.faces, screen = current();
     count.replaceChildren(h("strong", {}, "Kept"), ` ${faces.length || ""}`);
-    hint.textContent = faces.length ? screen.hint ?? "Click a face to see it large." : "Click faces on the wall: they come here, and every screen can use them.";
+    hint.textContent = faces.length ? screen.hint ?? "Click one to see it large." : "";
+    none.hidden = faces.length > 0;
     const ids = new Set(faces.map((one) => one.id));
     for (const [id, entry] of entries) {
       if (ids.has(id)) continue;

@@ -10,52 +10,51 @@ const CHILDREN = 12, STEP = 74, HEIGHT = 96;
 export function breed(section, app) {
   const { rows, latent_dim: dim } = app.model.info;
   let state = { parents: [], children: [], chosen: [], older: [] }, past = [], future = [], names = 0, asked = 0;
-  let pending = null; // what `state` becomes as soon as its children are drawn
   const parents = h("div", { class: "parents", role: "group", "aria-label": "Parents" });
   const grid = h("div", { class: "children", role: "group", "aria-label": "Children" });
   const tree = h("div", { class: "tree" }), family = h("div", { class: "family" }, h("h3", {}, "Family tree"), tree);
   const box = commandBox(), parentsHead = h("h3", {}, "Parents"), childrenHead = h("h3", {}, "Children: choose the ones that you like");
   const wild = slider({ label: "Wildness", min: 0, max: 1, step: 0.05, value: 0.3, text: (x) => `${Math.round(100 * x)} %` });
-  const again = worker("New children", () => have(state), "strong");
-  const next = h("button", { type: "button", onclick: () => grandchildren() }, "Breed the chosen ones");
+  const again = h("button", { type: "button", class: "strong", onclick: () => have(state) }, "New children");
+  const next = h("button", { type: "button", onclick: () => grandchildren() }, "Breed them");
   const undo = h("button", { type: "button", title: "Undo (Ctrl-Z)", "aria-label": "Undo", onclick: () => back() }, icon("undo"));
   const redo = h("button", { type: "button", title: "Redo (Ctrl-Shift-Z)", "aria-label": "Redo", onclick: () => forth() }, icon("redo"));
-  const keep = h("button", { type: "button", onclick: () => { app.kept.add(...state.chosen); say(state.chosen.length > 1 ? `${state.chosen.length} children are kept.` : `${state.chosen[0].name} is kept.`); } }, icon("keep"), "Keep the chosen ones");
+  const keep = h("button", { type: "button", onclick: () => { app.kept.add(...state.chosen); say(state.chosen.length > 1 ? `${state.chosen.length} children are kept.` : `${state.chosen[0].name} is kept.`); } }, icon("keep"), "Keep them");
   const start = worker("Begin with two new faces", async () => {
     const seed = String(1 + Math.floor(Math.random() * 99999));
     const found = await app.model.latents(seed, 0, 2);
-    change({ parents: found.map((z, n) => face(`${seed}:${n}`, z, { spec: `${seed}:${n}`, kind: "number" })), children: [], chosen: [], older: [] });
-    await have(state);
+    have({ parents: found.map((z, n) => face(`${seed}:${n}`, z, { spec: `${seed}:${n}`, kind: "number" })), older: [] });
   }, "strong");
   const empty = h("div", { class: "empty" }, h("p", {}, "Click faces below to make them parents. One is enough; two or more mix."), start);
-  const controls = h("div", { class: "row foot" }, h("div", { class: "wild" }, wild.element), again, next, keep);
+  const controls = h("div", { class: "row foot" }, h("div", { class: "wild" }, wild.element), again);
+  const chosen = h("div", { class: "row chosen" }, next, keep);
   section.append(
     h("div", { class: "head" }, h("div", {}, h("h2", {}, "Faces have children"), h("p", { class: "quiet" }, "Shapes come from one parent, colours perhaps from the other. Choose the children that you like, and breed those.")), h("div", { class: "row" }, undo, redo)),
     empty, parentsHead, parents, controls,
-    h("div", { class: "foot" }, childrenHead, grid), h("div", { class: "foot" }, box.element), family);
+    h("div", { class: "foot" }, childrenHead, grid, chosen), h("div", { class: "foot" }, box.element), family);
   roving(grid);
 
   function change(to) {
     past.push(state);
     future = [];
     state = to;
-    draw();
+    draw().catch(complain);
   }
   function back() {
     if (!past.length) return;
     future.push(state);
     state = past.pop();
-    draw();
+    draw().catch(complain);
   }
   function forth() {
     if (!future.length) return;
     past.push(state);
     state = future.pop();
-    draw();
+    draw().catch(complain);
   }
 
-  async function have(from) {
-    if (!from.parents.length) return;
+  // At once, not when they are drawn: the next click builds on these parents.
+  function have(from) {
     const born = Array.from({ length: CHILDREN }, () => {
       names += 1;
       const z = child(from.parents.map((one) => one.z), wild.value, rows, dim);
@@ -63,30 +62,19 @@ export function breed(section, app) {
       names = Math.max(names, taken);
       return face(`child-${names}`, z, { kind: "child", parents: from.parents.map((one) => one.name) });
     });
-    pending = from;
-    try {
-      await app.rgb(born.map((one) => one.z));
-      if (pending === from) change({ ...from, children: born, chosen: [] });
-    } finally {
-      if (pending === from) pending = null;
-    }
+    change({ ...from, children: born, chosen: [] });
   }
 
   // The chosen children become the parents. They stay in the tree, so they are kept by name.
   function grandchildren() {
-    if (!state.chosen.length) return;
-    const to = { parents: state.chosen, children: [], chosen: [], older: [...state.older, state.parents] };
-    have(to).catch(complain);
+    have({ parents: state.chosen, older: [...state.older, state.parents] });
   }
 
   function use(one) {
-    const before = (pending ?? state).parents, has = before.some((other) => other.id === one.id);
-    const parents = has ? before.filter((other) => other.id !== one.id) : [...before, one].slice(-6);
-    if (!parents.length) {
-      pending = null;
-      return change({ parents: [], children: [], chosen: [], older: [] });
-    }
-    return have({ parents, children: [], chosen: [], older: has || state.older.length ? state.older : [] }).catch(complain);
+    const has = state.parents.some((other) => other.id === one.id);
+    const parents = has ? state.parents.filter((other) => other.id !== one.id) : [...state.parents, one].slice(-6);
+    if (parents.length) have({ parents, older: state.older });
+    else change({ parents: [], children: [], chosen: [], older: [] });
   }
 
   function choose(one) {
@@ -97,8 +85,7 @@ export function breed(section, app) {
   function buttons() {
     undo.disabled = !past.length;
     redo.disabled = !future.length;
-    again.disabled = !state.parents.length;
-    next.disabled = keep.disabled = !state.chosen.length;
+    chosen.hidden = !state.chosen.length;
     [...grid.querySelectorAll("button.face")].forEach((button, n) => button.setAttribute("aria-pressed", String(state.chosen.includes(state.children[n]))));
     const last = state.chosen[state.chosen.length - 1];
     if (last) box.show(app.faceCommand(last));
@@ -119,7 +106,7 @@ export function breed(section, app) {
     below.forEach(({ button, one }) => button.addEventListener("dblclick", () => app.show(one)));
     grid.replaceChildren(...below.map((entry) => entry.element));
     buttons();
-    drawTree();
+    drawTree().catch(complain);
     const all = [...above, ...below];
     const found = await app.rgb(all.map(({ one }) => one.z));
     if (mine === asked) all.forEach(({ picture }, n) => paint(picture, found[n], app.size, 128));
@@ -159,7 +146,7 @@ export function breed(section, app) {
   draw();
   return {
     use,
-    hint: "Click a face to make it a parent.",
+    hint: "Click one to make it a parent.",
     key(event) {
       if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
       event.preventDefault();

@@ -27,16 +27,17 @@ export function face(name, z, more = {}) {
 }
 
 export function specOf(one) {
-  return one.spec ?? `${one.name.replace(/[^\w-]+/g, "-")}.npy`;
+  return one.spec ?? `${one.name.replace(/[^\p{L}\p{N}_-]+/gu, "-")}.npy`;
 }
 
 // Latents and files of faces for a command: a Map for the model, and the [name, latent] pairs that must be downloaded.
-export function operands(faces) {
+// `written` are files that an earlier line of the command writes.
+export function operands(faces, written = []) {
   const known = new Map(), files = new Map();
   for (const one of faces) {
     if (one.kind === "number") continue;
     known.set(specOf(one), one.z);
-    if (one.spec === null) files.set(specOf(one), one.z);
+    if (!written.includes(one.spec)) files.set(specOf(one), one.z);
   }
   return { known, files: [...files] };
 }
@@ -48,6 +49,7 @@ export class Collection extends EventTarget {
     this.generator = model.info.sha256;
     this.widths = [model.info.latent_dim, model.info.latent_dim * model.info.rows];
     this.faces = [];
+    this.names = new Set(); // of all faces that were ever kept here: a command that names one must not mean another
     this.load();
     addEventListener("storage", (event) => { // another window of the studio
       if (event.key === this.key) this.load();
@@ -58,6 +60,7 @@ export class Collection extends EventTarget {
     try {
       this.faces = this.read(localStorage.getItem(this.key) ?? "") ?? [];
     } catch { /* the browser keeps nothing: a private window */ }
+    for (const one of this.faces) this.names.add(one.name);
     this.dispatchEvent(new Event("change"));
   }
 
@@ -88,9 +91,10 @@ export class Collection extends EventTarget {
     for (const one of found.faces.slice(0, MOST)) {
       try {
         const z = floats(fromBase64(one.z));
-        if (typeof one.name !== "string" || !this.widths.includes(z.length) || !z.every((x) => Math.abs(x) <= 1e6)) continue;
-        const spec = typeof one.spec === "string" ? one.spec.slice(0, 100) : null;
-        faces.push({ id: String(one.id), name: one.name.slice(0, 80), spec, z, kind: String(one.kind ?? ""), parents: Array.isArray(one.parents) ? one.parents.map(String) : [] });
+        if (typeof one.name !== "string" || /[\p{Cc}\p{Cf}]/u.test(`${one.name}${one.spec}`) || !this.widths.includes(z.length) || !z.every((x) => Math.abs(x) <= 1e6)) continue;
+        const spec = typeof one.spec === "string" && !/[\\/]/.test(one.spec) ? one.spec.slice(0, 100) : null;
+        const kind = one.kind === "number" && !/^(\d+:)?\d+$/.test(spec) ? "file" : String(one.kind ?? "");
+        faces.push({ id: String(one.id), name: one.name.slice(0, 80), spec, z, kind, parents: Array.isArray(one.parents) ? one.parents.map(String) : [] });
       } catch { /* not a face */ }
     }
     return faces;
@@ -104,8 +108,15 @@ export class Collection extends EventTarget {
     return this.faces.find((other) => other.id === one.id || (one.kind === "number" && other.spec === one.spec));
   }
 
+  // Two files of one name would be one file to a command, so the second face gets another name.
   add(...faces) {
-    this.faces.push(...faces.filter((one) => !this.has(one)));
+    for (const one of faces.filter((one) => !this.has(one))) {
+      if (this.faces.some((other) => specOf(other) === specOf(one))) {
+        Object.assign(one, { name: this.fresh(one.name.replace(/-\d+$/, "")), spec: null, kind: "file" });
+      }
+      this.names.add(one.name);
+      this.faces.push(one);
+    }
     if (this.faces.length > MOST) this.faces = this.faces.slice(-MOST);
     this.store();
   }
@@ -116,9 +127,9 @@ export class Collection extends EventTarget {
     this.store();
   }
 
-  // A name that no kept face has: child-1, child-2, ...
+  // A name that no kept face has or had: child-1, child-2, ...
   fresh(stem) {
-    const taken = this.faces.map((one) => one.name).filter((name) => name.startsWith(`${stem}-`));
+    const taken = [...this.names].filter((name) => name.startsWith(`${stem}-`));
     return `${stem}-${1 + Math.max(0, ...taken.map((name) => Number(name.slice(stem.length + 1)) || 0))}`;
   }
 

@@ -22,9 +22,12 @@ export function equation(section, app) {
     const spec = words.value.trim();
     if (!spec) return words.focus();
     if (/[,]/.test(spec)) return say("Write one description at a time, without commas.", { wrong: true });
-    const faces = (await app.model.words(spec)).map(([name, z]) => face(name, z, { spec: name, kind: "number" }));
-    put({ sign, name: spec, spec, z: mean(faces.map((one) => one.z)), faces, words: true });
+    put({ sign, ...(await named(spec)) });
     words.value = "";
+  };
+  const named = async (spec) => { // each generator has its own faces for words
+    const faces = (await app.model.words(spec)).map(([name, z]) => face(name, z, { spec: name, kind: "number" }));
+    return { name: spec, spec, z: mean(faces.map((one) => one.z)), faces, words: true };
   };
   const typed = app.model.info.can.words ? h("form", { class: "row", onsubmit: (event) => { event.preventDefault(); add(1).catch(complain); } },
     h("label", { class: "row" }, "Words ", words), worker("Plus", () => add(1)), worker("Minus", () => add(-1))) : null;
@@ -36,10 +39,11 @@ export function equation(section, app) {
     });
     await draw();
   }) : null;
+  const tools = h("div", { class: "row" }, keep, app.downloads(() => result), whole);
   const clear = h("button", { type: "button", onclick: () => { terms = []; draw().catch(complain); } }, "Clear");
   section.append(
     h("div", { class: "head" }, h("div", {}, h("h2", {}, "Smile − no smile + you"), h("p", { class: "quiet" }, "Add faces and subtract others. Click a face below to add it, or drag it; the sign of each can be turned.")), h("div", { class: "row" }, example, clear)),
-    h("div", { class: "bench" }, h("div", { class: "stage" }, picture, h("div", { class: "row" }, keep, app.downloads(() => result), whole)),
+    h("div", { class: "bench" }, h("div", { class: "stage" }, picture, tools),
       h("div", { class: "panel" }, zones.get(1), zones.get(-1), typed, box.element)));
   for (const [sign, zone] of zones) {
     zone.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("over"); });
@@ -80,7 +84,8 @@ export function equation(section, app) {
       const own = entries.filter(({ term }) => term.sign === sign);
       zone.replaceChildren(h("h3", {}, sign > 0 ? "Plus" : "Minus"), ...own.map((entry) => entry.element), own.length ? "" : h("p", { class: "quiet" }, sign > 0 ? "Faces to add." : "Faces to take away."));
     }
-    keep.disabled = whole.disabled = !terms.length;
+    tools.hidden = clear.hidden = !terms.length;
+    example?.classList.toggle("strong", !terms.length);
     if (!terms.length) {
       result = null;
       box.show({ lines: [] });
@@ -98,8 +103,15 @@ export function equation(section, app) {
     paint(picture, found[terms.length], app.size, 448);
   }
 
-  app.addEventListener("model", () => draw().catch(complain));
+  app.addEventListener("model", async () => {
+    try {
+      for (const term of terms.filter((one) => one.words)) Object.assign(term, await named(term.spec));
+      await draw();
+    } catch (error) {
+      complain(error);
+    }
+  });
   draw();
-  return { use, hint: "Click a face to add it, or drag it to plus or minus." };
+  return { use, hint: "Click one to add it, or drag it." };
 }
 

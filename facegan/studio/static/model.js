@@ -113,9 +113,6 @@ export async function openModel() {
     async stop(projection) {
       await post("stop", { projection });
     },
-    async tunedFile() {
-      return (await ask(`tuned?model=${this.tuned}`)).blob();
-    },
     async training(run) {
       return (await ask(`training${run ? `?run=${encodeURIComponent(run)}` : ""}`)).json();
     },

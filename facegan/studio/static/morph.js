@@ -3,7 +3,7 @@
 import { operands, quoted, specOf } from "./collection.js";
 import { alike, path } from "./latents.js";
 import { paint } from "./pictures.js";
-import { canvas, commandBox, complain, h, icon, menu, roving, save, slider, tile, worker } from "./ui.js";
+import { canvas, commandBox, complain, h, icon, menu, roving, save, say, slider, tile, worker } from "./ui.js";
 
 const LARGE = 448, MOST = 24;
 
@@ -65,7 +65,7 @@ export function morph(section, app) {
     const mine = asked, many = faces.length > 1;
     empty.hidden = faces.length > 0;
     bench.hidden = !faces.length;
-    drawStrip();
+    drawStrip().catch(complain);
     command();
     if (!faces.length) return;
     const points = alike(faces.map((one) => one.z)), walk = many ? path(points, steps.value, loop.checked) : points;
@@ -119,9 +119,16 @@ export function morph(section, app) {
 
   function insert(id, n) {
     const one = app.kept.faces.find((other) => other.id === id);
-    if (!one || faces.length >= MOST) return;
+    if (one) put(one, n);
+  }
+
+  function put(one, n) {
+    if (faces.length >= MOST) {
+      say(`A film has at most ${MOST} faces.`, { hint: "Take one out first.", wrong: true });
+      return;
+    }
     faces.splice(n, 0, one);
-    make();
+    make().then(() => { if (faces.length === 2 && complete) toggle(true); });
   }
   section.addEventListener("dragover", (event) => event.preventDefault());
   section.addEventListener("drop", (event) => { event.preventDefault(); insert(event.dataTransfer.getData("text/x-facegan-face"), faces.length); });
@@ -143,12 +150,8 @@ export function morph(section, app) {
   toggle(false);
   make();
   return {
-    use(one) {
-      if (faces.length >= MOST) return;
-      faces.push(one);
-      make().then(() => { if (faces.length === 2 && complete) toggle(true); });
-    },
-    hint: "Click a face to put it on the film strip.",
+    use(one) { put(one, faces.length); },
+    hint: "Click one to add it to the film.",
     leave: () => toggle(false),
     key(event) {
       if (event.key !== " " || event.target.closest("button, input, summary, a")) return;

@@ -52,7 +52,8 @@ export function enlarged(rgb, size, factor) {
         r += w * rows[at]; g += w * rows[at + 1]; b += w * rows[at + 2];
       }
       const to = 4 * (y * length + x);
-      out[to] = r + 0.5; out[to + 1] = g + 0.5; out[to + 2] = b + 0.5; out[to + 3] = 255;
+      out[to] = r; out[to + 1] = g; out[to + 2] = b; // this kind of array rounds by itself
+      out[to + 3] = 255;
     }
   }
   return image;

@@ -17,7 +17,7 @@ export function sliders(section, app) {
   const picture = canvas("large", null, app.size, 448, "The face"), box = commandBox(), name = h("span", { class: "quiet" });
   const keep = h("button", { type: "button", onclick: () => { if (result) app.keep(result); } }, icon("keep"), "Keep");
   const reset = h("button", { type: "button", onclick: () => { controls.forEach(({ control }) => control.set(0)); values.clear(); change(); } }, "Reset");
-  const compare = h("button", { type: "button", title: "Hold to see the face before" }, "Before");
+  const compare = h("button", { type: "button", title: "Hold it down to see the face before" }, "Hold to compare");
   const start = worker("Begin with a new face", async () => {
     const seed = String(1 + Math.floor(Math.random() * 99999)), [z] = await app.model.latents(seed, 0, 1);
     use(face(`${seed}:0`, z, { spec: `${seed}:0`, kind: "number" }));
@@ -59,7 +59,7 @@ export function sliders(section, app) {
     if (on) live.ask(subject, [], []);
     else change();
   };
-  for (const [type, on] of [["pointerdown", true], ["pointerup", false], ["blur", false]]) compare.addEventListener(type, () => before(on));
+  for (const [type, on] of [["pointerdown", true], ["pointerup", false], ["pointerleave", false], ["pointercancel", false], ["blur", false]]) compare.addEventListener(type, () => before(on));
   compare.addEventListener("keydown", (event) => { if (event.key === " " || event.key === "Enter") before(true); });
   compare.addEventListener("keyup", () => before(false));
 
@@ -85,5 +85,5 @@ export function sliders(section, app) {
   }
 
   app.addEventListener("model", () => change());
-  return { use, hint: "Click a face to change it." };
+  return { use, hint: "Click one to change it." };
 }

@@ -28,7 +28,7 @@ function curve(title, lines) {
 }
 
 export function training(section, app) {
-  let timer = 0, grid = "", wanted = "", address = "", open = false;
+  let timer = 0, grid = "", wanted = "", address = "", open = false, asked = 0;
   const title = h("h2", {}, "Training"), state = h("p", { class: "quiet", role: "status" }), numbers = h("dl", { class: "numbers" });
   const picture = h("img", { alt: "The newest faces of the run" }), curves = h("div", { class: "panel" }), box = commandBox();
   const choice = h("select", { "aria-label": "Run" });
@@ -42,11 +42,15 @@ export function training(section, app) {
   async function look() {
     clearTimeout(timer);
     if (!open) return;
+    asked += 1;
+    const mine = asked; // a second look, at another run, ends this one
     try {
       const now = await app.model.training(wanted);
+      if (mine !== asked) return;
       show(now);
-      if (now.run && now.grid !== grid) {
+      if (now.grid && now.grid !== grid) {
         const blob = await app.model.grid(now.run);
+        if (mine !== asked) return;
         const next = URL.createObjectURL(blob);
         picture.src = next;
         URL.revokeObjectURL(address);
@@ -54,7 +58,8 @@ export function training(section, app) {
         grid = now.grid;
       }
     } catch (error) {
-      if (!/no sample grid/.test(error.message)) state.textContent = `${error.message} ${error.hint ?? ""}`;
+      if (mine !== asked) return;
+      state.textContent = `${error.message} ${error.hint ?? ""}`;
     }
     timer = setTimeout(look, EVERY);
   }
@@ -63,6 +68,7 @@ export function training(section, app) {
     none.hidden = now.run !== null;
     body.hidden = choice.hidden = !now.run;
     if (!now.run) {
+      state.textContent = "";
       title.textContent = "Training";
       box.show({ lines: ["facegan train --data demo --width 16 --critic-width 16 --images 15k"] });
       return;

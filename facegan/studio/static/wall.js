@@ -39,8 +39,9 @@ export function wall(section, app) {
     if (loading) return;
     loading = true;
     const mine = generation, from = wanted, first = count;
+    let entries = [], failed = false;
     try {
-      const entries = Array.from({ length: number }, (_, n) => {
+      entries = Array.from({ length: number }, (_, n) => {
         const name = faceName(from, first + n);
         const entry = tile({ label: `Face ${name}`, name, pressed: false, mark: "keep", title: "Click to keep it, double-click to see it large", onclick: () => entry.one && app.toggle(entry.one) });
         entry.button.addEventListener("dblclick", () => app.show(entry.one));
@@ -49,10 +50,12 @@ export function wall(section, app) {
       grid.append(...entries.map((entry) => entry.element));
       count += number;
       const latents = await app.model.latents(from, first, number);
-      for (let start = 0; start < number; start += app.model.atOnce) { // the first rows come first
-        const some = entries.slice(start, start + app.model.atOnce);
-        const pictures = await app.rgb(latents.slice(start, start + some.length));
+      const step = app.model.atOnce; // the first rows come first; while some are painted, the next are drawn
+      let next = app.rgb(latents.slice(0, step));
+      for (let start = 0; start < number; start += step) {
+        const some = entries.slice(start, start + step), pictures = await next;
         if (mine !== generation) return;
+        if (start + step < number) next = app.rgb(latents.slice(start + step, start + 2 * step));
         some.forEach((entry, n) => {
           entry.one = face(entry.spec, latents[start + n], { spec: entry.spec, kind: "number" });
           paint(entry.picture, pictures[n], app.size, 128);
@@ -63,10 +66,14 @@ export function wall(section, app) {
       box.show(app.command(`facegan sample ${app.word} --seed ${from} --count ${count} --number`));
     } catch (error) {
       complain(error);
+      failed = true;
     } finally {
       if (mine === generation) {
         loading = false;
-        if (!section.hidden && end.getBoundingClientRect().top < innerHeight + 600) setTimeout(() => more(MORE), 0);
+        const drawn = entries.filter((entry) => entry.one).length;
+        for (const entry of entries.slice(drawn)) entry.element.remove();
+        count = first + drawn;
+        if (!failed && !section.hidden && end.getBoundingClientRect().top < innerHeight + 600) setTimeout(() => more(MORE), 0);
       }
     }
   }
