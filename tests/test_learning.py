@@ -121,7 +121,6 @@ def test_attributes_are_learnt_and_survive_their_file(table, loaded, tmp_path):
     assert (again.known, again.keep, again.generator) == (found.known, found.keep, found.generator)
     faces = np.load(table / "images.npy")[:5]
     assert np.array_equal(again.scores(faces), found.scores(faces))
-    assert again.scorer is not None and again.step is not None
     reused = directions_of(loaded, again.classifier, again.known, faces=600)
     assert np.array_equal(reused.weights, found.weights), "the classifier serves again, without photos"
     assert side_effects(loaded, found, count=4).keys() == {one.name for one in found.known if not one.refused}

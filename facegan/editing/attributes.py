@@ -73,8 +73,8 @@ class Attributes:
         keep: names of attributes that edits leave alone unless they are told otherwise.
         classifier: from which all this was learnt; it has A outputs.
         generator: SHA-256 of the generator's weights, from `weights_sha256`.
-        scorer: tells the standardised scores from z better than `weights` do; None: nothing better is known.
-        step: float32 (A,): how many standard deviations of the score one unit of an edit is, 1 or more. None is all 1.
+        scorer: tells the standardised scores from z better than `weights` do.
+        step: float32 (A,): how many standard deviations of the score one unit of an edit is, 1 or more.
     """
 
     known: tuple[Attribute, ...]
@@ -83,9 +83,9 @@ class Attributes:
     std: NDArray[np.float32]
     keep: tuple[str, ...]
     classifier: Classifier
-    generator: str = ""
-    scorer: Scorer | None = None
-    step: NDArray[np.float32] | None = None
+    generator: str
+    scorer: Scorer
+    step: NDArray[np.float32]
 
     def find(self, name: str) -> int:
         """The number of an attribute in `known`, in any case, with or without "_", spaces and "-".
@@ -119,7 +119,6 @@ def save_attributes(found: Attributes, path: Path, *, notes: dict[str, str] | No
         new: replace no existing file.
     """
     tensors = {f"classifier.{name}": _half(tensor) for name, tensor in found.classifier.state_dict().items()}
-    assert found.scorer is not None and found.step is not None
     tensors |= {f"scorer.{name}": _half(tensor) for name, tensor in found.scorer.state_dict().items()}
     for name in _NUMBERS:
         tensors[name] = torch.tensor(getattr(found, name))
