@@ -121,7 +121,9 @@ def one_attribute(name: str, names: Sequence[str]) -> tuple[str, int] | None:
 
 
 def is_in_words(text: str, names: Iterable[str] = ()) -> bool:
-    """Whether a text is meant as words for a face: one of its words is known, or nearly."""
+    """Whether a text is meant as words for a face: one of its words is known, or nearly, and it is no file's name."""
+    if re.search(r"[/\\]|\.\w", text):
+        return False
     vocabulary = _vocabulary(tuple(names))
     tokens = plain(text).split()
     phrases = [*tokens, *(" ".join(pair) for pair in pairwise(tokens)), " ".join(tokens)]
