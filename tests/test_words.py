@@ -102,7 +102,9 @@ def test_the_docs_show_the_table():
 def test_one_word_for_one_attribute():
     assert one_attribute("Glasses", CELEBA) == ("Eyeglasses", 1)
     assert one_attribute("beard", CELEBA) == ("No_Beard", -1)
-    assert one_attribute("boy", CELEBA) is None and one_attribute("nose", CELEBA) is None
+    assert one_attribute("nose", CELEBA) is None
+    with pytest.raises(UsageError, match="'boy' is Male and Young together"):
+        one_attribute("boy", CELEBA)
 
 
 @pytest.mark.parametrize("text", ["smiling woman", "woman xyzzy", "smilin", "no glasses", "wavy hair"])

@@ -162,7 +162,7 @@ def changed_latents(
 
     Args:
         z: (N, width) or (width,).
-        changes: attribute or everyday word -> how far.
+        changes: attribute or everyday word -> how far, in steps (`Attributes.step`).
         keep: likewise; None as in `directions.edit`.
 
     Raises:
