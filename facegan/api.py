@@ -106,7 +106,7 @@ class Model:
         Args:
             keep: attributes that stay; by default sex, age, glasses and smile, except those that are changed.
             seed: as in `face`.
-            changes: attribute or everyday word -> how far, in standard deviations over the generator's faces.
+            changes: attribute or everyday word -> how far: +2 gives most faces what they lack.
 
         Raises:
             UsageError: an attribute is not known or cannot be changed, or is changed by more than 6.

@@ -1,6 +1,8 @@
-"""Directions and edits on scores whose truth is known, and components of weights."""
+"""Edits of scores whose truth is known, and components of weights."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +13,8 @@ from facegan.core.errors import FaceganError, UsageError
 from facegan.editing.attributes import Attribute, Attributes
 from facegan.editing.classifier import Classifier
 from facegan.editing.components import component, components
-from facegan.editing.directions import direction, edit, edited
-from facegan.editing.scorer import fit_scorer
+from facegan.editing.directions import edit, edited
+from facegan.editing.scorer import Scorer, fit_scorer
 from facegan.faces.latents import draw
 from facegan.networks import build_generator
 
@@ -21,25 +23,34 @@ D = 16
 
 @pytest.fixture(scope="module")
 def made() -> Attributes:
-    """Scores along three directions, of which the first two are no right angle, and a refused one."""
+    """Scores along straight lines, of which the first two are at no right angle, and a refused one."""
     names = ("Smiling", "Male", "Young", "Bald")
     known = tuple(Attribute(name, False, 1.0, 1.0, "too few" if name == "Bald" else "") for name in names)
     weights = np.random.default_rng(3).standard_normal((D, 4)).astype(np.float32)
     weights[:, 1] += weights[:, 0]
     weights /= np.linalg.norm(weights, axis=0)
-    kept = ("Male", "Young", "Smiling")
-    return Attributes(known, weights, np.zeros(4, np.float32), np.ones(4, np.float32), kept, Classifier(4))
+    scorer = Scorer(D, 4).requires_grad_(False)
+    for parameter in scorer.parameters():
+        parameter.zero_()
+    scorer.linear.weight.copy_(torch.from_numpy(weights.T))
+    zeros, ones = np.zeros(4, np.float32), np.ones(4, np.float32)
+    return Attributes(known, weights, zeros, ones, ("Male", "Young", "Smiling"), Classifier(4), "", scorer, ones)
 
 
-def test_a_direction_moves_its_score_keeps_others_and_is_the_shortest(made):
-    dz = direction(made, {"smiling": 2})
-    assert dz @ made.weights[:, :3] == pytest.approx([2, 0, 0], abs=1e-5)
-    nullspace = np.linalg.svd(made.weights[:, :3].T)[2][3:]
-    assert nullspace @ dz == pytest.approx(0, abs=1e-5), "a part that changes no score only makes it longer"
-    assert np.linalg.norm(direction(made, {"smiling": 2}, keep=[])) < np.linalg.norm(dz)
-    both = direction(made, {"smiling": 1, "male": -3})
-    assert both @ made.weights[:, :3] == pytest.approx([1, -3, 0], abs=1e-5)
-    assert direction(made, {}) == pytest.approx(0)
+def test_an_edit_moves_its_score_keeps_others_and_is_short(made):
+    z = draw(1, range(50), D)
+
+    def moved(changes, keep=None):
+        return edit(made, z, changes, keep) - z
+
+    dz = moved({"smiling": 1})
+    assert (dz @ made.weights[:, :3]).mean(0) == pytest.approx([1, 0, 0], abs=0.25)
+    assert np.linalg.norm(moved({"smiling": 1}, keep=[])) < np.linalg.norm(dz)
+    both = moved({"smiling": 0.5, "male": -1})
+    assert (both @ made.weights[:, :3]).mean(0) == pytest.approx([0.5, -1, 0], abs=0.25)
+    assert moved({}) == pytest.approx(0, abs=1e-5)
+    twice = replace(made, step=np.array([1, 2, 1, 1], np.float32))
+    assert edit(twice, z, {"male": 0.5}) == pytest.approx(edit(made, z, {"male": 1}))
 
 
 @pytest.mark.parametrize(
@@ -53,26 +64,16 @@ def test_a_direction_moves_its_score_keeps_others_and_is_the_shortest(made):
     ],
 )
 def test_what_cannot_be_changed_is_said(made, changes, keep, sentence):
-    for ask in (lambda: direction(made, changes, keep), lambda: edit(made, draw(0, [0], D), changes, keep)):
-        with pytest.raises(UsageError, match=sentence):
-            ask()
+    with pytest.raises(UsageError, match=sentence):
+        edit(made, draw(0, [0], D), changes, keep)
 
 
-def test_two_attributes_that_are_one_cannot_be_parted(made):
-    weights = made.weights.copy()
-    weights[:, 1] = weights[:, 0]
-    one = Attributes(made.known, weights, made.mean, made.std, made.keep, made.classifier)
-    with pytest.raises(UsageError, match="the same"):
-        direction(one, {"smiling": 1})
-
-
-def test_an_edit_keeps_the_norm_and_zero_changes_nothing(made):
-    z = draw(0, range(5), D)
+def test_a_step_keeps_the_norm_and_zero_changes_nothing():
+    z, dz = draw(0, range(5), D), draw(1, [0], D)[0]
     assert edited(z, np.zeros(D, np.float32)) == pytest.approx(z, abs=1e-6)
-    moved = edited(z, direction(made, {"smiling": 1}))
+    moved = edited(z, dz)
     assert np.linalg.norm(moved, axis=1) == pytest.approx(np.linalg.norm(z, axis=1), rel=1e-5)
     wide = np.concatenate([z[0], z[1], z[2]])
-    dz = direction(made, {"smiling": 1})
     beside = wide + np.tile(dz, 3)
     assert edited(wide, dz) == pytest.approx(beside * np.linalg.norm(wide) / np.linalg.norm(beside), rel=1e-4)
 
@@ -83,8 +84,7 @@ def curved(made: Attributes) -> Attributes:
     z = draw(9, range(4000), D)
     w = made.weights
     scores = (z @ w + 0.4 * np.sin(z @ np.roll(w, 1, axis=0))).astype(np.float32)
-    steps = np.array([1, 2, 1, 1], np.float32)
-    return Attributes(made.known, w, made.mean, made.std, made.keep, made.classifier, "", fit_scorer(z, scores), steps)
+    return replace(made, scorer=fit_scorer(z, scores))
 
 
 def test_a_scorer_knows_its_slopes(curved):
@@ -111,10 +111,6 @@ def test_an_edit_follows_the_curve_of_each_face(curved):
     assert edit(curved, wide, {"smiling": 1}) == pytest.approx(
         np.tile(edit(curved, z[:2], {"smiling": 1}), 3), abs=1e-4
     )
-
-
-def test_a_step_may_be_more_than_a_standard_deviation(curved, made):
-    assert direction(curved, {"male": 1}) == pytest.approx(direction(made, {"male": 2}))
 
 
 @pytest.mark.parametrize("preset", ["dcgan-r3gan", "keras-faces-64"])

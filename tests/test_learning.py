@@ -13,7 +13,7 @@ from conftest import cli, made_up, tiny
 from hostile import reheaded
 
 from facegan.core.errors import FaceganError, UsageError
-from facegan.data.columns import read_columns
+from facegan.data.columns import _column, read_columns
 from facegan.data.folder import read_dataset_json
 from facegan.data.writer import DatasetWriter
 from facegan.editing.attributes import (
@@ -90,6 +90,21 @@ def test_columns_are_yes_and_no_or_numbers_and_others_are_told(table):
     assert "words" in others["camera"] and "the same value" in others["same"]
 
 
+@pytest.mark.parametrize(
+    ("texts", "reason"),
+    [
+        (["1", "2", "1e30"], "too large"),
+        (["1", "inf", "2"], "too large"),
+        (["5", "nan", "5"], "nearly the same"),
+        (["a", "1", "2"], "words"),
+        (["", "", ""], "blank"),
+    ],
+)
+def test_columns_that_teach_nothing_are_told_without_a_warning(texts, reason, recwarn):
+    assert reason in str(_column("x", texts))
+    assert not recwarn.list
+
+
 def test_a_table_that_does_not_fit_its_dataset_is_refused(tmp_path):
     path = dataset(tmp_path / "d", 30)
     text = (path / "attributes.csv").read_text()
@@ -121,7 +136,6 @@ def test_attributes_are_learnt_and_survive_their_file(table, loaded, tmp_path):
     assert (again.known, again.keep, again.generator) == (found.known, found.keep, found.generator)
     faces = np.load(table / "images.npy")[:5]
     assert np.array_equal(again.scores(faces), found.scores(faces))
-    assert again.scorer is not None and again.step is not None
     reused = directions_of(loaded, again.classifier, again.known, faces=600)
     assert np.array_equal(reused.weights, found.weights), "the classifier serves again, without photos"
     assert side_effects(loaded, found, count=4).keys() == {one.name for one in found.known if not one.refused}
@@ -214,7 +228,30 @@ def test_the_attributes_of_a_generator_are_found_beside_it_and_for_what_was_tune
     assert place_for(other).name.startswith("attributes-"), "that name belongs to another generator"
     with pytest.raises(FaceganError, match="no attributes yet"):
         attributes_of(other)
-    path.unlink()
+    damaged = path.read_bytes()[:-50]
+    path.write_bytes(damaged)
+    with pytest.raises(FaceganError, match="damaged"):
+        attributes_of(loaded)
+    path.rename(path.with_name("attributes-12345678.safetensors"))
+    with pytest.raises(FaceganError, match="no attributes yet"):
+        attributes_of(loaded)
+    path.with_name("attributes-12345678.safetensors").unlink()
+
+
+def test_names_that_are_nearly_one_cannot_both_be_learnt(loaded, tmp_path):
+    """A file of attributes with both would be refused by the next command."""
+    images, count = np.zeros((60, 32, 32, 3), np.uint8), 60
+    images[::2] = 200
+    rows = [[str(n % 2), str(n % 2), str(n % 7)] for n in range(count)]
+    with DatasetWriter(tmp_path / "d", 32, columns=("Big_Hat", "big hat", "level")) as writer:
+        writer.write(images, [f"{n}.png" for n in range(count)], rows)
+        writer.finish(source={"name": "synthetic"}, crop={"name": "square"}, filter="none")
+    said: list[str] = []
+    found = learn_attributes(loaded, tmp_path / "d", faces=100, steps=2, note=said.append)
+    assert [attribute.name for attribute in found.known] == ["Big_Hat", "level"]
+    assert said == ["big hat is left out: its name is nearly that of Big_Hat"]
+    again = learn_attributes(loaded, tmp_path / "d", columns=["big hat"], faces=100, steps=2)
+    assert [attribute.name for attribute in again.known] == ["Big_Hat"]
 
 
 def test_the_command_learns_prints_and_writes(table, made, loaded, workdir):
@@ -231,6 +268,8 @@ def test_the_command_learns_prints_and_writes(table, made, loaded, workdir):
     assert cli(*words, "--overwrite")[0] == 0
     code, out, _ = cli("info", workdir / FILE)
     assert code == 0 and out.startswith("attributes ")
+    code, _, err = cli(*words, "--out", "smiles.safetensors")
+    assert code == 0 and "under a name that begins with 'attributes'" in err
     code, _, err = cli(*words, "--data", table)
     assert code == 2 and "--classifier names one" in err
     code, _, err = cli("attributes", generator, "--data", table, "--columns", "nose", "--out", "x.safetensors")

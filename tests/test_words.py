@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import cli
 
 from facegan.core.errors import FaceganError, UsageError
@@ -15,8 +16,9 @@ from facegan.editing.attributes import Attributes
 from facegan.editing.vocabulary import is_in_words, meaning, one_attribute
 from facegan.editing.words import faces_in_words, find_words
 from facegan.faces import latents
-from facegan.faces.synthesis import draw_faces
+from facegan.faces.synthesis import critic_scores, draw_faces
 from facegan.models.checkpoint import LoadedGenerator
+from facegan.networks import build_critic
 
 CELEBA = ("Male", "Young", "Smiling", "Eyeglasses", "No_Beard", "Black_Hair", "Wavy_Hair", "5_o_Clock_Shadow")
 
@@ -100,7 +102,9 @@ def test_the_docs_show_the_table():
 def test_one_word_for_one_attribute():
     assert one_attribute("Glasses", CELEBA) == ("Eyeglasses", 1)
     assert one_attribute("beard", CELEBA) == ("No_Beard", -1)
-    assert one_attribute("boy", CELEBA) is None and one_attribute("nose", CELEBA) is None
+    assert one_attribute("nose", CELEBA) is None
+    with pytest.raises(UsageError, match="'boy' is Male and Young together"):
+        one_attribute("boy", CELEBA)
 
 
 @pytest.mark.parametrize("text", ["smiling woman", "woman xyzzy", "smilin", "no glasses", "wavy hair"])
@@ -108,7 +112,7 @@ def test_texts_that_are_meant_as_words(text):
     assert is_in_words(text)
 
 
-@pytest.mark.parametrize("text", ["abc", "4x4", "-3", "../x", "missing.nyp", "", "3:"])
+@pytest.mark.parametrize("text", ["abc", "4x4", "-3", "../x", "missing.nyp", "", "3:", "smile.npz", "young/1"])
 def test_texts_that_are_not_meant_as_words(text):
     assert not is_in_words(text)
 
@@ -138,6 +142,19 @@ def test_what_was_not_named_is_in_balance(known: tuple[LoadedGenerator, Attribut
     rest = other - named @ np.linalg.lstsq(named, other, rcond=None)[0]
     means = [faces_in_words(loaded, attributes, "smiling woman", seed=seed).mean @ rest for seed in range(8)]
     assert np.sqrt(np.mean(np.square(means))) < 0.25 * np.linalg.norm(rest)
+
+
+def test_faces_that_the_critic_finds_real_are_preferred(known):
+    loaded, attributes = known
+    torch.manual_seed(0)
+    critic = build_critic(loaded.config)
+    with_critic = replace(loaded, critic=critic.state_dict())
+    real = []
+    for each in (loaded, with_critic):
+        z = np.concatenate([faces_in_words(each, attributes, "smiling woman", seed).latents for seed in range(4)])
+        faces = draw_faces(loaded.module, loaded.config.networks, z)
+        real.append(critic_scores(critic, loaded.config.networks, faces).mean())
+    assert real[1] > real[0]
 
 
 def test_rare_faces_are_made_up_by_the_nearest_and_that_is_said(known, monkeypatch):

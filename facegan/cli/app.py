@@ -73,7 +73,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "edit": (
         "edit pretrained --face 42 --attr smiling=+2",
-        "edit --face me.jpg --attr smiling=-3..3 --gif",
+        "edit --face me.jpg --attr smiling=-2..2 --gif",
         "edit --face 'old man' --attr young=-2..2 --attr glasses=0..3",
         "edit --face 42 --component 3=-3..3",
     ),

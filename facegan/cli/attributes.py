@@ -76,7 +76,7 @@ def attributes(
     if out is not None and out.suffix != ".safetensors":
         raise UsageError(f"--out {out}: the name must end in .safetensors.")
     from facegan.data.folder import find_dataset
-    from facegan.editing.attributes import load_attributes, place_for, save_attributes
+    from facegan.editing.attributes import is_looked_at, load_attributes, place_for, save_attributes
 
     other = None if classifier is None else load_attributes(classifier)
     folder = (data or find_dataset().path) if other is None else None
@@ -101,6 +101,8 @@ def attributes(
         effects = side_effects(loaded, found, seed=seed, on_progress=show)
     _print(found, effects)
     console.wrote([save_attributes(found, path, new=not overwrite)])
+    if not is_looked_at(loaded, path):
+        console.note("commands find it beside the generator or in outputs/, under a name that begins with 'attributes'")
 
 
 def _print(found: Attributes, effects: SideEffects) -> None:

@@ -39,8 +39,9 @@ def edit(
         options.Specs,
         typer.Option(
             metavar="NAME=HOW-FAR",
-            help="What to change, in standard deviations: smiling=+2, or smiling=-3..3 for a row; two such ranges are "
-            "a grid. Given several times, all are changed together. Names are attributes and everyday words.",
+            help="What to change, and how far: smiling=+2, or smiling=-2..2 for a row; two such ranges are a grid. +2 "
+            "gives most faces what they lack. Given several times, all are changed together. Names are attributes and "
+            "everyday words.",
             show_default=False,
         ),
     ] = None,
@@ -73,7 +74,7 @@ def edit(
     overwrite: options.Overwrite = False,
     no_metadata: options.NoMetadata = False,
 ) -> None:
-    """Change a face by name: smiling=+2, young=-3..3."""
+    """Change a face by name: smiling=+2, young=-2..2."""
     from facegan.cli.outputs import Output, origin
     from facegan.editing.change import check_changes, far, parse_change
     from facegan.pictures.sheets import WRITABLE, save_picture

@@ -13,6 +13,8 @@ from facegan.core.errors import FaceganError, reading
 from facegan.data.folder import DatasetInfo, make_again
 
 _MAX_LINE = 1 << 20
+_LARGEST = 1e12
+"""Larger numbers have no square that fits well into float32."""
 _YES_NO = {"1": 1.0, "0": 0.0, "-1": 0.0, "yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}
 
 
@@ -40,8 +42,8 @@ class Column:
 def read_columns(info: DatasetInfo) -> tuple[list[Column], dict[str, str]]:
     """The columns of a dataset that can be learnt, and the names of the others with the reason.
 
-    A column of yes and no has two values, which are 1 and -1, 1 and 0, yes and no, or true and false. A column of
-    numbers has at least three.
+    A column of yes and no has two values, which are 1 and -1, 1 and 0, yes and no, or true and false. All others must
+    hold numbers.
 
     Raises:
         FaceganError: the dataset has no table of attributes, or its table is damaged.
@@ -90,6 +92,9 @@ def _column(name: str, texts: Sequence[str]) -> Column | str:
         values = np.array([float(word) if word else np.nan for word in words], np.float64)
     except ValueError:
         return "it holds words, and only yes and no or numbers can be learnt"
-    if np.isinf(values).any() or not np.nanstd(values.astype(np.float32)) > 0:
+    known = values[~np.isnan(values)]
+    if not (np.abs(known) <= _LARGEST).all():
         return "it holds numbers that are too large"
+    if not known.astype(np.float32).std() > 0:
+        return "its numbers are all nearly the same"
     return Column(name, True, values.astype(np.float32))

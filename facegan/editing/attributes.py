@@ -26,6 +26,7 @@ from facegan.editing.classifier import Classifier, outputs
 from facegan.editing.photos import weights_sha256
 from facegan.editing.scorer import Scorer
 from facegan.models.checkpoint import LoadedGenerator, check_header
+from facegan.models.hub import address_of
 from facegan.models.pretrained import PATH
 from facegan.models.torchzip import DamagedError
 from facegan.models.validate import check_weights
@@ -73,8 +74,8 @@ class Attributes:
         keep: names of attributes that edits leave alone unless they are told otherwise.
         classifier: from which all this was learnt; it has A outputs.
         generator: SHA-256 of the generator's weights, from `weights_sha256`.
-        scorer: tells the standardised scores from z better than `weights` do; None: nothing better is known.
-        step: float32 (A,): how many standard deviations of the score one unit of an edit is, 1 or more. None is all 1.
+        scorer: tells the standardised scores from z better than `weights` do.
+        step: float32 (A,): how many standard deviations of the score one unit of an edit is, 1 or more.
     """
 
     known: tuple[Attribute, ...]
@@ -83,9 +84,9 @@ class Attributes:
     std: NDArray[np.float32]
     keep: tuple[str, ...]
     classifier: Classifier
-    generator: str = ""
-    scorer: Scorer | None = None
-    step: NDArray[np.float32] | None = None
+    generator: str
+    scorer: Scorer
+    step: NDArray[np.float32]
 
     def find(self, name: str) -> int:
         """The number of an attribute in `known`, in any case, with or without "_", spaces and "-".
@@ -93,11 +94,12 @@ class Attributes:
         Raises:
             UsageError: there is none of that name, with the nearest ones; or it is refused, with the reason.
         """
-        names = {_plain(attribute.name): at for at, attribute in enumerate(self.known)}
-        if (at := names.get(_plain(name))) is None:
-            usable = {_plain(attribute.name): attribute.name for attribute in self.known if not attribute.refused}
-            near = [usable[word] for word in get_close_matches(_plain(name), usable, 3, 0.6)] or sorted(usable.values())
-            raise UsageError(f"There is no attribute {name[:80]!r}.", f"Known: {', '.join(near)}.")
+        names = {plain_name(attribute.name): at for at, attribute in enumerate(self.known)}
+        if (at := names.get(plain_name(name))) is None:
+            usable = {plain_name(attribute.name): attribute.name for attribute in self.known if not attribute.refused}
+            near = get_close_matches(plain_name(name), usable, 3, 0.6)
+            known = [usable[word] for word in near] or sorted(usable.values())
+            raise UsageError(f"There is no attribute {name[:80]!r}.", f"Known: {', '.join(known)}.")
         if self.known[at].refused:
             raise UsageError(f"{self.known[at].name} cannot be used: {self.known[at].refused}.")
         return at
@@ -107,7 +109,8 @@ class Attributes:
         return (outputs(self.classifier, faces) - self.mean) / self.std
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A name without case, "_", "-" and spaces: attributes are known by it."""
     return re.sub(r"[\s_-]+", "", name.casefold())
 
 
@@ -119,7 +122,6 @@ def save_attributes(found: Attributes, path: Path, *, notes: dict[str, str] | No
         new: replace no existing file.
     """
     tensors = {f"classifier.{name}": _half(tensor) for name, tensor in found.classifier.state_dict().items()}
-    assert found.scorer is not None and found.step is not None
     tensors |= {f"scorer.{name}": _half(tensor) for name, tensor in found.scorer.state_dict().items()}
     for name in _NUMBERS:
         tensors[name] = torch.tensor(getattr(found, name))
@@ -155,7 +157,7 @@ def load_attributes(path: Path) -> Attributes:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is not a dict
         content = parse_json(facts["attributes"], f"{path}: its attributes")
         known = tuple(map(_attribute, content["known"]))
-        names = [_plain(attribute.name) for attribute in known]
+        names = [plain_name(attribute.name) for attribute in known]
         if not 1 <= len(known) <= MOST or len(set(names)) < len(names):
             raise ValueError("it has no attributes, too many, or two of a name")
         keep = tuple(content["keep"])
@@ -239,16 +241,18 @@ def find_attributes(loaded: LoadedGenerator) -> tuple[Path, Attributes] | None:
     the folders of runs/, and in the package; the first that was made for this generator is taken. None: there is none.
 
     Raises:
-        FaceganError: the one beside the generator is damaged.
+        FaceganError: it is damaged, or attributes.safetensors beside the generator is.
     """
     wanted = origin(loaded)
     for path in _candidates(loaded.source):
         try:
-            if metadata(path).get("generator_sha256") == wanted:
-                return path, load_attributes(path)
+            facts = metadata(path)
         except FaceganError:
-            if path.name == FILE and path.parent == loaded.source.parent != PATH.parent:
+            if path == loaded.source.parent / FILE:
                 raise
+            continue
+        if facts.get("generator_sha256") == wanted:
+            return path, load_attributes(path)
     return None
 
 
@@ -260,8 +264,9 @@ def origin(loaded: LoadedGenerator) -> str:
 def place_for(loaded: LoadedGenerator, out: Path | None = None, overwrite: bool = False) -> Path:
     """Where to write the attributes of a generator: a place where `attributes_of` finds them, or `out`.
 
-    That is beside the generator, or in its run's folder; in outputs/ for the generator in the package, and for one in a
-    folder where this user may not write. Where a file of another generator has the name, a part of the hash is added.
+    That is beside the generator, or in its run's folder; in outputs/ for the generator in the package, for one from the
+    Hub, and for one in a folder where this user may not write. Where a file of another generator has the name, a part
+    of the hash is added.
 
     Raises:
         FaceganError: there is something already, and `overwrite` is not given.
@@ -269,7 +274,7 @@ def place_for(loaded: LoadedGenerator, out: Path | None = None, overwrite: bool 
     folder = loaded.source.parent
     if folder.name == "checkpoints" and is_there(folder.parent / "config.json"):
         folder = folder.parent
-    if folder == PATH.parent or not os.access(folder, os.W_OK):
+    if folder == PATH.parent or address_of(loaded.source) or not os.access(folder, os.W_OK):
         folder = Path("outputs")
     path = out or folder / FILE
     if out is None and path.is_file() and not _is_of(path, digest := origin(loaded)):
@@ -279,6 +284,11 @@ def place_for(loaded: LoadedGenerator, out: Path | None = None, overwrite: bool 
             f"{path} exists already.", "Add --overwrite to replace it, or choose another name with --out."
         )
     return path
+
+
+def is_looked_at(loaded: LoadedGenerator, path: Path) -> bool:
+    """Whether `attributes_of` looks at this file, which is there."""
+    return any(path.samefile(each) for each in _candidates(loaded.source))
 
 
 def _is_of(path: Path, generator: str) -> bool:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from facegan.core.errors import UsageError
 
 FARTHEST = 6.0
-"""Largest change, in standard deviations; beyond it there is no face any more."""
-FAR = 3.0
-"""Beyond this change faces begin to dissolve, which is said."""
+"""Largest change, in steps (`Attributes.step`), or of a component in deviations of the prior."""
+FAR = 2.0
+"""Beyond this change of an attribute faces begin to dissolve, which is said."""
 STEPS = 7
 """Faces of a range, unless another number is asked for."""
 MOST = 2500
@@ -24,7 +24,7 @@ class Change:
 
     Attributes:
         name: of an attribute, as it was typed; or the number of a component.
-        start, end: how far, in standard deviations; equal for a single value.
+        start, end: how far, in the units of FARTHEST; equal for a single value.
         component: whether `name` is the number of a component.
     """
 
@@ -76,7 +76,7 @@ def checked_amount(amount: float, what: str) -> float:
     """How far something is changed. Raises: UsageError: farther than FARTHEST, or not a number."""
     if not abs(amount) <= FARTHEST:
         raise UsageError(
-            f"{what[:80]!r} goes too far: beyond {FARTHEST:g} standard deviations there is no face any more.",
+            f"{what[:80]!r} goes too far: beyond {FARTHEST:g} there is no face any more.",
             f"Stay within {FAR:g}.",
         )
     return amount + 0.0  # -0 becomes 0
@@ -110,5 +110,6 @@ def check_changes(changes: Sequence[Change], *, steps: int, film: bool) -> list[
 
 def far(changes: Sequence[Change]) -> str:
     """A sentence if a change goes so far that faces begin to dissolve; else ""."""
-    beyond = [change.label for change in changes if max(abs(change.start), abs(change.end)) > FAR]
-    return f"beyond {FAR:g} standard deviations ({', '.join(beyond)}) faces begin to dissolve" if beyond else ""
+    attributes = [change for change in changes if not change.component]
+    beyond = [change.name for change in attributes if max(abs(change.start), abs(change.end)) > FAR]
+    return f"beyond {FAR:g} ({', '.join(beyond)}) faces begin to dissolve" if beyond else ""

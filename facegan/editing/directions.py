@@ -1,4 +1,4 @@
-"""Directions in latent space that change named attributes of a face, and steps along them. This needs no torch."""
+"""Steps in latent space that change named attributes of a face. This imports no torch."""
 
 from __future__ import annotations
 
@@ -13,50 +13,12 @@ from facegan.faces.latents import Latents
 if TYPE_CHECKING:
     from facegan.editing.attributes import Attributes
 
-_LEAST = 1e-6
-"""The attributes that are changed must differ from each other and from those that are kept by more than this."""
-
 _GIVE = 0.1
 """How much a score may miss its aim, in variances, to save one unit of distance squared."""
 _REST = 0.05
 """How much the scores of attributes that are neither changed nor kept count beside the others."""
 _STEPS = 8
 """Gauss-Newton steps of an edit."""
-
-
-def direction(attributes: Attributes, changes: Mapping[str, float], keep: Sequence[str] | None = None) -> Latents:
-    """The shortest step dz that changes the scores as asked, all together, and those of `keep` not at all.
-
-    With W (latent_dim, K) the weights of the K scores that are changed or kept, and c (K,) the changes, 0 for those
-    that are kept, dz is the solution of W'dz = c with the least norm:
-
-        dz = W (W'W)^-1 c
-
-    Args:
-        changes: names of attributes -> how far, in steps. A step is one standard deviation of the score over the
-            generator's faces, or `attributes.step` of them.
-        keep: names whose scores stay. None keeps `attributes.keep` without those that are changed.
-
-    Returns:
-        float32 (latent_dim,).
-
-    Raises:
-        UsageError: an unknown or refused attribute, one named twice, one both changed and kept, or attributes that are
-            one and the same to this generator.
-    """
-    changed, kept, amounts = _asked(attributes, changes, keep)
-    names = [attributes.known[at].name for at in changed]
-    w = attributes.weights[:, [*changed, *kept]].astype(np.float64)
-    c = np.array([*amounts, *[0] * len(kept)])
-    gram = w.T @ w
-    size = np.sqrt(np.diag(gram))
-    if len(size) and np.linalg.eigvalsh(gram / np.outer(size, size)).min() < _LEAST:
-        raise UsageError(
-            f"{' and '.join(names)} cannot be changed by themselves: to this generator they are the same as each other "
-            "or as what is kept.",
-            "Change one of them, or keep less.",
-        )
-    return (w @ np.linalg.solve(gram, c)).astype(np.float32)
 
 
 def _asked(
@@ -73,8 +35,8 @@ def _asked(
         kept = list(dict.fromkeys(map(attributes.find, keep)))
     if both := [attributes.known[at].name for at in kept if at in changed]:
         raise UsageError(f"{both[0]} cannot be changed and kept.", "Leave it out of one of them.")
-    step = np.ones(len(attributes.known)) if attributes.step is None else attributes.step
-    return changed, kept, [amount * float(step[at]) for amount, at in zip(changes.values(), changed, strict=True)]
+    amounts = [amount * float(attributes.step[at]) for amount, at in zip(changes.values(), changed, strict=True)]
+    return changed, kept, amounts
 
 
 def edit(
@@ -89,18 +51,18 @@ def edit(
 
     Gauss-Newton: with s and its slopes J (K, latent_dim) at the point z' that was reached, the next one is
     z + J'(J J' + r I)^-1 (s(z) + c - s(z') + J (z' - z)), brought back to the norm. The changes grow to their full size
-    over the first half of the steps. Without a scorer, the result is `edited(z, direction(...))`.
+    over the first half of the steps.
 
     Args:
         z: (N, width) or (width,). Wide latents, which photos have, are moved by the same step at every place where a
             latent enters the generator: the step of their mean.
-        changes, keep: as in `direction`.
+        changes: names of attributes -> how far, in steps. A step is `attributes.step` standard deviations of the score
+            over the generator's faces.
+        keep: names whose scores stay. None keeps `attributes.keep` without those that are changed.
 
     Raises:
-        UsageError: as in `direction`.
+        UsageError: an unknown or refused attribute, one named twice, or one both changed and kept.
     """
-    if attributes.scorer is None:
-        return edited(z, direction(attributes, changes, keep))
     changed, kept, amounts = _asked(attributes, changes, keep)
     rest = [at for at in range(len(attributes.known)) if at not in changed and at not in kept]
     rows = [*changed, *kept, *rest]

@@ -87,7 +87,7 @@ def edit(
     Args:
         attributes: of the generator; None if the changes are all components.
         face: whose mean, brought to the prior's norm, is changed.
-        keep: names of attributes that stay; None for those that `directions.direction` keeps by default.
+        keep: names of attributes that stay; None for those that `directions.edit` keeps by default.
         steps: faces of each range, both ends counted.
         film: also prepare an animation.
         out: the file that will be written; a picture too large for its format is refused.
@@ -162,11 +162,11 @@ def changed_latents(
 
     Args:
         z: (N, width) or (width,).
-        changes: attribute or everyday word -> how far.
-        keep: likewise; None as in `directions.direction`.
+        changes: attribute or everyday word -> how far, in steps (`Attributes.step`).
+        keep: likewise; None as in `directions.edit`.
 
     Raises:
-        UsageError: nothing is changed, one thing twice, or too far; as `resolve` and `directions.direction`.
+        UsageError: nothing is changed, one thing twice, or too far; as `resolve` and `directions.edit`.
     """
     found: dict[str, float] = {}
     for typed, amount in changes.items():

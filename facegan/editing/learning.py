@@ -16,7 +16,7 @@ from facegan.core.errors import FaceganError, UsageError
 from facegan.core.random_streams import Stream, rng
 from facegan.data.columns import Column, read_columns
 from facegan.data.dataset import Dataset
-from facegan.editing.attributes import MOST, Attribute, Attributes
+from facegan.editing.attributes import MOST, Attribute, Attributes, plain_name
 from facegan.editing.classifier import STEPS, Classifier, learn, outputs, rounded
 from facegan.editing.directions import edit
 from facegan.editing.photos import weights_sha256
@@ -208,29 +208,34 @@ def _chosen_columns(
     columns, faults = read_columns(dataset.info)
     for column in columns:
         values = column.values[chosen]
-        few = (
-            min(int((values == 0).sum()), int((values == 1).sum())) if not column.numeric else np.isfinite(values).sum()
-        )
+        if column.numeric:
+            few, told = int(np.isfinite(values).sum()), "only {} photos have a number"
+        else:
+            yes, no = int((values == 1).sum()), int((values == 0).sum())
+            few, told = min(yes, no), "only {} photos " + ("have it" if yes < no else "lack it")
         if few < _FEWEST:
-            faults[column.name] = f"only {few} photos have it, or only {few} lack it; {_FEWEST} are the fewest"
-    judged = {name.lower() for name in JUDGEMENTS}
-    there = {name.lower(): name for name in dataset.info.attributes}
+            faults[column.name] = f"{told.format(few)}, and {_FEWEST} are needed"
+    judged, there = set(map(plain_name, JUDGEMENTS)), dict[str, str]()
+    for name in dataset.info.attributes:
+        if (other := there.setdefault(plain_name(name), name)) != name:
+            faults[name] = f"its name is nearly that of {other}"
     if names is None:
-        wanted = [name for name in dataset.info.attributes if name.lower() not in judged]
+        wanted = [name for name in dataset.info.attributes if plain_name(name) not in judged]
         for name in wanted:
             if name in faults:
                 note(f"{name} is left out: {faults[name]}")
         wanted = [name for name in wanted if name not in faults]
     else:
         for name in names:
-            if name.lower() not in there:
-                near = get_close_matches(name.lower(), there, 3, 0.5) or list(there)[:40]
+            if plain_name(name) not in there:
+                near = get_close_matches(plain_name(name), there, 3, 0.5) or list(there)[:40]
                 raise UsageError(
                     f"{dataset.info.path} has no column {name!r}.", f"It has {', '.join(there[word] for word in near)}."
                 )
-            if reason := faults.get(there[name.lower()]):
-                raise UsageError(f"{there[name.lower()]} cannot be learnt: {reason}.")
-        wanted = list(dict.fromkeys(there[name.lower()] for name in names))
+        wanted = list(dict.fromkeys(there[plain_name(name)] for name in names))
+        for name in wanted:
+            if name in faults:
+                raise UsageError(f"{name} cannot be learnt: {faults[name]}.")
     by_name = {column.name: column for column in columns}
     if not 1 <= len(wanted) <= MOST:
         raise FaceganError(

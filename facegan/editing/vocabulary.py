@@ -112,16 +112,24 @@ def meaning(text: str, names: Sequence[str]) -> dict[str, int]:
 
 
 def one_attribute(name: str, names: Sequence[str]) -> tuple[str, int] | None:
-    """The attribute that a word stands for, and +1 or -1: "beard" -> (No_Beard, -1); None if it is not just one."""
+    """The attribute that a word stands for, and +1 or -1: "beard" -> (No_Beard, -1); None if the word is not known.
+
+    Raises:
+        UsageError: it stands for several, or for one that the generator has not learnt.
+    """
     vocabulary = _vocabulary(names)
     if (phrase := plain(name)) not in vocabulary:
         return None
     said = _known(phrase, vocabulary[phrase], names)
-    return next(iter(said.items())) if len(said) == 1 else None
+    if len(said) > 1:
+        raise UsageError(f"{name!r} is {' and '.join(said)} together.", "Change each by its own name.")
+    return next(iter(said.items()))
 
 
 def is_in_words(text: str, names: Iterable[str] = ()) -> bool:
-    """Whether a text is meant as words for a face: one of its words is known, or nearly."""
+    """Whether a text is meant as words for a face: one of its words is known, or nearly, and it is no file's name."""
+    if re.search(r"[/\\]|\.\w", text):
+        return False
     vocabulary = _vocabulary(tuple(names))
     tokens = plain(text).split()
     phrases = [*tokens, *(" ".join(pair) for pair in pairwise(tokens)), " ".join(tokens)]

@@ -13,8 +13,9 @@ from facegan.core.pixels import Pixels
 from facegan.editing.attributes import Attributes, attributes_of
 from facegan.editing.photos import is_photo
 from facegan.editing.vocabulary import is_in_words, meaning
+from facegan.faces.compose import critic_of
 from facegan.faces.latents import Latents, Operand, draw, face_name, is_index, prior_norm
-from facegan.faces.synthesis import draw_faces
+from facegan.faces.synthesis import critic_scores, draw_faces
 from facegan.models.checkpoint import LoadedGenerator
 
 AVERAGED = 10
@@ -56,7 +57,9 @@ def faces_in_words(
 
     1. Of the first POOL faces of the seed some that probably fit are taken, by the linear scores of their latents, and
        drawn; the classifier says which of them really fit.
-    2. Among these, `count` are chosen whose average has the named attributes clearly, and of all other attributes as
+    2. If the generator has its critic, only the half that the critic finds more real is kept, so that dissolved faces
+       are left out.
+    3. Among these, `count` are chosen whose average has the named attributes clearly, and of all other attributes as
        much as the named ones imply. What was not named then cancels in sums and differences of such averages.
 
     Args:
@@ -70,13 +73,20 @@ def faces_in_words(
     wanted = {attributes.find(name): sign for name, sign in said(attributes, text).items()}
     z = draw(seed, range(POOL), len(attributes.weights))
     order = np.argsort(-_likely(attributes, z, wanted), kind="stable")[:_MOST]
-    margins = np.zeros(0)
+    networks, critic = loaded.config.networks, None if loaded.critic is None else critic_of(loaded)
+    margins, real = np.zeros(0), np.zeros(0)
     for start in range(0, len(order), _AT_ONCE):
         if (margins >= 0).sum() < _CHOICE * count:
-            faces = draw_faces(loaded.module, loaded.config.networks, z[order[start : start + _AT_ONCE]])
+            faces = draw_faces(loaded.module, networks, z[order[start : start + _AT_ONCE]])
             margins = np.concatenate([margins, _margins(attributes, faces, wanted)])
-    fitting = order[np.flatnonzero(margins >= 0)]
+            if critic is not None:
+                real = np.concatenate([real, critic_scores(critic, networks, faces)])
+    fitting = np.flatnonzero(margins >= 0)
     if len(fitting) >= count:
+        if critic is not None:
+            kept = max(len(fitting), _CHOICE * count) // 2
+            fitting = np.sort(fitting[np.argsort(-real[fitting], kind="stable")[:kept]])
+        fitting = order[fitting]
         chosen = np.sort(fitting[_balanced(attributes, z[fitting], wanted, count)])
     else:
         note(

@@ -99,7 +99,7 @@ def sample_sheet(
     labels = list(chosen.labels) if chosen else [latents.face_name(seed, n) for n in range(count)]
     names = labels if numbers else None
     check_size(out, sheet_size(count, loaded.config.networks.size, names, scale))
-    critic = _critic(loaded) if by_score else None
+    critic = critic_of(loaded) if by_score else None
     z = chosen.latents if chosen else sample_latents(loaded, seed, range(count), truncation)
     order = list(range(count))
     faces = _faces(loaded, z, on_progress)
@@ -108,8 +108,8 @@ def sample_sheet(
     return sheet(faces[order], [names[n] for n in order] if names else None, scale=scale)
 
 
-def _critic(loaded: LoadedGenerator) -> nn.Module:
-    """The critic that came with a generator, on the generator's device."""
+def critic_of(loaded: LoadedGenerator) -> nn.Module:
+    """The critic that came with a generator, on the generator's device. Raises: FaceganError: its file has none."""
     if loaded.critic is None:
         raise FaceganError(
             f"{loaded.source} has no critic, so there are no scores to sort by.",
