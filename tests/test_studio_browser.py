@@ -27,6 +27,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 if CHROMIUM is None:
     pytest.skip("there is no Chromium (on Debian: apt-get install chromium)", allow_module_level=True)
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is missing (pip install playwright)")
+playwright.expect.set_options(timeout=30_000)  # a busy machine draws slowly
 
 _QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 _QUIETER = ("--disable-component-update", "--disable-sync", "--disable-default-apps")
