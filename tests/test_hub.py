@@ -306,8 +306,10 @@ def test_a_command_line_is_told_without_names(typed, kept):
     assert public_command(["facegan.train"]) == [] == public_command(["rm", "-rf"])
 
 
-def test_a_licence_that_is_known_stays():
+def test_of_the_packaged_generator_the_licence_stays_and_the_critic_does_not():
     pretrained = load_generator(PATH)
+    assert pretrained.critic and public(pretrained).critic is None
+    assert b'"critic.' not in files_to_push(pretrained, Address("a/b"))["generator.safetensors"]
     with pytest.raises(FaceganError, match="stated already"):
         files_to_push(pretrained, Address("a/b"), licence="mit")
     assert 'license: "other"' in card(pretrained, "a/b", licence_of(pretrained))
