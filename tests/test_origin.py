@@ -81,7 +81,7 @@ MADE = [
 
 def test_every_command_that_says_how_is_tried():
     said = {name for name in typer.main.get_command(app).commands if "--no-metadata" in options_of([name])}
-    assert said == {words[0] for words in MADE}
+    assert said - {"studio"} == {words[0] for words in MADE}  # test_studio.py tries what the studio saves
 
 
 @pytest.fixture
