@@ -98,13 +98,13 @@ class Model:
 
         return attributes_of(self.loaded)
 
-    def edit(self, face: Face, *, keep: Sequence[str] | None = None, seed: int = 0, **changes: float) -> Latents:
+    def edit(self, face: Face, *, keep: Sequence[str] | str | None = None, seed: int = 0, **changes: float) -> Latents:
         """A face's latent after a change of its attributes, such as smiling=+2: (latent_dim,), or (N, latent_dim).
 
         All attributes are changed together; the norm stays. Several latents (N, latent_dim) are each changed.
 
         Args:
-            keep: attributes that stay; by default sex, age, glasses and smile, except those that are changed.
+            keep: attributes that stay, or one; by default sex, age, glasses and smile, except those that are changed.
             seed: as in `face`.
             changes: attribute or everyday word -> how far: +2 gives most faces what they lack.
 
@@ -115,7 +115,7 @@ class Model:
 
         named = isinstance(face, (int, str, np.integer))
         z = self.face(face, seed=seed) if named else self._checked(face, f"Latents are (N, {self.latent_dim})")
-        moved = changed_latents(self.attributes, z, changes, keep)
+        moved = changed_latents(self.attributes, z, changes, [keep] if isinstance(keep, str) else keep)
         return moved if named or np.ndim(face) == 2 else moved[0]
 
     def interpolate(self, *faces: Face, steps: int = 10, method: str = "slerp", loop: bool = False) -> Latents:
