@@ -106,7 +106,7 @@ class Training(Checked):
     ema_half_life: int = in_range(0, 10**9)
     decay: float = in_range(0, 1)
     flip: bool = one_of(True, False)
-    augment: float = in_range(0, 1)
+    augment: float | str = in_range(0, 1, or_word="auto")
     precision: str = one_of("auto", "fp32", "bf16")
     on_nan: str = one_of("stop", "rollback")
 

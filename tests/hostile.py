@@ -67,6 +67,17 @@ def config_with(**changes: object) -> Make:
     return edited(change)
 
 
+def _adapting(probability: object) -> Make:
+    """An honest checkpoint of a run with --augment auto, but for its probability."""
+    value = torch.tensor(probability) if isinstance(probability, float) else probability
+
+    def change(content: dict[str, Any]) -> None:
+        content["config"] = changed_config(content["config"], training__augment="auto")
+        content["augment_probability"] = value
+
+    return edited(change)
+
+
 def changed_config(text: str, **changes: object) -> str:
     config = json.loads(text)
     for path, value in changes.items():
@@ -348,6 +359,9 @@ CHECKPOINTS: dict[str, Make] = {
     "a-text-for-a-tensor": _weights("critic", lambda t: t.update(dict.fromkeys(t, "text"))),
     "no-tensors": edited(lambda c: c.update(generator=None)),
     "no-average": edited(lambda c: c.update(averaged_generator=None)),
+    **{f"an-augmentation-of-{p}": _adapting(p) for p in (float("nan"), -1.0, 2.0, "half", None)},
+    "an-augmentation-missing": config_with(training__augment="auto"),
+    "an-augmentation-too-many": edited(lambda c: c.update(augment_probability=torch.tensor(0.5))),
     "an-average-too-many": config_with(training__ema_half_life=0),
     "a-moment-too-many": _moments(lambda s: s.update({999: s[0]})),
     "a-moment-of-another-shape": _moments(lambda s: s[0].update(exp_avg=torch.zeros(3))),

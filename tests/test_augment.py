@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from facegan.training.augment import DRAWS, augment
+from facegan.training.augment import DRAWS, ORDERED, RISE, adapted, augment
 
 UNIT = (-1.0, 1.0)
 RECOLOURED, MOVED, CUT = range(3)
@@ -86,3 +86,19 @@ def test_gradients_are_those_of_the_changes():
     x = pictures(3, side=8).double().requires_grad_(True)
     how = draws(3).double()
     assert torch.autograd.gradcheck(lambda images: augment(images, how, 0.9, UNIT), x)
+
+
+@pytest.mark.parametrize(
+    ("before", "ordered", "after"),
+    [
+        (0.0, 1.0, 0.01),
+        (0.5, ORDERED, 0.5),
+        (0.5, 2 * ORDERED - 1, 0.49),
+        (0.0, 0.5, 0.0),
+        (1.0, 1.0, 1.0),
+    ],
+)
+def test_the_probability_follows_how_well_the_critic_does(before, ordered, after):
+    """In a hundredth of RISE images it moves by a hundredth if all pairs are in order."""
+    now = adapted(torch.tensor(before), torch.tensor(ordered), RISE // 100)
+    assert_close(now, torch.tensor(after))

@@ -120,6 +120,36 @@ def test_generator_moves_at_the_end_of_a_cycle_only():
         assert moved == ends_cycle(trainer.config, step) == ("generator_loss" in metrics) == (step in (4, 9))
 
 
+def adapting(preset: str = "dcgan-r3gan") -> Trainer:
+    return Trainer(tiny(preset).override({"training.augment": "auto"}), CPU)
+
+
+@pytest.mark.parametrize("preset", ["dcgan-r3gan", "human-faces"], ids=["written out", "autograd, joint"])
+@pytest.mark.parametrize("ordered", [0.5, 1.0])
+def test_changes_follow_the_critic(preset, ordered, monkeypatch):
+    """Up while the critic puts all pairs in order, down while it guesses; a row holds what the step was made with."""
+    monkeypatch.setattr("facegan.training.losses.ordered", lambda real, fake: torch.tensor(ordered))
+    trainer = adapting(preset)
+    trainer.augment_probability.fill_(0.3)
+    rows = [float(row["augment"]) for row in run(trainer, 3)]
+    assert rows[0] == pytest.approx(0.3)
+    assert (rows[0] < rows[1] < rows[2]) == (ordered == 1) and len(set(rows)) == 3
+
+
+def test_a_run_that_adapts_begins_without_changes_and_goes_on_where_it_was():
+    plain, whole, stopped, resumed = Trainer(tiny("dcgan-r3gan"), CPU), adapting(), adapting(), adapting()
+    for trainer in (plain, whole, stopped):
+        run(trainer, 1)
+    assert_same(plain.critic.state_dict(), whole.critic.state_dict())
+    for trainer in (whole, stopped):
+        trainer.augment_probability.fill_(0.4)
+    resumed.load_state(stopped.state())
+    for trainer in (whole, resumed):
+        run(trainer, 2)
+    assert_same(whole.state(), resumed.state())
+    assert float(resumed.augment_probability) != pytest.approx(0.4)
+
+
 def test_the_step_touches_no_global_generator():
     torch.manual_seed(3)
     np.random.seed(3)  # noqa: NPY002, it is this global state that must stay as it is

@@ -32,8 +32,8 @@ def everything(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {f"{name}.{key}": tensor for name, tensors in networks.items() for key, tensor in tensors.items()}
 
 
-def ten_steps_in_double(preset: str, world: World) -> None:
-    trainers = [Trainer(tiny(preset), CPU, each) for each in (world, ALONE)]
+def ten_steps_in_double(preset: str, world: World, augment: float | str = 0) -> None:
+    trainers = [Trainer(tiny(preset).override({"training.augment": augment}), CPU, each) for each in (world, ALONE)]
     for trainer in trainers:
         for network in (trainer.generator, trainer.critic, *([trainer.average.module] if trainer.average else [])):
             network.double()
@@ -41,6 +41,7 @@ def ten_steps_in_double(preset: str, world: World) -> None:
         parts, whole = (step(trainer, torch.float64) for trainer in trainers)
         assert_close(parts, whole, rtol=1e-9, atol=1e-9)
     assert trainers[0].images_seen == trainers[1].images_seen == 40
+    assert torch.equal(trainers[0].augment_probability, trainers[1].augment_probability)
     parts, whole = map(everything, trainers)
     for name, tensor in whole.items():
         # A bias before batch norm has no gradient but rounding, which Adam enlarges; the batch's mean takes it away.
@@ -95,6 +96,7 @@ if __name__ == "__main__":
     with joined() as both:
         assert both.size == 2
         gradients_of_gradients(both)
+        ten_steps_in_double("dcgan-r3gan", both, "auto")
         for name in PRESETS:
             ten_steps_in_double(name, both)
             one_gradient_in_single(name, both)

@@ -89,8 +89,13 @@ def train(
     ] = None,
     flip: Annotated[Switch, _flag(_OPTIMISER, "Mirror half of the images.", "--flip/--no-flip")] = None,
     augment: Annotated[
-        Real,
-        _flag(_OPTIMISER, "For few photos: probability of each random change to the critic's images, such as 0.5."),
+        Text,
+        _flag(
+            _OPTIMISER,
+            "For few photos: probability of each random change to the critic's images, such as 0.3; "
+            "auto: as much as the critic's overfitting needs.",
+            metavar="P",
+        ),
     ] = None,
     generator_lr: Annotated[Real, _flag(_OPTIMISER, "Generator's learning rate.")] = None,
     critic_lr: Annotated[Real, _flag(_OPTIMISER, "Critic's learning rate.")] = None,
@@ -261,5 +266,6 @@ class _Display:
                 f"score gap {row['wasserstein']:+.2f}   critic {row['critic_loss']:+.2f}   "
                 + (f"generator {loss:+.2f}   " if loss is not None else "")
                 + f"slope {row['slope']:.2f}"
+                + (f"   augment {row['augment']:.2f}" if "augment" in row else "")
             )
             self._bar.show(row["images_seen"], what=f"epoch {row['epoch']:.2f}", detail=losses)

@@ -12,9 +12,9 @@ from typing import Any, cast
 from facegan.core.errors import FaceganError
 
 
-def in_range(low: float, high: float, *, above: bool = False) -> Any:
-    """A field whose number is in [low, high], or in (low, high] with `above`."""
-    return field(metadata={"low": low, "high": high, "above": above})
+def in_range(low: float, high: float, *, above: bool = False, or_word: str | None = None) -> Any:
+    """A field whose number is in [low, high], or in (low, high] with `above`; or it is `or_word`."""
+    return field(metadata={"low": low, "high": high, "above": above, "word": or_word})
 
 
 def one_of(*choices: object) -> Any:
@@ -43,6 +43,10 @@ def _check(name: str, value: object, kind: str, rule: Mapping[str, Any]) -> None
         if value is None:
             return
         kind = kind.removesuffix("| None").strip()
+    if word := rule.get("word"):
+        if value == word:
+            return
+        kind = kind.removesuffix("| str").strip()
     if kind.startswith("tuple["):
         items = value if isinstance(value, tuple) else ()
         if not items or len(items) > 16:
@@ -53,7 +57,8 @@ def _check(name: str, value: object, kind: str, rule: Mapping[str, Any]) -> None
     if kind not in _TYPES:  # a nested configuration, which has checked itself
         return
     if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "bool"):
-        raise FaceganError(f"{name} must be of type {kind}, not {shown(value)}.")
+        either = f"{word!r} or " if word else ""
+        raise FaceganError(f"{name} must be {either}of type {kind}, not {shown(value)}.")
     if "choices" in rule and value not in rule["choices"]:
         raise FaceganError(f"{name} must be one of {', '.join(map(str, rule['choices']))}, not {shown(value)}.")
     if "low" in rule:

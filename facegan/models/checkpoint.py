@@ -45,6 +45,8 @@ _ENTRIES = {
     "generator_optimiser",
     "critic_optimiser",
 }
+_SOMETIMES = {"augment_probability"}
+"""Entries that only some runs have."""
 _CRITIC = "critic."
 """What the names of a critic's tensors begin with in a generator's file; no generator has such names."""
 _METADATA = {"format", "format_version", "config", "images_seen", "weights", "provenance"}
@@ -114,7 +116,7 @@ def save_checkpoint(path: Path, config: Config, provenance: Mapping[str, Any], s
         "provenance": json.dumps(provenance),
         **state,
     }
-    assert content.keys() == _ENTRIES
+    assert content.keys() - _SOMETIMES == _ENTRIES
     with atomic_path(path) as temporary:
         try:
             torch.save(content, temporary)
@@ -150,7 +152,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise DamagedFile(
             f"{path} is not a facegan checkpoint, or is damaged: {first_line(error)}.", _ANOTHER
         ) from None
-    if unknown := content.keys() - _ENTRIES:
+    if unknown := content.keys() - _ENTRIES - _SOMETIMES:
         name = str(min(map(str, unknown)))[:80]
         raise FaceganError(f"{path} has an unknown entry {name!r}, perhaps of a newer facegan.", _UPGRADE)
     if missing := _ENTRIES - content.keys():

@@ -51,6 +51,12 @@ def check_state(state: Mapping[str, Any], config: Config) -> None:
         raise MisfitError("it has averaged weights where its training averages none, or the reverse")
     if state["averaged_generator"] is not None:
         check_weights(state["averaged_generator"], generator, "averaged_generator")
+    if ("augment_probability" in state) != (training.augment == "auto"):
+        raise MisfitError("it has an augment_probability where its training adapts none, or the reverse")
+    if "augment_probability" in state:
+        _check_tensor(state["augment_probability"], torch.empty((), device="meta"), "augment_probability")
+        if not 0 <= float(state["augment_probability"]) <= 1:
+            raise MisfitError("its augment_probability is not between 0 and 1")
     check_optimiser(state["generator_optimiser"], generator, training.generator, "generator_optimiser")
     check_optimiser(state["critic_optimiser"], critic, training.critic, "critic_optimiser")
 

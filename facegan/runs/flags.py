@@ -61,6 +61,8 @@ def to_overrides(given: dict[str, Any]) -> dict[str, Any]:
         del overrides[FIELDS["batch_size"]]  # found when the device is known
     elif "batch_size" in given:
         overrides[FIELDS["batch_size"]] = _whole(str(given["batch_size"]))
+    if "augment" in given:
+        overrides[FIELDS["augment"]] = _probability(given["augment"])
     if "epochs" in given:
         overrides["training.images"] = None
     if "images" in given:
@@ -94,6 +96,17 @@ def _whole(text: str) -> int:
     if not text.isdecimal() or len(text) > _DIGITS:
         raise UsageError(f"{text[:80]!r} is neither a whole number nor {AUTO!r}.", "Write it as 64.")
     return int(text)
+
+
+def _probability(value: object) -> float | str:
+    if value == AUTO:
+        return AUTO
+    try:
+        return float(str(value))
+    except ValueError:
+        raise UsageError(
+            f"{shown(value)} is neither a number from 0 to 1 nor {AUTO!r}.", "Write it as 0.3, or auto."
+        ) from None
 
 
 def check_flags(given: dict[str, Any], settings: Sequence[str], config: Config) -> dict[str, Any]:

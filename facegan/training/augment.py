@@ -18,9 +18,30 @@ _FARTHEST = 1 / 8
 """How far an image is moved at most, in each direction, as a share of its side."""
 _HOLE = 1 / 2
 """The side of the square that is cut out, as a share of the image's side."""
+ORDERED = 0.83
+"""The share of pairs in which the critic may score the photo higher than the fake; beyond it, `auto` changes more."""
+RISE = 100_000
+"""Images seen in which the probability of `auto` rises from 0 to 1 if all pairs are in order."""
 
 
-def augment(images: Tensor, draws: Tensor, probability: float, pixel_range: tuple[float, float]) -> Tensor:
+def adapted(probability: Tensor, ordered: Tensor, batch: int) -> Tensor:
+    """The probability for the next step of a run with `--augment auto`, given how well the critic does in this one.
+
+    p <- min(1, max(0, p + batch/RISE·(ordered - ORDERED)/(1 - ORDERED)))
+
+    This is adaptive discriminator augmentation (Karras et al. 2020, arXiv:2006.06676, section 3), whose heuristic r_t,
+    the mean sign of the critic's scores of photos, needs scores with a meaningful zero. In these objectives only
+    differences of scores mean something, so here the sign is that of the difference to a fake's score.
+
+    Args:
+        probability: scalar in [0, 1].
+        ordered: scalar, from `losses.ordered`, of the global batch.
+        batch: images in the global batch.
+    """
+    return (probability + (batch / RISE) * (ordered - ORDERED) / (1 - ORDERED)).clamp(0, 1)
+
+
+def augment(images: Tensor, draws: Tensor, probability: Tensor | float, pixel_range: tuple[float, float]) -> Tensor:
     """Change the colours of some images, move some, and cut a square out of some.
 
     Each of the three is done to an image with the given probability, independently of the others (in Zhao et al. 2020,
@@ -36,7 +57,7 @@ def augment(images: Tensor, draws: Tensor, probability: float, pixel_range: tupl
     Args:
         images: (B, 3, S, S) in the pixel range.
         draws: (B, DRAWS), uniform in [0, 1). Given, never drawn here.
-        probability: in [0, 1]; at 1 the generator may learn to draw the changes.
+        probability: scalar in [0, 1]; at 1 the generator may learn to draw the changes.
         pixel_range: lowest and highest value of a pixel.
 
     Returns:

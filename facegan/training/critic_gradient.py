@@ -123,7 +123,8 @@ def critic_gradients(
             weights' own type.
 
     Returns:
-        Scalars `critic_real`, `critic_fake`, `wasserstein`, `penalty`, `slope`, `critic_loss`, as in the textbook step.
+        Scalars `critic_real`, `critic_fake`, `wasserstein`, `ordered`, `penalty`, `slope`, `critic_loss`, as in the
+        textbook step.
     """
     door, links, score = _parts(critic)
     assert links and isinstance(score, nn.Linear)
@@ -168,6 +169,7 @@ def critic_gradients(
         "critic_real": scores[real].mean(),
         "critic_fake": scores[fake].mean(),
         "wasserstein": losses.wasserstein_estimate(scores[real], scores[fake]),
+        "ordered": losses.ordered(scores[real], scores[fake]),
         "penalty": penalty,
         "slope": norms.mean(),
         "critic_loss": loss + penalty_weight * penalty,

@@ -126,6 +126,7 @@ def _tensors(trainer: Trainer) -> list[Tensor]:
     """All tensors that a step changes; they share memory with the trainer's."""
     networks = [trainer.generator, trainer.critic, *([trainer.average.module] if trainer.average else [])]
     found = [t for network in networks for t in (*network.parameters(), *network.buffers())]
+    found.append(trainer.augment_probability)
     for optimiser in (trainer.generator_optimiser, trainer.critic_optimiser):
         found += [t for state in optimiser.state.values() for t in state.values() if isinstance(t, Tensor)]
     return [tensor.detach() for tensor in found]

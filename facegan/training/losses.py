@@ -28,6 +28,18 @@ def wasserstein_estimate(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     return real_scores.mean() - fake_scores.mean()
 
 
+def ordered(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """The share of pairs in which the critic scores the real image higher than the fake: 0.5 if it cannot tell them.
+
+    Args:
+        real_scores, fake_scores: (B,), paired by position.
+
+    Returns:
+        Scalar in [0, 1], of the scores' type.
+    """
+    return (real_scores > fake_scores).to(real_scores.dtype).mean()
+
+
 def generator_loss(fake_scores: Tensor) -> Tensor:
     """The generator's loss, minus the mean score of the fakes: -mean(D(G(z))) (Gulrajani et al. 2017, alg. 1, line 12).
 

@@ -21,7 +21,7 @@ from facegan.core.world import ALONE, World
 from facegan.networks import build_critic, build_generator
 from facegan.networks.sync_batch_norm import synchronise_batch_norm
 from facegan.training import critic_gradient, losses
-from facegan.training.augment import augment
+from facegan.training.augment import adapted, augment
 from facegan.training.ema import AveragedGenerator
 from facegan.training.noise import Masks, StepNoise
 from facegan.training.optimiser import adam, load_optimiser, optimiser_state, set_learning_rate
@@ -41,6 +41,8 @@ class Trainer:
         generator, critic: the networks, in training mode.
         uncovered: why autograd computes the critic's gradient, in words; None where `critic_gradient` does.
         average: the averaged generator, or None where the configuration has no `ema_half_life`.
+        augment_probability: of each change to what the critic sees. It is on the device, where a captured step reads
+            it, and, where `training.augment` is "auto", changes it.
         images_seen: real images shown to the critic so far, by all processes.
         rollbacks: how often the run went back to a checkpoint; the noise of later steps depends on it. `config`,
             `images_seen`, `rollbacks` and the tensors are the whole state.
@@ -61,6 +63,9 @@ class Trainer:
         self.critic_optimiser = adam(self.critic, config.training.critic, device)
         half_life = config.training.ema_half_life
         self.average = AveragedGenerator(self.generator, half_life) if half_life else None
+        amount = config.training.augment
+        self.adapts = amount == "auto"
+        self.augment_probability = torch.tensor(0.0 if self.adapts else float(amount), device=device)
         for network in (self.generator, self.critic):
             synchronise_batch_norm(network, world)
         self.images_seen = 0
@@ -85,8 +90,9 @@ class Trainer:
 
         Returns:
             Scalars of this process's part, not yet synchronised with the host: `critic_real`, `critic_fake` (mean
-            scores), `wasserstein` (their difference), `penalty` (not multiplied by its weight), `slope` (mean norm),
-            `critic_loss` and, where the generator was updated, `generator_loss`.
+            scores), `wasserstein` (their difference), `ordered` (the share of pairs in order), `penalty` (not
+            multiplied by its weight), `slope` (mean norm), `critic_loss`; where the generator was updated,
+            `generator_loss`; where the run adapts it, `augment`, the probability in this step.
         """
         self.aim(noise.updates_generator)
         metrics = self.compute(reals, noise)
@@ -120,7 +126,16 @@ class Trainer:
                 metrics["generator_loss"] = self._update_generator(noise, reals)
         if self.average and noise.updates_generator:
             self.average.follow(self.generator)
+        if self.adapts:
+            metrics["augment"] = self._adapt(metrics["ordered"])
         return metrics
+
+    def _adapt(self, ordered: Tensor) -> Tensor:
+        """Move the probability of changes, and return what it was."""
+        before, ordered = self.augment_probability.clone(), ordered.clone()
+        self.world.average_([ordered])
+        self.augment_probability.copy_(adapted(before, ordered, self.config.training.batch_size))
+        return before
 
     def _to_network_unit(self, images: Tensor) -> Tensor:
         return to_range(images, *self.config.networks.pixel_range)
@@ -132,9 +147,9 @@ class Trainer:
 
     def _changed(self, images: Tensor, noise: StepNoise, use: int) -> Tensor:
         """Augment images for the critic, if the run augments. Real images and fakes get the same kinds of changes."""
-        if noise.augment is None:
-            return images
-        return augment(images, noise.augment[use], self.config.training.augment, self.config.networks.pixel_range)
+        if noise.augment is None or (self.device.type == "cpu" and not self.augment_probability):
+            return images  # a GPU is not asked for the number: it would have to be waited for
+        return augment(images, noise.augment[use], self.augment_probability, self.config.networks.pixel_range)
 
     def _score(self, images: Tensor, keep: Sequence[Tensor] | None) -> Tensor:
         with autocast(self.precision, self.device):
@@ -155,6 +170,7 @@ class Trainer:
             "critic_real": real_scores.mean().detach(),
             "critic_fake": fake_scores.mean().detach(),
             "wasserstein": losses.wasserstein_estimate(real_scores, fake_scores).detach(),
+            "ordered": losses.ordered(real_scores, fake_scores),
             "penalty": penalty.detach(),
             "slope": norms.mean().detach(),
             "critic_loss": loss.detach(),
@@ -239,6 +255,7 @@ class Trainer:
             "generator": self.generator.state_dict(),
             "critic": self.critic.state_dict(),
             "averaged_generator": self.average.module.state_dict() if self.average else None,
+            **({"augment_probability": self.augment_probability} if self.adapts else {}),
             "generator_optimiser": optimiser_state(self.generator_optimiser),
             "critic_optimiser": optimiser_state(self.critic_optimiser),
         }
@@ -250,6 +267,8 @@ class Trainer:
         self.critic.load_state_dict(state["critic"])
         if self.average:
             self.average.module.load_state_dict(state["averaged_generator"])
+        if self.adapts:
+            self.augment_probability.copy_(state["augment_probability"])
         load_optimiser(self.generator_optimiser, state["generator_optimiser"])
         load_optimiser(self.critic_optimiser, state["critic_optimiser"])
 
