@@ -27,12 +27,11 @@ from facegan.core.errors import FaceganError, typed
 from facegan.core.version import __version__
 from facegan.editing.attributes import Attributes, attributes_of
 from facegan.editing.components import components
-from facegan.editing.photos import weights_sha256
 from facegan.export.bundle import bundle
 from facegan.export.card import licence_of
 from facegan.faces.latents import draw
 from facegan.faces.synthesis import draw_faces
-from facegan.models.checkpoint import LoadedGenerator
+from facegan.models.checkpoint import LoadedGenerator, weights_sha256
 from facegan.models.hub import address_of
 from facegan.models.pretrained import NAME, PATH
 from facegan.networks import dcgan

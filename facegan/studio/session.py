@@ -18,11 +18,11 @@ from facegan.core.errors import FaceganError, first_line, is_out_of_memory, visi
 from facegan.core.pixels import Pixels
 from facegan.data.crops import Crop
 from facegan.editing.change import check_changes, parse_change
-from facegan.editing.photos import ALIGNED, aligned_face, check_count, project_faces, weights_sha256
+from facegan.editing.photos import ALIGNED, aligned_face, check_count, project_faces
 from facegan.faces import compose, latents
 from facegan.faces.latents import Latents, Operand
 from facegan.faces.synthesis import draw_faces
-from facegan.models.checkpoint import LoadedGenerator
+from facegan.models.checkpoint import LoadedGenerator, weights_sha256
 from facegan.models.hub import public_name
 from facegan.pictures.animation import write_animation
 from facegan.pictures.origin import Origin
