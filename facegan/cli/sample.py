@@ -57,15 +57,12 @@ def sample(
     made = origin(ctx, loaded, without=no_metadata)
     if truncation == 0:
         console.note("--truncation 0 leaves the average latent alone: all faces are the same")
-    from facegan.faces.compose import sample_separately, sample_sheet
+    from facegan.faces.compose import read_spec, sample_separately, sample_sheet
 
     asked: dict[str, Any] = {"count": count, "seed": seed, "truncation": truncation, "scale": scale}
     if faces:
-        from facegan.faces.latents import parse_spec
-
-        networks = loaded.config.networks
         loaded, known = options.named_faces(loaded, [faces], seed, file, plain=False)
-        chosen = parse_spec(faces, seed, networks.latent_dim, networks.latent_rows, known)
+        chosen = read_spec(loaded, faces, seed, known)
         asked |= {"chosen": chosen, "count": len(chosen.labels)}
         count = asked["count"]
     if file:

@@ -287,7 +287,7 @@ class Studio:
         with tempfile.TemporaryDirectory(prefix="facegan-studio-") as folder:
             path = Path(folder) / f"studio{ending}"
             if kind == "face":
-                operand = latents.parse_spec(specs[0], 0, *self._widths(), known)
+                operand = compose.read_spec(loaded, specs[0], 0, known)
                 face = enlarge(self.draw(model, compose.point(operand)[None])[0], scale or 1)
                 words = ["--faces", specs[0], "--separate", *scaled]
                 save_picture(face, path, origin=self._origin(model, "sample", words, operand.labels[0]))
@@ -312,9 +312,6 @@ class Studio:
                     expected = len(morph.order())
                     write_animation(morph.frames(), path, fps=asked["fps"], expected=expected, origin=made)
             return path.read_bytes()
-
-    def _widths(self) -> tuple[int, int]:
-        return self.networks.latent_dim, self.networks.latent_rows
 
     def _origin(self, model: str, command: str, words: Sequence[str], face: str = "") -> Origin | None:
         """What the command writes into its picture. Files of the page have no folders (`server._picture_asked`)."""
