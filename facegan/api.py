@@ -236,8 +236,8 @@ class Model:
         if isinstance(face, (int, str, np.integer)):
             from facegan.editing.words import find_words
 
-            items = [item.strip() for item in str(face).split(",")]
-            return read_spec(self.loaded, str(face), seed, find_words(self.loaded, items, seed))
+            spec = str(face)
+            return read_spec(self.loaded, spec, seed, find_words(self.loaded, latents.items_of([spec]), seed))
         z = self._checked(face, f"A face is an index, a SPEC, or latents of {self.latent_dim} numbers")
         return Operand(z, ("",) * len(z), "")
 

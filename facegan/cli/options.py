@@ -149,9 +149,9 @@ def named_faces(
     from facegan.editing.photos import is_photo, project_photos
     from facegan.editing.words import find_words
     from facegan.faces.compose import read_spec
-    from facegan.faces.latents import draw, from_file
+    from facegan.faces.latents import draw, from_file, items_of
 
-    items = list(dict.fromkeys(item.strip() for spec in specs for item in spec.split(",")))
+    items = items_of(specs)
     photos = [item for item in items if is_photo(item)]
     if plain and not photos:
         raise UsageError("--plain is for photos, and no face is one.", "Leave it out.")

@@ -281,8 +281,8 @@ class Studio:
         scale = asked["scale"] or None
         scaled = ["--scale", str(scale)] if scale else []
         known = {name: latents.from_file(name, self.checked(z[None])) for name, z in latents_of.items()}
-        for item in {item.strip() for spec in specs for item in spec.split(",")} - known.keys():
-            if item and not latents.is_index(item):
+        for item in latents.items_of(specs):
+            if item and item not in known and not latents.is_index(item):
                 known[item] = self.words(model, item)
         with tempfile.TemporaryDirectory(prefix="facegan-studio-") as folder:
             path = Path(folder) / f"studio{ending}"
