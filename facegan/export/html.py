@@ -32,8 +32,7 @@ from facegan.export.card import licence_of
 from facegan.faces.latents import draw
 from facegan.faces.synthesis import draw_faces
 from facegan.models.checkpoint import LoadedGenerator, weights_sha256
-from facegan.models.hub import address_of
-from facegan.models.pretrained import NAME, PATH
+from facegan.models.hub import known_name
 from facegan.networks import dcgan
 
 _OWN = Path(__file__).parent / "page"
@@ -211,9 +210,7 @@ def _info(
 
 def _word(loaded: LoadedGenerator) -> str:
     """How a command names the generator, without the folders of this machine."""
-    if loaded.source == PATH:
-        return NAME
-    return str(address_of(loaded.source) or typed(Path(loaded.source.name)))
+    return known_name(loaded.source) or typed(Path(loaded.source.name))
 
 
 def _difference(loaded: LoadedGenerator) -> int:
