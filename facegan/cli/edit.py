@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -55,7 +55,7 @@ def edit(
         ),
     ] = None,
     keep: Annotated[
-        Optional[str],  # noqa: UP045, typer reads it at run time
+        options.Text,
         typer.Option(
             metavar="NAME,...",
             help="Attributes that stay as they are; 'none' holds nothing. Default: sex, age, glasses and smile.",

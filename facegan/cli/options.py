@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from facegan.faces.latents import Operand
     from facegan.models.checkpoint import LoadedGenerator
 
-OptionalPath = Optional[Path]  # noqa: UP045, typer reads it at run time
+OptionalPath = Optional[Path]  # noqa: UP045, typer reads these at run time
+Text = Optional[str]  # noqa: UP045
 
 CKPT = (
     "A checkpoint (.pt), a generator (.safetensors), a run directory, 'pretrained' or hf://user/name. "

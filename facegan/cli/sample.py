@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ def sample(
         bool, typer.Option("--sort", help="Best first, by the scores of the critic in a checkpoint (.pt).")
     ] = False,
     faces: Annotated[
-        Optional[str],  # noqa: UP045, typer reads it at run time
+        options.Text,
         typer.Option(
             metavar="SPEC",
             help="Draw these faces instead: a comma-separated list as in interpolate, but each is drawn: 7:44, 1-10, "
