@@ -134,7 +134,6 @@ class _Packed:
     def scorer(self, attributes: Attributes) -> None:
         """The network from which edits get their slopes (`editing.scorer`)."""
         scorer = attributes.scorer
-        assert scorer is not None and attributes.step is not None, "a file of attributes has both"
         layers = (scorer.first, scorer.second, scorer.last)
         self.halves += [_numbers(scorer.linear.weight)]
         self.halves += [_numbers(part) for layer in layers for part in (layer.weight, layer.bias)]
