@@ -142,10 +142,10 @@ def project_faces(
         on_look: told now and then during the projection the latents so far, a row for each photo.
     """
     networks = loaded.config.networks
-    check_count(loaded, len(photos))
     origin = weights_sha256(loaded.module)
     digests = [hashlib.sha256(face.tobytes()).hexdigest() for face in photos]
     order = sorted(set(digests))  # of the photos that are tuned to: each once, and their order does not matter
+    check_count(loaded, len(order))
     key = hashlib.sha256("".join([origin, str((_METHOD, seed, plain)), *order]).encode()).hexdigest()[:16]
     of_row = [order.index(digest) for digest in digests]
     found = _remembered(memory, key, loaded, len(order), plain) if memory else None
