@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from facegan.core.errors import FaceganError, first_line, is_out_of_memory, visi
 from facegan.core.pixels import Pixels
 from facegan.data.crops import Crop
 from facegan.editing.change import check_changes, parse_change
+from facegan.editing.components import components
 from facegan.editing.photos import ALIGNED, aligned_face, check_count, project_faces
 from facegan.faces import compose, latents
 from facegan.faces.latents import Latents, Operand
@@ -96,6 +97,7 @@ class Studio:
         self._photos: OrderedDict[str, tuple[str, Pixels]] = OrderedDict()
         self._projections: OrderedDict[str, Projection] = OrderedDict()
         self._words: OrderedDict[tuple[str, str], Operand] = OrderedDict()
+        self._strongest = lru_cache(1)(lambda model: components(self.model(model).module))  # for each step of a slider
         self._one_by_one = ThreadPoolExecutor(1, "projection")
 
     def close(self) -> None:
@@ -178,7 +180,8 @@ class Studio:
         if attributes is None and not all(change.component for change in asked):
             raise self.attributes  # type: ignore[misc]
         amounts = [(change, change.end) for change in asked]
-        found = changed(self.model(model), attributes, self.checked(z[None])[0], amounts, keep)
+        strongest = self._strongest(model) if any(change.component for change in asked) else None
+        found = changed(attributes, strongest, self.checked(z[None])[0], amounts, keep)
         return found, self.draw(model, found[None])[0]
 
     # Photos.
