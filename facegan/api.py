@@ -20,7 +20,7 @@ from facegan.core.errors import FaceganError, UsageError
 from facegan.core.pixels import Pixels
 from facegan.data.dataset import Dataset
 from facegan.faces import latents
-from facegan.faces.compose import point, sample_latents
+from facegan.faces.compose import point, read_spec, sample_latents
 from facegan.faces.latents import Latents, Operand
 from facegan.faces.synthesis import draw_faces
 from facegan.models.checkpoint import LoadedGenerator
@@ -236,9 +236,8 @@ class Model:
         if isinstance(face, (int, str, np.integer)):
             from facegan.editing.words import find_words
 
-            items = [item.strip() for item in str(face).split(",")]
-            rows, known = self.loaded.config.networks.latent_rows, find_words(self.loaded, items, seed)
-            return latents.parse_spec(str(face), seed, self.latent_dim, rows, known)
+            spec = str(face)
+            return read_spec(self.loaded, spec, seed, find_words(self.loaded, latents.items_of([spec]), seed))
         z = self._checked(face, f"A face is an index, a SPEC, or latents of {self.latent_dim} numbers")
         return Operand(z, ("",) * len(z), "")
 

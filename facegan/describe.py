@@ -97,7 +97,7 @@ def _run(run: RunDir) -> Facts:
 
 
 def _checkpoint(path: Path) -> Facts:
-    from facegan.editing.photos import weights_sha256
+    from facegan.models.checkpoint import weights_sha256
     from facegan.networks import build_critic, build_generator, count_parameters
     from facegan.runs.find import open_checkpoint
 
@@ -147,7 +147,7 @@ def _evaluated(provenance: dict[str, Any]) -> str:
 
 
 def _generator(path: Path) -> Facts:
-    from facegan.editing.photos import weights_sha256
+    from facegan.models.checkpoint import weights_sha256
     from facegan.networks import build_critic, count_parameters
     from facegan.runs.find import open_generator
 

@@ -25,11 +25,10 @@ from facegan.data.writer import DatasetWriter
 from facegan.editing.attributes import Attribute, Attributes
 from facegan.editing.classifier import Classifier, rounded
 from facegan.editing.learning import directions_of
-from facegan.editing.photos import weights_sha256
 from facegan.editing.scorer import Scorer
 from facegan.faces.latents import draw
 from facegan.faces.synthesis import draw_faces
-from facegan.models.checkpoint import LoadedGenerator, save_loaded
+from facegan.models.checkpoint import LoadedGenerator, save_loaded, weights_sha256
 from facegan.networks import build_generator
 from facegan.presets import PRESETS
 

@@ -22,7 +22,7 @@ from facegan.config import Config
 from facegan.core.errors import FaceganError
 from facegan.editing import directions
 from facegan.editing.attributes import Attribute, Attributes, save_attributes
-from facegan.editing.components import component
+from facegan.editing.components import component, components
 from facegan.export import html as exporting
 from facegan.export.bundle import bundle
 from facegan.export.html import export_html
@@ -184,7 +184,7 @@ def test_sliders_without_names_follow_components(tmp_path):
     done = export_html(loaded, tmp_path / "g.html")
     assert "no attributes" in done.unnamed
     z = draw(5, [0], 8)[0]
-    expected = directions.edited(z, component(loaded.module, {1: 2.0, 3: -1.0}))
+    expected = directions.edited(z, component(components(loaded.module), {1: 2.0, 3: -1.0}))
     edit = {"steps": [[1, 2.0], [3, -1.0]], "changes": [], "keep": []}
     (found, _) = ask(done.path.read_text(), [], [(z.tolist(), edit)])
     np.testing.assert_allclose(found["edited"][0], expected, atol=1e-5)

@@ -22,10 +22,9 @@ from facegan.core.errors import FaceganError
 from facegan.data.dataset import Dataset
 from facegan.describe import describe
 from facegan.editing.attributes import Attribute, save_attributes
-from facegan.editing.photos import weights_sha256
 from facegan.export.card import card, licence_of, public, public_command
 from facegan.export.push import address_to_push, files_to_push
-from facegan.models.checkpoint import LoadedGenerator, load_generator, save_loaded
+from facegan.models.checkpoint import LoadedGenerator, load_generator, save_loaded, weights_sha256
 from facegan.models.hub import Address, address_of, parse_address
 from facegan.models.pretrained import PATH
 from facegan.networks import build_generator

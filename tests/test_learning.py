@@ -28,8 +28,7 @@ from facegan.editing.attributes import (
 from facegan.editing.classifier import learn, outputs
 from facegan.editing.features import NAME, open_features
 from facegan.editing.learning import directions_of, learn_attributes, side_effects
-from facegan.editing.photos import weights_sha256
-from facegan.models.checkpoint import LoadedGenerator, load_generator, save_generator
+from facegan.models.checkpoint import LoadedGenerator, load_generator, save_generator, weights_sha256
 from facegan.models.pretrained import ATTRIBUTES, PATH
 from facegan.networks import build_generator
 

@@ -16,9 +16,8 @@ from facegan.cli.app import app, options_of
 from facegan.core.errors import FaceganError
 from facegan.core.version import __version__
 from facegan.describe import describe
-from facegan.editing.photos import weights_sha256
 from facegan.faces.latents import draw, save_latent
-from facegan.models.checkpoint import load_generator, save_generator
+from facegan.models.checkpoint import load_generator, save_generator, weights_sha256
 from facegan.networks import build_generator
 from facegan.pictures.animation import write_animation
 from facegan.pictures.origin import Origin, read_origin

@@ -274,6 +274,15 @@ def test_photos_keep_their_places_whatever_is_named_twice(workdir, model, quick)
     assert len(list(Path("m").iterdir())) == 4, "other settings are remembered apart"
 
 
+def test_equal_photos_count_once(model, quick):
+    """A generator of 64 pixels is tuned to at most 32 photos."""
+    names = [f"{n}.png" for n in range(33)]
+    with pytest.raises(FaceganError, match="33 photos are too many"):
+        photos.project_faces(model.loaded, names, model.sample(33), plain=True)
+    found = photos.project_faces(model.loaded, names, model.sample(1).repeat(33, 0), plain=True)
+    assert found.names == names and (found.latents == found.latents[0]).all()
+
+
 def test_a_photo_is_never_replaced(me, quick):
     before = me.read_bytes()
     for words in ("project me.jpg --plain", "interpolate pretrained --through me.jpg --through 3 --plain"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,8 +12,6 @@ from facegan.core.errors import UsageError
 if TYPE_CHECKING:
     from facegan.editing.attributes import Attributes
     from facegan.editing.learning import SideEffects
-
-Text = Optional[str]  # noqa: UP045, typer reads it at run time
 
 
 def attributes(
@@ -28,7 +26,7 @@ def attributes(
         ),
     ] = None,
     columns: Annotated[
-        Text,
+        options.Text,
         typer.Option(
             metavar="NAME,NAME",
             help="Which columns of the table to learn. Default: all but those that judge people, such as Attractive.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -55,7 +55,7 @@ def edit(
         ),
     ] = None,
     keep: Annotated[
-        Optional[str],  # noqa: UP045, typer reads it at run time
+        options.Text,
         typer.Option(
             metavar="NAME,...",
             help="Attributes that stay as they are; 'none' holds nothing. Default: sex, age, glasses and smile.",
@@ -101,7 +101,8 @@ def edit(
     from facegan.editing.attributes import attributes_of
     from facegan.editing.edit import changed_latents, overview
     from facegan.editing.edit import edit as change_face
-    from facegan.faces.latents import draw, parse_spec, save_latent
+    from facegan.faces.compose import read_spec
+    from facegan.faces.latents import draw, save_latent
     from facegan.pictures.animation import write_animation
 
     attributes = attributes_of(loaded) if attr else None
@@ -110,8 +111,7 @@ def edit(
         named = {change.name: change.end for change in changes if not change.component}
         changed_latents(attributes, draw(0, [0], len(attributes.weights)), named, kept)
     loaded, known = options.named_faces(loaded, [face], seed, file, plain=plain)
-    networks = loaded.config.networks
-    operand = parse_spec(face, seed, networks.latent_dim, networks.latent_rows, known)
+    operand = read_spec(loaded, face, seed, known)
     if text := far(changes):
         console.note(text)
     with console.Progress("faces", "drawing") as bar:

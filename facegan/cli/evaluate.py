@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from facegan.evaluation.neighbours import Neighbours
     from facegan.evaluation.scores import Report
 
-Whole = Optional[int]  # noqa: UP045, typer reads these at run time
-Text = Optional[str]  # noqa: UP045
+Whole = Optional[int]  # noqa: UP045, typer reads it at run time
 
 
 def evaluate(
@@ -50,7 +49,7 @@ def evaluate(
         ),
     ] = None,
     features: Annotated[
-        Text,
+        options.Text,
         typer.Option(
             metavar="NAME",
             help="Extractor in torch-fidelity's registry, or facegan-attributes, the classifier in the package. "

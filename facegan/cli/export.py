@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,7 +21,7 @@ FORMATS = {"html": ".html", "onnx": ".onnx"}
 def export(
     source: options.Source = None,
     to: Annotated[
-        Optional[str],  # noqa: UP045, typer reads it at run time
+        options.Text,
         typer.Option(
             metavar="{" + ",".join(FORMATS) + "}",
             help="html: one file that draws faces in any browser, without a network. onnx: for programs without torch. "

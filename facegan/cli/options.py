@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from facegan.faces.latents import Operand
     from facegan.models.checkpoint import LoadedGenerator
 
-OptionalPath = Optional[Path]  # noqa: UP045, typer reads it at run time
+OptionalPath = Optional[Path]  # noqa: UP045, typer reads these at run time
+Text = Optional[str]  # noqa: UP045
 
 CKPT = (
     "A checkpoint (.pt), a generator (.safetensors), a run directory, 'pretrained' or hf://user/name. "
@@ -148,19 +149,19 @@ def named_faces(
     from facegan.core.device import keep_memory
     from facegan.editing.photos import is_photo, project_photos
     from facegan.editing.words import find_words
-    from facegan.faces.latents import draw, from_file, parse_spec
+    from facegan.faces.compose import read_spec
+    from facegan.faces.latents import draw, from_file, items_of
 
-    items = list(dict.fromkeys(item.strip() for spec in specs for item in spec.split(",")))
+    items = items_of(specs)
     photos = [item for item in items if is_photo(item)]
     if plain and not photos:
         raise UsageError("--plain is for photos, and no face is one.", "Leave it out.")
     if file:
         file.spare(map(Path, photos))
-    networks = loaded.config.networks
     known = find_words(loaded, items, seed, note=console.note)
-    unknown = {item: from_file(item, draw(0, [0], networks.latent_dim)) for item in photos}
+    unknown = {item: from_file(item, draw(0, [0], loaded.config.networks.latent_dim)) for item in photos}
     for spec in specs:
-        parse_spec(spec, seed, networks.latent_dim, networks.latent_rows, {**known, **unknown})
+        read_spec(loaded, spec, seed, {**known, **unknown})
     if not photos:
         return loaded, known
     keep_memory()

@@ -115,7 +115,7 @@ def origin(
     """
     if without:
         return None
-    from facegan.editing.photos import weights_sha256
+    from facegan.models.checkpoint import weights_sha256
     from facegan.pictures.origin import Origin
 
     name = public_name(loaded.source)

@@ -40,7 +40,7 @@ def preprocess(
         ),
     ] = "square",
     faces: Annotated[
-        Optional[str],  # noqa: UP045
+        options.Text,
         typer.Option(
             help="With --crop face: largest, or all faces of a photo as rows of their own. Default: largest.",
             metavar="WHICH",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -18,7 +18,7 @@ def push(
         typer.Argument(metavar="[CKPT] USER/NAME", help=f"{options.CKPT} And the repository on the Hub."),
     ],
     licence: Annotated[
-        Optional[str],  # noqa: UP045, typer reads it at run time
+        options.Text,
         typer.Option(
             metavar="TEXT",
             help="Under which terms others may use it: mit, cc-by-nc-4.0, or a sentence.",

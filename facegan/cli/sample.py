@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ def sample(
         bool, typer.Option("--sort", help="Best first, by the scores of the critic in a checkpoint (.pt).")
     ] = False,
     faces: Annotated[
-        Optional[str],  # noqa: UP045, typer reads it at run time
+        options.Text,
         typer.Option(
             metavar="SPEC",
             help="Draw these faces instead: a comma-separated list as in interpolate, but each is drawn: 7:44, 1-10, "
@@ -57,15 +57,12 @@ def sample(
     made = origin(ctx, loaded, without=no_metadata)
     if truncation == 0:
         console.note("--truncation 0 leaves the average latent alone: all faces are the same")
-    from facegan.faces.compose import sample_separately, sample_sheet
+    from facegan.faces.compose import read_spec, sample_separately, sample_sheet
 
     asked: dict[str, Any] = {"count": count, "seed": seed, "truncation": truncation, "scale": scale}
     if faces:
-        from facegan.faces.latents import parse_spec
-
-        networks = loaded.config.networks
         loaded, known = options.named_faces(loaded, [faces], seed, file, plain=False)
-        chosen = parse_spec(faces, seed, networks.latent_dim, networks.latent_rows, known)
+        chosen = read_spec(loaded, faces, seed, known)
         asked |= {"chosen": chosen, "count": len(chosen.labels)}
         count = asked["count"]
     if file:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -24,7 +23,7 @@ def studio(
     no_metadata: options.NoMetadata = False,
 ) -> None:
     """Play with faces in the browser: a page on this machine, which nobody else can open. Ctrl-C ends it."""
-    from facegan.core.errors import needed
+    from facegan.core.errors import needed, typed
 
     with needed("facegan studio", "studio", "starlette uvicorn"):
         import starlette  # noqa: F401, before a generator is loaded for nothing
@@ -34,6 +33,7 @@ def studio(
 
     loaded = options.open_generator(source, device)
     from facegan.core.device import keep_memory
+    from facegan.models.hub import known_name
     from facegan.studio.serve import serve
 
     keep_memory()
@@ -49,7 +49,7 @@ def studio(
     try:
         serve(
             loaded,
-            word=_word(loaded.source),
+            word=known_name(loaded.source) or typed(loaded.source),
             port=port,
             browser=not (no_browser or far),
             memory=MEMORY,
@@ -59,12 +59,3 @@ def studio(
         )
     except Stopped:  # the way in which a studio ends
         console.note("the studio is closed")
-
-
-def _word(source: Path) -> str:
-    """How a command names the file that a generator came from: `pretrained`, an address on the Hub, or its path."""
-    from facegan.core.errors import typed
-    from facegan.models.hub import address_of
-    from facegan.models.pretrained import NAME, PATH
-
-    return NAME if source == PATH else str(address_of(source) or typed(source))

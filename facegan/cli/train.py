@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from facegan.cli import console, options
+from facegan.cli.options import Text
 from facegan.cli.signals import end_as_the_system_does, signals
 from facegan.core.errors import UsageError
 from facegan.core.world import World, joined
@@ -24,8 +25,7 @@ DEMO = "demo"
 
 _RUN, _NETWORK, _OPTIMISER, _OUTPUT = "Which run", "Networks", "Training", "What is written"
 
-Text = Optional[str]  # noqa: UP045, typer reads these at run time
-Whole = Optional[int]  # noqa: UP045
+Whole = Optional[int]  # noqa: UP045, typer reads these at run time
 Real = Optional[float]  # noqa: UP045
 Switch = Optional[bool]  # noqa: UP045
 

@@ -23,9 +23,8 @@ from facegan.core.errors import FaceganError, UsageError, first_line, is_there, 
 from facegan.core.pixels import Pixels
 from facegan.core.strictjson import parse_json
 from facegan.editing.classifier import Classifier, outputs
-from facegan.editing.photos import weights_sha256
 from facegan.editing.scorer import Scorer
-from facegan.models.checkpoint import LoadedGenerator, check_header
+from facegan.models.checkpoint import LoadedGenerator, check_header, weights_sha256
 from facegan.models.hub import address_of
 from facegan.models.pretrained import PATH
 from facegan.models.torchzip import DamagedError

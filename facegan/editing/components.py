@@ -35,13 +35,15 @@ def components(generator: nn.Module) -> Latents:
     return np.asarray(found * sign, np.float32)
 
 
-def component(generator: nn.Module, changes: dict[int, float]) -> Latents:
+def component(found: Latents, changes: dict[int, float]) -> Latents:
     """The step (latent_dim,) along components of these numbers, 1 the strongest, in deviations of the prior.
+
+    Args:
+        found: from `components`, which takes far longer than this.
 
     Raises:
         FaceganError: there is no component of that number.
     """
-    found = components(generator)
     dz = np.zeros(found.shape[1], np.float32)
     for number, amount in changes.items():
         if not 1 <= number <= len(found):

@@ -14,7 +14,7 @@ from facegan.core.pixels import Pixels
 from facegan.editing import directions
 from facegan.editing.attributes import Attributes
 from facegan.editing.change import STEPS, Change, check_changes, checked_amount
-from facegan.editing.components import component
+from facegan.editing.components import component, components
 from facegan.editing.vocabulary import one_attribute
 from facegan.faces.compose import Progress, frame_factor, point
 from facegan.faces.latents import Latents, Operand
@@ -101,7 +101,7 @@ def edit(
     def moved(shares: Sequence[Sequence[float]]) -> Latents:
         """The latents with each range at its share of the way; without a range, all with everything at its share."""
         amounts = [list(zip(changes, at(share), strict=True)) for share in shares]
-        return np.stack([changed(loaded, attributes, z, each, keep) for each in amounts])
+        return np.stack([changed(attributes, strongest, z, each, keep) for each in amounts])
 
     def at(share: Sequence[float]) -> list[float]:
         if not ranges:
@@ -118,6 +118,7 @@ def edit(
         labels = [", ".join(_signed(change.at(t)) for change, t in zip(ranges, share, strict=True)) for share in shares]
         title = _title(face.name, ranges, [change for change in changes if not change.is_range])
     check_size(out, layout(len(shares), side, side, labels, columns, title=title, scale=scale, whole=True).size)
+    strongest = components(loaded.module) if any(change.component for change in changes) else None
     latents = moved(shares)
     faces = draw_faces(loaded.module, loaded.config.networks, latents, on_progress)
     between = np.linspace(0, 1, _BETWEEN * ((steps if ranges else STEPS) - 1) + 1).tolist()
@@ -139,7 +140,8 @@ def overview(
     labels = [f"{number}: {_signed(amount)}" for number in numbers for amount in OVERVIEW_AMOUNTS]
     title, columns = f"{face.name}, along the strongest components", len(OVERVIEW_AMOUNTS)
     check_size(out, layout(len(labels), side, side, labels, columns, title=title, scale=scale, whole=True).size)
-    steps = [component(loaded.module, {number: amount}) for number in numbers for amount in OVERVIEW_AMOUNTS]
+    strongest = components(loaded.module)
+    steps = [component(strongest, {number: amount}) for number in numbers for amount in OVERVIEW_AMOUNTS]
     latents = np.stack([directions.edited(z, dz) for dz in steps])
     faces = draw_faces(loaded.module, loaded.config.networks, latents, on_progress)
     return Edit(loaded, faces, latents, labels, columns, title, latents[:0], scale)
@@ -181,15 +183,20 @@ def changed_latents(
 
 
 def changed(
-    loaded: LoadedGenerator,
     attributes: Attributes | None,
+    strongest: Latents | None,
     z: Latents,
     amounts: Sequence[tuple[Change, float]],
     keep: Sequence[str] | None,
 ) -> Latents:
-    """The latent (width,) after everything is changed by its amount: components first, then all attributes at once."""
+    """The latent (width,) after everything is changed by its amount: components first, then all attributes at once.
+
+    Args:
+        attributes, strongest: of the generator, the latter from `components`; None if no change needs them.
+    """
     if numbers := {int(change.name): amount for change, amount in amounts if change.component}:
-        z = directions.edited(z, component(loaded.module, numbers))
+        assert strongest is not None, "numbers need components"
+        z = directions.edited(z, component(strongest, numbers))
     if named := {change.name: amount for change, amount in amounts if not change.component}:
         assert attributes is not None, "names need attributes"
         z = changed_latents(attributes, z, named, keep)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from facegan.core.pixels import scaled
 from facegan.editing.attributes import load_attributes
 from facegan.editing.classifier import Classifier
-from facegan.editing.photos import weights_sha256
 from facegan.evaluation.extractors import Extractor, check_installed, open_extractor
+from facegan.models.checkpoint import weights_sha256
 from facegan.models.pretrained import ATTRIBUTES
 
 NAME = "facegan-attributes"

@@ -19,11 +19,10 @@ from facegan.data.dataset import Dataset
 from facegan.editing.attributes import MOST, Attribute, Attributes, plain_name
 from facegan.editing.classifier import STEPS, Classifier, learn, outputs, rounded
 from facegan.editing.directions import edit
-from facegan.editing.photos import weights_sha256
 from facegan.editing.scorer import fit_scorer
 from facegan.faces.latents import Latents
 from facegan.faces.synthesis import draw_faces
-from facegan.models.checkpoint import LoadedGenerator
+from facegan.models.checkpoint import LoadedGenerator, weights_sha256
 
 JUDGEMENTS = (
     *("Attractive", "Big_Lips", "Big_Nose", "Chubby", "Double_Chin", "Narrow_Eyes", "Pale_Skin", "Pointy_Nose"),

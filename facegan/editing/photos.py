@@ -24,7 +24,7 @@ from facegan.editing.tune import tune, tune_steps
 from facegan.faces.compose import Progress
 from facegan.faces.latents import Latents, is_index, load_latents
 from facegan.faces.synthesis import draw_faces
-from facegan.models.checkpoint import LoadedGenerator, load_generator, save_loaded
+from facegan.models.checkpoint import LoadedGenerator, load_generator, save_loaded, weights_sha256
 from facegan.pictures.opening import PhotoError
 from facegan.pictures.photos import MAX_FILE_BYTES, PICTURES
 from facegan.pictures.sheets import labelled
@@ -142,11 +142,11 @@ def project_faces(
         on_look: told now and then during the projection the latents so far, a row for each photo.
     """
     networks = loaded.config.networks
-    check_count(loaded, len(photos))
     origin = weights_sha256(loaded.module)
-    digests = [_sha256(face.tobytes()) for face in photos]
+    digests = [hashlib.sha256(face.tobytes()).hexdigest() for face in photos]
     order = sorted(set(digests))  # of the photos that are tuned to: each once, and their order does not matter
-    key = _sha256(origin, str((_METHOD, seed, plain)), *order)[:16]
+    check_count(loaded, len(order))
+    key = hashlib.sha256("".join([origin, str((_METHOD, seed, plain)), *order]).encode()).hexdigest()[:16]
     of_row = [order.index(digest) for digest in digests]
     found = _remembered(memory, key, loaded, len(order), plain) if memory else None
     if found is None:
@@ -239,19 +239,6 @@ def aligned_face(path: Path, data: bytes, size: int, crop: Crop = ALIGNED) -> Pi
             hint = f"Take a photo with one clear face, or cut it by hand: facegan project {typed(path)} --crop square"
         raise FaceganError(f"{path} cannot be used: {face}.", hint)
     return np.frombuffer(face.pixels, np.uint8).reshape(size, size, 3)
-
-
-def weights_sha256(module: nn.Module) -> str:
-    """The SHA-256 of all tensors of a network with their names: which generator something belongs to."""
-    parts = (part for name, tensor in module.state_dict().items() for part in (name, tensor.cpu().numpy().tobytes()))
-    return _sha256(*parts)
-
-
-def _sha256(*parts: str | bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.encode() if isinstance(part, str) else part)
-    return digest.hexdigest()
 
 
 def _as_loaded(loaded: LoadedGenerator, module: nn.Module, origin: str, photos: int) -> LoadedGenerator:

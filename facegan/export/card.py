@@ -15,8 +15,7 @@ from typing import Any
 
 from facegan.core.errors import visible
 from facegan.core.version import __version__
-from facegan.editing.photos import weights_sha256
-from facegan.models.checkpoint import LoadedGenerator
+from facegan.models.checkpoint import LoadedGenerator, weights_sha256
 from facegan.models.hub import GENERATOR, SHEET, address_of, parse_address
 from facegan.models.pretrained import NAME, PATH
 from facegan.presets import PRESETS

@@ -12,7 +12,7 @@ import hashlib
 import html
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +27,19 @@ from facegan.core.errors import FaceganError, typed
 from facegan.core.version import __version__
 from facegan.editing.attributes import Attributes, attributes_of
 from facegan.editing.components import components
-from facegan.editing.photos import weights_sha256
 from facegan.export.bundle import bundle
 from facegan.export.card import licence_of
 from facegan.faces.latents import draw
 from facegan.faces.synthesis import draw_faces
-from facegan.models.checkpoint import LoadedGenerator
-from facegan.models.hub import address_of
-from facegan.models.pretrained import NAME, PATH
+from facegan.models.checkpoint import LoadedGenerator, weights_sha256
+from facegan.models.hub import known_name
 from facegan.networks import dcgan
 
 _OWN = Path(__file__).parent / "page"
 _STUDIO = Path(__file__).parent.parent / "studio" / "static"
 """Files, not modules: this package imports nothing of the studio."""
-_COMPONENTS = 12
-"""Sliders of a generator whose faces have no named attributes."""
+COMPONENTS = 12
+"""Most sliders of a generator whose faces have no named attributes."""
 _LANES = 8
 """Channels are filled up to a multiple of this, which `page/conv.c` needs."""
 _CHECKED = 16
@@ -91,7 +89,7 @@ def export_html(loaded: LoadedGenerator, path: Path, *, new: bool = False) -> Ex
     packed.generator(loaded.module, networks)
     if attributes:
         packed.scorer(attributes)
-    directions = [] if attributes else list(components(loaded.module)[:_COMPONENTS])
+    directions = [] if attributes else list(components(loaded.module)[:COMPONENTS])
     packed.singles += directions
     network = _network(networks) | {
         "halves": sum(each.size for each in packed.halves),
@@ -99,7 +97,10 @@ def export_html(loaded: LoadedGenerator, path: Path, *, new: bool = False) -> Ex
         "attributes": len(attributes.known) if attributes else 0,
         "components": len(directions),
     }
-    content = _page(loaded, {"info": _info(loaded, networks, attributes, len(directions)), "network": network}, packed)
+    no_names = FaceganError("no names", "They are learnt by: facegan attributes")
+    info = page_facts(loaded, _word(loaded), weights_sha256(loaded.module), attributes or no_names, len(directions))
+    info["can"] = {"photo": False, "training": False, "film": False, "words": False}
+    content = _page(loaded, {"info": info, "network": network}, packed)
     difference = _difference(loaded)
     return Exported(write_atomic(path, content, new=new), difference, unnamed)
 
@@ -136,7 +137,6 @@ class _Packed:
     def scorer(self, attributes: Attributes) -> None:
         """The network from which edits get their slopes (`editing.scorer`)."""
         scorer = attributes.scorer
-        assert scorer is not None and attributes.step is not None, "a file of attributes has both"
         layers = (scorer.first, scorer.second, scorer.last)
         self.halves += [_numbers(scorer.linear.weight)]
         self.halves += [_numbers(part) for layer in layers for part in (layer.weight, layer.bias)]
@@ -183,38 +183,37 @@ def _network(networks: DcganNetworks) -> dict[str, Any]:
     }
 
 
-def _info(
-    loaded: LoadedGenerator, networks: DcganNetworks, found: Attributes | None, directions: int
+def page_facts(
+    loaded: LoadedGenerator, word: str, sha256: str, found: Attributes | FaceganError, directions: int
 ) -> dict[str, Any]:
-    """What the page must know of the generator, as `studio.page.facts` says it."""
-    attributes: dict[str, Any] = {
-        "known": [],
-        "components": directions,
-        "error": "no names",
-        "hint": "They are learnt by: facegan attributes",
-    }
-    if found:
-        known = [{key: value for key, value in asdict(each).items() if key != "balanced"} for each in found.known]
-        attributes = {"known": known, "components": 0, "keep": list(found.keep)}
+    """What the page must know of a generator before it shows anything, in the studio too.
+
+    Args:
+        word: how commands name it.
+        found: its attributes, or why there are none.
+        directions: how many components are sliders in their place.
+    """
+    networks = loaded.config.networks
+    attributes: dict[str, Any] = {"known": [], "components": directions}
+    if isinstance(found, FaceganError):
+        attributes |= {"error": found.message, "hint": found.hint}
+    else:
+        known = [{"name": one.name, "explained": one.explained, "refused": one.refused} for one in found.known]
+        attributes |= {"known": known, "keep": list(found.keep)}
     return {
-        "version": __version__,
-        "word": _word(loaded),
-        "sha256": weights_sha256(loaded.module)[:16],
+        "word": word,
+        "sha256": sha256[:16],
         "latent_dim": networks.latent_dim,
         "rows": networks.latent_rows,
         "size": networks.size,
-        "images_seen": loaded.images_seen,
         "models": [],
         "attributes": attributes,
-        "can": {"photo": False, "training": False, "film": False, "words": False},
     }
 
 
 def _word(loaded: LoadedGenerator) -> str:
     """How a command names the generator, without the folders of this machine."""
-    if loaded.source == PATH:
-        return NAME
-    return str(address_of(loaded.source) or typed(Path(loaded.source.name)))
+    return known_name(loaded.source) or typed(Path(loaded.source.name))
 
 
 def _difference(loaded: LoadedGenerator) -> int:

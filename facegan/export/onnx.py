@@ -21,9 +21,8 @@ from facegan.core.atomic import write_atomic
 from facegan.core.errors import FaceganError, UsageError, needed
 from facegan.core.pixels import from_range
 from facegan.core.version import __version__
-from facegan.editing.photos import weights_sha256
 from facegan.faces.latents import draw
-from facegan.models.checkpoint import LoadedGenerator
+from facegan.models.checkpoint import LoadedGenerator, weights_sha256
 
 if TYPE_CHECKING:
     from onnx import ModelProto

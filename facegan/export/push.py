@@ -14,10 +14,9 @@ from PIL import Image
 from facegan.core.errors import FaceganError, UsageError, needed
 from facegan.core.version import __version__
 from facegan.editing.attributes import find_attributes
-from facegan.editing.photos import weights_sha256
 from facegan.export.card import card, licence_of, public
 from facegan.faces.compose import sample_sheet
-from facegan.models.checkpoint import LoadedGenerator, save_loaded
+from facegan.models.checkpoint import LoadedGenerator, save_loaded, weights_sha256
 from facegan.models.hub import ATTRIBUTES, CARD, GENERATOR, SHEET, Address, hub_errors, parse_address, quiet
 from facegan.pictures.origin import Origin, saving
 

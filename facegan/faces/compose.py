@@ -215,8 +215,7 @@ def interpolate(
             so is the animation.
     """
     check_morph(loaded, through, steps, loop, scale, out)
-    networks = loaded.config.networks
-    operands = [latents.parse_spec(spec, seed, networks.latent_dim, networks.latent_rows, known) for spec in through]
+    operands = [read_spec(loaded, spec, seed, known) for spec in through]
     points = np.stack(latents.alike([point(operand) for operand in operands]))
     walk, shares = latents.path(points, steps, method, loop)
     names = [operand.name for operand in (*operands, *operands[:loop])]
@@ -236,6 +235,14 @@ def check_morph(
         fewer = f"Give --steps {most} or less." if most > 1 else "Give --through less often."
         raise UsageError(f"A strip holds at most {MAX_SHEET:,} faces, not {shown:,}.", fewer)
     check_size(out, strip_size(shown, loaded.config.networks.size, scale))
+
+
+def read_spec(
+    loaded: LoadedGenerator, spec: str, seed: int, known: Mapping[str, latents.Operand] = MappingProxyType({})
+) -> latents.Operand:
+    """The faces of a generator that a SPEC names, as in `latents.parse_spec`."""
+    networks = loaded.config.networks
+    return latents.parse_spec(spec, seed, networks.latent_dim, networks.latent_rows, known)
 
 
 def point(operand: latents.Operand) -> Latents:
@@ -282,8 +289,8 @@ def arithmetic(
         raise UsageError("There is nothing to add.", "Give --plus and --minus, such as --plus 3,8 --minus 5.")
     if steps > MAX_SHEET:
         raise UsageError(f"A strip holds at most {MAX_SHEET:,} faces, not {steps:,}.", "Give a smaller --steps.")
-    networks, side = loaded.config.networks, loaded.config.networks.size
-    operands = [latents.parse_spec(spec, seed, networks.latent_dim, networks.latent_rows, known) for _, spec in terms]
+    side = loaded.config.networks.size
+    operands = [read_spec(loaded, spec, seed, known) for _, spec in terms]
     signs = [sign for sign, _ in terms]
     counts = [len(operand.labels) for operand in operands]
     if sum(counts) > MAX_SHEET:

@@ -10,7 +10,7 @@ generator, side by side, (N, latent_rows * latent_dim). On such latents all func
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -189,6 +189,11 @@ _INDEX = re.compile(r"(?:(\d+):)?(\d+)(?:-(\d+))?")
 def is_index(item: str) -> bool:
     """Whether an item of a SPEC is the number of a face, or a range of them."""
     return _INDEX.fullmatch(item) is not None
+
+
+def items_of(specs: Iterable[str]) -> list[str]:
+    """All items of SPECs, each once, in their order; an item may be empty."""
+    return list(dict.fromkeys(item.strip() for spec in specs for item in spec.split(",")))
 
 
 def parse_spec(

@@ -6,6 +6,7 @@ configuration before memory is taken for networks. `docs/file-formats.md` lists 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Callable, Mapping
@@ -300,6 +301,15 @@ def _from_safetensors(path: Path) -> LoadedGenerator:
     notes = {name: metadata[name] for name in sorted(metadata) if name not in _METADATA}  # in a file they have no order
     scores = {name: _full(tensor) for name, tensor in critic.items()} or None
     return LoadedGenerator(_filled(config, tensors), config, images_seen, weights, origin, path, scores, notes)
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """The SHA-256 of all tensors of a network with their names: which generator something belongs to."""
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def check_header(path: Path) -> None:

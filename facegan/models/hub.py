@@ -66,9 +66,15 @@ def address_of(path: Path) -> Address | None:
     return Address(f"{match[1]}/{match[2]}", match[3]) if match else None
 
 
+def known_name(source: Path) -> str | None:
+    """How a generator's file is named on every machine: `pretrained`, or an address on the Hub; None for others."""
+    address = NAME if source == PATH else address_of(source)
+    return str(address) if address else None
+
+
 def public_name(source: Path) -> str:
-    """How a generator's file is named to others: `pretrained`, an address on the Hub, or without its folders."""
-    return NAME if source == PATH else str(address_of(source) or source.name)
+    """How a generator's file is named to others: as everywhere, or without its folders."""
+    return known_name(source) or source.name
 
 
 def download(address: Address) -> Path:

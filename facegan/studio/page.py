@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from facegan.core.errors import FaceganError
 from facegan.editing.components import components
+from facegan.export.html import COMPONENTS, page_facts
 from facegan.studio.session import Studio
 
 STATIC = Path(__file__).parent / "static"
-_COMPONENTS = 12
-"""How many directions without names a generator without attributes shows."""
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -36,35 +36,12 @@ def facts(studio: Studio, word: str) -> dict[str, Any]:
     Args:
         word: how commands name the generator.
     """
-    networks = studio.networks
-    named = not isinstance(studio.attributes, FaceganError)
-    return {
-        "word": word,
-        "sha256": studio.sha256[:16],
-        "latent_dim": networks.latent_dim,
-        "rows": networks.latent_rows,
-        "size": networks.size,
+    found, directions = studio.attributes, 0
+    named = not isinstance(found, FaceganError)
+    if not named:
+        with suppress(FaceganError):  # a family without components
+            directions = min(COMPONENTS, len(components(studio.loaded.module)))
+    return page_facts(studio.loaded, word, studio.sha256, found, directions) | {
         "models": [name for name in studio.models if name],
-        "attributes": _attributes(studio),
         "can": {"photo": True, "training": True, "film": True, "words": named},
     }
-
-
-def _attributes(studio: Studio) -> dict[str, Any]:
-    """The names of the generator's attributes; or why there are none, and how many components are in their place."""
-    found = studio.attributes
-    if isinstance(found, FaceganError):
-        try:
-            count = min(_COMPONENTS, len(components(studio.loaded.module)))
-        except FaceganError:
-            count = 0
-        return {"known": [], "components": count, "error": found.message, "hint": found.hint}
-    known = [
-        {
-            "name": attribute.name,
-            "explained": round(attribute.explained, 3),
-            "refused": attribute.refused,
-        }
-        for attribute in found.known
-    ]
-    return {"known": known, "components": 0, "keep": list(found.keep)}

@@ -30,7 +30,7 @@ import numpy as np
 from facegan.core.errors import FaceganError, first_line, is_out_of_memory, needed
 from facegan.core.pixels import Pixels
 from facegan.core.strictjson import parse_json
-from facegan.faces.latents import Latents
+from facegan.faces.latents import Latents, items_of
 from facegan.runs.folder import RUNS
 from facegan.studio.guard import Guard
 from facegan.studio.page import CONTENT_TYPES, facts, page
@@ -301,7 +301,7 @@ def _picture_asked(asked: dict[str, Any], kind: str) -> tuple[dict[str, Any], di
             raise wrong
         found[name] = _sent(text)
     numbers = {"scale": _whole(asked, "scale", 0, 16), "steps": _whole({"steps": 10, **asked}, "steps", 2, 1000)}
-    if any(item.strip().endswith(".npy") and item.strip() not in found for spec in specs for item in spec.split(",")):
+    if any(item.endswith(".npy") and item not in found for item in items_of(specs)):
         raise wrong  # the page names no file of this machine
     loop = asked.get("loop") is True
     return {**numbers, "specs": specs, "signs": signs, "fps": fps, "ending": ending, "loop": loop}, found

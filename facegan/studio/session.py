@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,12 @@ from facegan.core.errors import FaceganError, first_line, is_out_of_memory, visi
 from facegan.core.pixels import Pixels
 from facegan.data.crops import Crop
 from facegan.editing.change import check_changes, parse_change
-from facegan.editing.photos import ALIGNED, aligned_face, check_count, project_faces, weights_sha256
+from facegan.editing.components import components
+from facegan.editing.photos import ALIGNED, aligned_face, check_count, project_faces
 from facegan.faces import compose, latents
 from facegan.faces.latents import Latents, Operand
 from facegan.faces.synthesis import draw_faces
-from facegan.models.checkpoint import LoadedGenerator
+from facegan.models.checkpoint import LoadedGenerator, weights_sha256
 from facegan.models.hub import public_name
 from facegan.pictures.animation import write_animation
 from facegan.pictures.origin import Origin
@@ -96,6 +97,7 @@ class Studio:
         self._photos: OrderedDict[str, tuple[str, Pixels]] = OrderedDict()
         self._projections: OrderedDict[str, Projection] = OrderedDict()
         self._words: OrderedDict[tuple[str, str], Operand] = OrderedDict()
+        self._strongest = lru_cache(1)(lambda model: components(self.model(model).module))  # for each step of a slider
         self._one_by_one = ThreadPoolExecutor(1, "projection")
 
     def close(self) -> None:
@@ -178,7 +180,8 @@ class Studio:
         if attributes is None and not all(change.component for change in asked):
             raise self.attributes  # type: ignore[misc]
         amounts = [(change, change.end) for change in asked]
-        found = changed(self.model(model), attributes, self.checked(z[None])[0], amounts, keep)
+        strongest = self._strongest(model) if any(change.component for change in asked) else None
+        found = changed(attributes, strongest, self.checked(z[None])[0], amounts, keep)
         return found, self.draw(model, found[None])[0]
 
     # Photos.
@@ -281,13 +284,13 @@ class Studio:
         scale = asked["scale"] or None
         scaled = ["--scale", str(scale)] if scale else []
         known = {name: latents.from_file(name, self.checked(z[None])) for name, z in latents_of.items()}
-        for item in {item.strip() for spec in specs for item in spec.split(",")} - known.keys():
-            if item and not latents.is_index(item):
+        for item in latents.items_of(specs):
+            if item and item not in known and not latents.is_index(item):
                 known[item] = self.words(model, item)
         with tempfile.TemporaryDirectory(prefix="facegan-studio-") as folder:
             path = Path(folder) / f"studio{ending}"
             if kind == "face":
-                operand = latents.parse_spec(specs[0], 0, *self._widths(), known)
+                operand = compose.read_spec(loaded, specs[0], 0, known)
                 face = enlarge(self.draw(model, compose.point(operand)[None])[0], scale or 1)
                 words = ["--faces", specs[0], "--separate", *scaled]
                 save_picture(face, path, origin=self._origin(model, "sample", words, operand.labels[0]))
@@ -312,9 +315,6 @@ class Studio:
                     expected = len(morph.order())
                     write_animation(morph.frames(), path, fps=asked["fps"], expected=expected, origin=made)
             return path.read_bytes()
-
-    def _widths(self) -> tuple[int, int]:
-        return self.networks.latent_dim, self.networks.latent_rows
 
     def _origin(self, model: str, command: str, words: Sequence[str], face: str = "") -> Origin | None:
         """What the command writes into its picture. Files of the page have no folders (`server._picture_asked`)."""
