@@ -20,7 +20,7 @@ from facegan.core.errors import FaceganError, UsageError
 from facegan.core.pixels import Pixels
 from facegan.data.dataset import Dataset
 from facegan.faces import latents
-from facegan.faces.compose import point, read_spec, sample_latents
+from facegan.faces.compose import best_faces, point, read_spec, sample_latents
 from facegan.faces.latents import Latents, Operand
 from facegan.faces.synthesis import draw_faces
 from facegan.models.checkpoint import LoadedGenerator
@@ -58,8 +58,20 @@ class Model:
     def __repr__(self) -> str:
         return f"<facegan.Model of {self.loaded.source}: {self.size} px, {self.loaded.images_seen:,} images seen>"
 
-    def latents(self, count: int = 1, seed: int = 0, *, first: int = 0, truncation: float = 1.0) -> Latents:
-        """Latents number `first`, `first` + 1, ... of a seed: those that `facegan sample --seed` draws."""
+    def latents(
+        self, count: int = 1, seed: int = 0, *, first: int = 0, truncation: float = 1.0, of: int | None = None
+    ) -> Latents:
+        """Latents number `first`, `first` + 1, ... of a seed: those that `facegan sample --seed` draws.
+
+        Args:
+            of: instead, the best `count` of the first `of`, by the scores of the generator's critic; the best first.
+
+        Raises:
+            UsageError: `of` is less than `count`.
+            FaceganError: with `of`, the file has no critic.
+        """
+        if of is not None:
+            return best_faces(self.loaded, count, of=of, seed=seed, truncation=truncation).latents
         return sample_latents(self.loaded, seed, range(first, first + count), truncation)
 
     def draw(self, z: ArrayLike) -> Pixels:
@@ -75,9 +87,9 @@ class Model:
         )
         return faces[0] if np.ndim(z) == 1 else faces
 
-    def sample(self, count: int = 1, seed: int = 0, *, truncation: float = 1.0) -> Pixels:
-        """New faces: number 0, 1, ... of a seed."""
-        return self.draw(self.latents(count, seed, truncation=truncation))
+    def sample(self, count: int = 1, seed: int = 0, *, truncation: float = 1.0, of: int | None = None) -> Pixels:
+        """New faces: number 0, 1, ... of a seed; with `of`, the best `count` of that many, as in `latents`."""
+        return self.draw(self.latents(count, seed, truncation=truncation, of=of))
 
     def face(self, face: Face, *, seed: int = 0) -> Latents:
         """The latent, (latent_dim,), of a face that is named in any way; an average is brought to the prior's norm.

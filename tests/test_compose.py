@@ -10,12 +10,14 @@ import torch
 from conftest import cli, tiny
 from PIL import Image
 
-from facegan.core.errors import FaceganError
+from facegan.core.errors import FaceganError, UsageError
 from facegan.faces import latents
 from facegan.faces.compose import (
     FRAME_PIXELS,
     MAX_SHEET,
     arithmetic,
+    best_faces,
+    critic_of,
     interpolate,
     sample_latents,
     sample_separately,
@@ -69,6 +71,20 @@ def test_a_sorted_sheet_has_the_best_first_and_the_latents_numbers(loaded):
     picture = sample_sheet(loaded, count=9, seed=3, numbers=True, by_score=True)
     np.testing.assert_array_equal(picture, sheet(faces[best_first], [f"3:{n}" for n in best_first]))
     assert not np.array_equal(picture, sheet(faces[best_first], [f"3:{n}" for n in range(9)]))
+
+
+def test_the_best_faces_are_the_first_of_all_when_sorted(loaded, monkeypatch):
+    """Also if there are too many to hold at once."""
+    z = sample_latents(loaded, 3, range(9), 0.9)
+    faces = draw_faces(loaded.module, loaded.config.networks, z)
+    scores = critic_scores(critic_of(loaded), loaded.config.networks, faces)
+    best_first = np.argsort(-scores)[:4]
+    monkeypatch.setattr("facegan.faces.compose._CHUNK", 4)
+    found = best_faces(loaded, 4, of=9, seed=3, truncation=0.9)
+    assert found.labels == tuple(f"3:{n}" for n in best_first)
+    np.testing.assert_array_equal(found.latents, z[best_first])
+    with pytest.raises(UsageError, match="5 faces cannot be the best of 4"):
+        best_faces(loaded, 5, of=4, seed=3)
 
 
 @pytest.fixture

@@ -52,6 +52,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sample runs/00001-photos-64-dcgan-r3gan --seed 7 --truncation 0.8",
         "sample --count 9 --scale 4 --out nine.jpg",
         "sample pretrained --faces 7:44,3,smile.npy --number",
+        "sample pretrained --best 25 --of 200",
         "sample --count 1000 --separate --out thousand",
     ),
     "project": (

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from facegan.bench.rounds import Event, Spread
 
 Names = Optional[list[str]]  # noqa: UP045, typer reads these at run time
-Whole = Optional[int]  # noqa: UP045
 
 _STEP_HEADS = ("preset", "training step", "images/s", "ratio", "of peak", "inputs")
 _UPDATE_HEADS = ("preset", "one update alone", "critic, images/s", "generator, images/s")
@@ -31,7 +30,7 @@ def bench(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=2, max=65536, help="Images per step.")] = 64,
     rounds: Annotated[
-        Whole,
+        options.Whole,
         typer.Option(
             min=1,
             max=1000,

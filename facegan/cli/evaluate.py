@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +15,6 @@ from facegan.core.errors import UsageError
 if TYPE_CHECKING:
     from facegan.evaluation.neighbours import Neighbours
     from facegan.evaluation.scores import Report
-
-Whole = Optional[int]  # noqa: UP045, typer reads it at run time
 
 
 def evaluate(
@@ -32,7 +30,7 @@ def evaluate(
         ),
     ] = None,
     count: Annotated[
-        Whole,
+        options.Whole,
         typer.Option(
             min=1,
             max=100_000,
@@ -41,7 +39,7 @@ def evaluate(
         ),
     ] = None,
     photos: Annotated[
-        Whole,
+        options.Whole,
         typer.Option(
             min=1,
             help="Photos to compare with. Default: as many as samples; all with --neighbours.",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 OptionalPath = Optional[Path]  # noqa: UP045, typer reads these at run time
 Text = Optional[str]  # noqa: UP045
+Whole = Optional[int]  # noqa: UP045
 
 CKPT = (
     "A checkpoint (.pt), a generator (.safetensors), a run directory, 'pretrained' or hf://user/name. "

@@ -55,15 +55,15 @@ def preprocess(
         ),
     ] = None,
     limit: Annotated[
-        Optional[int],  # noqa: UP045
+        options.Whole,
         typer.Option(help="Only the first so many photos by name.", metavar="COUNT", show_default=False),
     ] = None,
     skip: Annotated[
-        Optional[int],  # noqa: UP045
+        options.Whole,
         typer.Option(help="Leave out so many photos first.", metavar="COUNT", show_default=False),
     ] = None,
     workers: Annotated[
-        Optional[int],  # noqa: UP045
+        options.Whole,
         typer.Option(help="Processes. Default: one per processor.", metavar="COUNT", show_default=False),
     ] = None,
     out: Annotated[

@@ -19,9 +19,15 @@ def sample(
     number: Annotated[
         bool, typer.Option("--number", help="Write under each face how to name it: 44, or 7:44 for seed 7.")
     ] = False,
-    sort: Annotated[
-        bool, typer.Option("--sort", help="Best first, by the scores of the critic in a checkpoint (.pt).")
-    ] = False,
+    sort: Annotated[bool, typer.Option("--sort", help="Best first, by the scores of the generator's critic.")] = False,
+    best: Annotated[
+        options.Whole,
+        typer.Option(min=1, help="Draw only so many: those that the critic finds most real.", show_default=False),
+    ] = None,
+    of: Annotated[
+        options.Whole,
+        typer.Option(min=1, max=10**7, help="Of how many --best are chosen. Default: 8 times as many."),
+    ] = None,
     faces: Annotated[
         options.Text,
         typer.Option(
@@ -49,6 +55,11 @@ def sample(
         why = "is for a sheet: --separate writes into a new folder"
         options.refuse(ctx, "overwrite", without=why, hint="Choose a new folder with --out.")
         output_folder(out, "sample")
+    if best:
+        why = "does not go with --best, which draws the best of a number of faces in their order"
+        options.refuse(ctx, "count", "sort", "faces", without=why, hint="Leave one out; --of says of how many.")
+    else:
+        options.refuse(ctx, "of", without="says of how many faces --best are chosen", hint="Add --best 25.")
     if faces:
         why = "is for new faces, and --faces names those that are drawn"
         options.refuse(ctx, "count", "truncation", without=why, hint="Leave one out.")
@@ -57,14 +68,20 @@ def sample(
     made = origin(ctx, loaded, without=no_metadata)
     if truncation == 0:
         console.note("--truncation 0 leaves the average latent alone: all faces are the same")
-    from facegan.faces.compose import read_spec, sample_separately, sample_sheet
+    from facegan.faces.compose import best_faces, read_spec, sample_separately, sample_sheet
 
     asked: dict[str, Any] = {"count": count, "seed": seed, "truncation": truncation, "scale": scale}
+    chosen = None
+    if best:
+        with console.Progress("faces", "looking") as bar:
+            of = of or 8 * best
+            chosen = best_faces(loaded, best, of=of, seed=seed, truncation=truncation, on_progress=bar.show)
     if faces:
         loaded, known = options.named_faces(loaded, [faces], seed, file, plain=False)
         chosen = read_spec(loaded, faces, seed, known)
-        asked |= {"chosen": chosen, "count": len(chosen.labels)}
-        count = asked["count"]
+    if chosen:
+        count = len(chosen.labels)
+        asked |= {"chosen": chosen, "count": count}
     if file:
         with console.Progress("faces", "drawing") as bar:
             how: dict[str, Any] = {"numbers": number, "by_score": sort, "out": file.path, "on_progress": bar.show}

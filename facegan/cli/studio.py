@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -13,7 +13,7 @@ from facegan.cli import console, options
 def studio(
     source: options.Source = None,
     port: Annotated[
-        Optional[int],  # noqa: UP045, typer reads it at run time
+        options.Whole,
         typer.Option(min=1, max=65_535, help="Default: 8642, or the next that is free.", show_default=False),
     ] = None,
     no_browser: Annotated[

@@ -25,7 +25,6 @@ DEMO = "demo"
 
 _RUN, _NETWORK, _OPTIMISER, _OUTPUT = "Which run", "Networks", "Training", "What is written"
 
-Whole = Optional[int]  # noqa: UP045, typer reads these at run time
 Real = Optional[float]  # noqa: UP045
 Switch = Optional[bool]  # noqa: UP045
 
@@ -40,7 +39,7 @@ def train(
     ] = None,
     preset: Annotated[Text, _flag(_RUN, f"One of {', '.join(PRESETS)}. Default: {DEFAULT}.", metavar="NAME")] = None,
     name: Annotated[Text, _flag(_RUN, "Name of the run's folder after its number.")] = None,
-    seed: Annotated[Whole, _flag(_RUN, "Seed of everything that is random.")] = None,
+    seed: Annotated[options.Whole, _flag(_RUN, "Seed of everything that is random.")] = None,
     start: Annotated[
         Text,
         _flag(
@@ -81,7 +80,7 @@ def train(
             metavar="COUNT",
         ),
     ] = None,
-    n_critic: Annotated[Whole, _flag(_OPTIMISER, "Critic updates per generator update.")] = None,
+    n_critic: Annotated[options.Whole, _flag(_OPTIMISER, "Critic updates per generator update.")] = None,
     device: Annotated[Text, _flag(_OPTIMISER, "auto, cpu, cuda, cuda:1 or mps.", "--device", metavar="DEVICE")] = None,
     precision: Annotated[Text, _flag(_OPTIMISER, "auto, fp32 or bf16.")] = None,
     on_nan: Annotated[
@@ -101,14 +100,18 @@ def train(
     critic_lr: Annotated[Real, _flag(_OPTIMISER, "Critic's learning rate.")] = None,
     penalty_weight: Annotated[Real, _flag(_OPTIMISER, "Weight of the gradient penalty (lambda, or gamma).")] = None,
     ema_half_life: Annotated[
-        Whole, _flag(_OPTIMISER, "Half-life of the averaged weights in images; 0 for none.")
+        options.Whole, _flag(_OPTIMISER, "Half-life of the averaged weights in images; 0 for none.")
     ] = None,
     decay: Annotated[
         Real, _flag(_OPTIMISER, "Share of the run, at its end, over which learning rates fall to zero.")
     ] = None,
-    latent_dim: Annotated[Whole, _flag(_NETWORK, "Numbers in a latent.")] = None,
-    width: Annotated[Whole, _flag(_NETWORK, "Generator's channels at full size; they double per octave.")] = None,
-    critic_width: Annotated[Whole, _flag(_NETWORK, "Critic's channels at full size; they double per octave.")] = None,
+    latent_dim: Annotated[options.Whole, _flag(_NETWORK, "Numbers in a latent.")] = None,
+    width: Annotated[
+        options.Whole, _flag(_NETWORK, "Generator's channels at full size; they double per octave.")
+    ] = None,
+    critic_width: Annotated[
+        options.Whole, _flag(_NETWORK, "Critic's channels at full size; they double per octave.")
+    ] = None,
     self_modulation: Annotated[
         Switch,
         _flag(
@@ -118,15 +121,17 @@ def train(
         ),
     ] = None,
     depth: Annotated[
-        Whole, _flag(_NETWORK, "Residual convolutions after each of the generator's octaves but the last.")
+        options.Whole, _flag(_NETWORK, "Residual convolutions after each of the generator's octaves but the last.")
     ] = None,
-    critic_depth: Annotated[Whole, _flag(_NETWORK, "Residual convolutions after each of the critic's octaves.")] = None,
+    critic_depth: Annotated[
+        options.Whole, _flag(_NETWORK, "Residual convolutions after each of the critic's octaves.")
+    ] = None,
     sample_every: Annotated[Real, _flag(_OUTPUT, "Epochs between sample grids.")] = None,
     checkpoint_every: Annotated[Real, _flag(_OUTPUT, "Epochs between checkpoints.")] = None,
     evaluate_every: Annotated[
         Real, _flag(_OUTPUT, "Epochs between evaluations; the best checkpoint is kept as best.pt. 0 for none.")
     ] = None,
-    keep: Annotated[Whole, _flag(_OUTPUT, "Newest checkpoints to keep, beside every 10th.")] = None,
+    keep: Annotated[options.Whole, _flag(_OUTPUT, "Newest checkpoints to keep, beside every 10th.")] = None,
     tensorboard: Annotated[
         Switch, _flag(_OUTPUT, "Also write TensorBoard logs.", "--tensorboard/--no-tensorboard")
     ] = None,

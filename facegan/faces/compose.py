@@ -44,6 +44,8 @@ MAX_WALK = 200_000
 """Most faces of a walk, over all its frames."""
 FRAME_PIXELS = 384
 """Animations of small faces are enlarged by a whole factor to at most about this many pixels on a side."""
+_CHUNK = 1024
+"""Faces that are held in memory at once where there may be millions."""
 
 
 Progress = Callable[[int, int], None]
@@ -108,12 +110,41 @@ def sample_sheet(
     return sheet(faces[order], [names[n] for n in order] if names else None, scale=scale)
 
 
+def best_faces(
+    loaded: LoadedGenerator,
+    count: int,
+    *,
+    of: int,
+    seed: int,
+    truncation: float = 1.0,
+    on_progress: Progress = _unseen,
+) -> latents.Operand:
+    """Those `count` of the first `of` faces of a seed that the generator's critic finds most real, the best first.
+
+    Raises:
+        UsageError: there are fewer faces than are wanted.
+        FaceganError: the file has no critic.
+    """
+    if of < count:
+        raise UsageError(f"{count:,} faces cannot be the best of {of:,}.", "Give a larger --of.")
+    critic, networks, best = critic_of(loaded), loaded.config.networks, list[tuple[float, int]]()
+    for start in range(0, of, _CHUNK):
+        numbers = range(start, min(start + _CHUNK, of))
+        faces = _faces(loaded, sample_latents(loaded, seed, numbers, truncation))
+        scores = critic_scores(critic, networks, faces).tolist()
+        best = sorted([*best, *zip(scores, numbers, strict=True)], key=lambda face: -face[0])[:count]
+        on_progress(numbers.stop, of)
+    z = [sample_latents(loaded, seed, range(n, n + 1), truncation) for _, n in best]
+    labels = tuple(latents.face_name(seed, n) for _, n in best)
+    return latents.Operand(np.concatenate(z), labels, ",".join(labels))
+
+
 def critic_of(loaded: LoadedGenerator) -> nn.Module:
     """The critic that came with a generator, on the generator's device. Raises: FaceganError: its file has none."""
     if loaded.critic is None:
         raise FaceganError(
             f"{loaded.source} has no critic, so there are no scores to sort by.",
-            "Name a checkpoint: the .pt files under runs/ have one.",
+            "Name a checkpoint, or pretrained: the .pt files under runs/ have one.",
         )
     critic = build_critic(loaded.config)
     critic.load_state_dict(loaded.critic)
@@ -137,9 +168,8 @@ def sample_separately(
     file says which face of `origin` it is.
     """
     name = "face" if chosen else f"seed{seed}"
-    chunk = 1024
-    for start in range(0, count, chunk):
-        numbers = range(start, min(start + chunk, count))
+    for start in range(0, count, _CHUNK):
+        numbers = range(start, min(start + _CHUNK, count))
         z = chosen.latents[numbers] if chosen else sample_latents(loaded, seed, numbers, truncation)
         number = start
         for faces in batches(loaded.module, loaded.config.networks, z):
