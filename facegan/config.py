@@ -107,6 +107,7 @@ class Training(Checked):
     decay: float = in_range(0, 1)
     flip: bool = one_of(True, False)
     augment: float | str = in_range(0, 1, or_word="auto")
+    freeze: int = in_range(0, 64, default=0)
     precision: str = one_of("auto", "fp32", "bf16")
     on_nan: str = one_of("stop", "rollback")
 
@@ -237,13 +238,13 @@ def _mapping(data: object, where: str) -> Mapping[str, Any]:
 
 def _build(cls: type[T], data: object, where: str) -> T:
     values = dict(_mapping(data, where))
-    names = {f.name for f in fields(cls)}
+    names, needed = {f.name for f in fields(cls)}, {f.name for f in fields(cls) if f.default is dataclasses.MISSING}
     if unknown := sorted(set(values) - names):
         raise FaceganError(
             f"{where} has an unknown entry {shown(unknown[0])}, perhaps of a newer facegan.",
             "Upgrade: pip install --upgrade facegan",
         )
-    if missing := sorted(names - set(values)):
+    if missing := sorted(needed - set(values)):
         raise FaceganError(f"{where} lacks the entry {missing[0]!r}.")
     for name, value in values.items():
         if isinstance(value, list):

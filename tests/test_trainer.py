@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ from conftest import tiny
 from torch.testing import assert_close
 
 from facegan.config import Adam
+from facegan.core.errors import FaceganError
 from facegan.presets import PRESETS
 from facegan.training.augment import augment
 from facegan.training.ema import AveragedGenerator
@@ -14,6 +16,7 @@ from facegan.training.noise import StepNoise, draw_noise, ends_cycle
 from facegan.training.trainer import Trainer
 
 CPU = torch.device("cpu")
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def reals(step: int, batch: int = 4) -> torch.Tensor:
@@ -148,6 +151,31 @@ def test_a_run_that_adapts_begins_without_changes_and_goes_on_where_it_was():
         run(trainer, 2)
     assert_same(whole.state(), resumed.state())
     assert float(resumed.augment_probability) != pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("preset", ["dcgan-r3gan", "keras-faces-64", "human-faces"])
+def test_frozen_layers_stay_and_the_others_learn_as_before(preset):
+    """The other layers' first gradients are those of a run that freezes nothing."""
+    whole, part = (Trainer(tiny(preset).override({"training.freeze": count}), CPU) for count in (0, 2))
+    before = snapshot(part.critic)
+    run(whole, 1), run(part, 1)
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in before if not name.endswith(STATISTICS)))
+    still = {name.rpartition(".")[0] for name, p in part.critic.named_parameters() if p.grad is None}
+    assert still == set(layers[:2])
+    for (name, ours), theirs in zip(part.critic.named_parameters(), whole.critic.parameters(), strict=True):
+        if ours.grad is None:
+            assert_close(ours, before[name], rtol=0, atol=0)
+        else:
+            assert_close(ours.grad, theirs.grad)
+    resumed = Trainer(part.config, CPU)
+    resumed.load_state(copy.deepcopy(part.state()))
+    run(part, 2), run(resumed, 2)
+    assert_same(part.state(), resumed.state())
+
+
+def test_a_critic_that_would_not_learn_is_refused():
+    with pytest.raises(FaceganError, match="training.freeze is 4, and this critic has 4 layers: none would learn"):
+        Trainer(tiny("dcgan-r3gan").override({"training.freeze": 4}), CPU)
 
 
 def test_the_step_touches_no_global_generator():

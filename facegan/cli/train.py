@@ -96,6 +96,9 @@ def train(
             metavar="P",
         ),
     ] = None,
+    freeze: Annotated[
+        options.Whole, _flag(_OPTIMISER, "With --from: so many of the critic's first layers keep their weights.")
+    ] = None,
     generator_lr: Annotated[Real, _flag(_OPTIMISER, "Generator's learning rate.")] = None,
     critic_lr: Annotated[Real, _flag(_OPTIMISER, "Critic's learning rate.")] = None,
     penalty_weight: Annotated[Real, _flag(_OPTIMISER, "Weight of the gradient penalty (lambda, or gamma).")] = None,

@@ -12,9 +12,16 @@ from typing import Any, cast
 from facegan.core.errors import FaceganError
 
 
-def in_range(low: float, high: float, *, above: bool = False, or_word: str | None = None) -> Any:
-    """A field whose number is in [low, high], or in (low, high] with `above`; or it is `or_word`."""
-    return field(metadata={"low": low, "high": high, "above": above, "word": or_word})
+def in_range(
+    low: float, high: float, *, above: bool = False, or_word: str | None = None, default: float | None = None
+) -> Any:
+    """A field whose number is in [low, high], or in (low, high] with `above`; or it is `or_word`.
+
+    Args:
+        default: of a field that older files lack.
+    """
+    rule = {"low": low, "high": high, "above": above, "word": or_word}
+    return field(metadata=rule) if default is None else field(metadata=rule, default=default)
 
 
 def one_of(*choices: object) -> Any:

@@ -24,6 +24,7 @@ FIELDS: dict[str, str] = {
     "seed": "seed",
     "flip": "training.flip",
     "augment": "training.augment",
+    "freeze": "training.freeze",
     "latent_dim": "networks.latent_dim",
     "width": "networks.width",
     "critic_width": "networks.critic_width",

@@ -17,13 +17,14 @@ from facegan.core.world import ALONE, World
 from facegan.data.dataset import Dataset
 from facegan.data.folder import cut_off
 from facegan.models.checkpoint import Checkpoint, LoadedGenerator
+from facegan.models.validate import blueprint
 from facegan.presets import DEFAULT, ORIGINS, PRESETS
 from facegan.runs.find import open_checkpoint, open_generator
 from facegan.runs.folder import RunDir, start_again
 from facegan.runs.loop import total_images
 from facegan.runs.memory import Trial, fit_batch
 from facegan.runs.provenance import broken_promises, read_provenance
-from facegan.training.trainer import Trainer
+from facegan.training.trainer import Trainer, frozen
 
 RESUMABLE = ("training.epochs", "training.images", "training.on_nan", "output.")
 """Fields that may change when a run goes on; a change of any other would make it a different run."""
@@ -255,6 +256,7 @@ def _start_of(run: RunDir, config: Config, provenance: Mapping[str, Any]) -> Loa
 
 def _checked(plan: Plan, batch: str = "") -> Plan:
     """The plan itself, checked: all processes can share its batches and have the same configuration and files."""
+    frozen(blueprint(plan.config, "Critic"), plan.config.training.freeze)
     plan.world.check_batch(plan.config.training.batch_size)
     facts = {
         "configuration": plan.config.to_json() + batch,

@@ -111,6 +111,8 @@ def critic_gradients(
 ) -> dict[str, Tensor]:
     """Write the gradient of the critic's loss into `.grad` of its parameters, and return the parts of the loss.
 
+    Layers whose weights need no gradient get none.
+
     L = objective.critic(D(real), D(fake)) + weight·mean((||dD(x)/dx|| - objective.slope)^2), with x the mixed images
     share·real + (1 - share)·fake, or the real images and the fakes.
 
@@ -207,6 +209,8 @@ class _Link:
 
     def store_gradients(self, coefficients: Tensor) -> None:
         """Store the gradients of the whole loss, after `tangent`. `coefficients`: d(loss)/d(score) of each image."""
+        if not self.parameters.weight.requires_grad:  # a frozen layer
+            return
         assert self.parameters.bias is not None
         _store(self.parameters.weight, self.convolution.to_weights(self.delta))
         by_channel = self.delta.sum((2, 3), dtype=coefficients.dtype)
@@ -235,7 +239,8 @@ class _ResidualLink(_Link):
 
     def store_gradients(self, coefficients: Tensor) -> None:
         super().store_gradients(coefficients)
-        _store(self.gain, (self.summed * self.activated).sum(dtype=coefficients.dtype))
+        if self.gain.requires_grad:
+            _store(self.gain, (self.summed * self.activated).sum(dtype=coefficients.dtype))
 
 
 class _Convolution:

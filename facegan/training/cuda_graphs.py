@@ -135,7 +135,7 @@ def _tensors(trainer: Trainer) -> list[Tensor]:
 def _allocate(optimiser: torch.optim.Optimizer) -> None:
     """Create Adam's moments before its first step: if a capture created them, every replay would set them to zero."""
     for parameter in optimiser.param_groups[0]["params"]:
-        if not optimiser.state[parameter]:
+        if parameter.requires_grad and not optimiser.state[parameter]:
             optimiser.state[parameter] = {
                 "step": torch.zeros((), device=parameter.device),
                 "exp_avg": torch.zeros_like(parameter),

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from facegan.config import Config
 from facegan.core.device import autocast, widened
+from facegan.core.errors import FaceganError
 from facegan.core.pixels import to_range
 from facegan.core.world import ALONE, World
 from facegan.networks import build_critic, build_generator
@@ -66,6 +67,8 @@ class Trainer:
         amount = config.training.augment
         self.adapts = amount == "auto"
         self.augment_probability = torch.tensor(0.0 if self.adapts else float(amount), device=device)
+        for parameter in frozen(self.critic, config.training.freeze):
+            parameter.requires_grad_(False)
         for network in (self.generator, self.critic):
             synchronise_batch_norm(network, world)
         self.images_seen = 0
@@ -198,7 +201,9 @@ class Trainer:
 
     def _update_generator(self, noise: StepNoise, reals: Tensor) -> Tensor:
         assert noise.generator_latents is not None
-        self.critic.requires_grad_(False)  # else its weights' gradients would be computed and thrown away
+        learning = [parameter for parameter in self.critic.parameters() if parameter.requires_grad]
+        for parameter in learning:  # else gradients of the critic's weights would be computed and thrown away
+            parameter.requires_grad_(False)
         try:
             fake_scores = self._score(self._generate(noise.generator_latents, noise, _GENERATOR_FAKES), None)
             real_scores = self._score(reals, None) if self.objective.relative else fake_scores.detach()
@@ -206,7 +211,8 @@ class Trainer:
             self.generator_optimiser.zero_grad()
             loss.backward()
         finally:
-            self.critic.requires_grad_(True)
+            for parameter in learning:
+                parameter.requires_grad_(True)
         self._descend(self.generator_optimiser)
         return loss.detach()
 
@@ -271,6 +277,25 @@ class Trainer:
             self.augment_probability.copy_(state["augment_probability"])
         load_optimiser(self.generator_optimiser, state["generator_optimiser"])
         load_optimiser(self.critic_optimiser, state["critic_optimiser"])
+
+
+def frozen(critic: nn.Module, count: int) -> list[nn.Parameter]:
+    """The parameters of the critic's first `count` layers that have any, in a run with `training.freeze`.
+
+    They keep the weights that they came with. What a face consists of is the same for all photos of faces, and with few
+    photos the first layers forget it (Freeze-D, Mo et al. 2020, arXiv:2002.10964).
+
+    Raises:
+        FaceganError: no layer would be left to learn.
+    """
+    layers = [list(module.parameters(recurse=False)) for module in critic.modules()]
+    layers = [layer for layer in layers if layer]
+    if count >= len(layers):
+        raise FaceganError(
+            f"training.freeze is {count}, and this critic has {len(layers)} layers: none would learn.",
+            f"Give at most {len(layers) - 1}.",
+        )
+    return [parameter for layer in layers[:count] for parameter in layer]
 
 
 def _named_tensors(node: object, path: str = "") -> Iterator[tuple[str, Tensor]]:
