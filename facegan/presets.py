@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from facegan.config import Adam, Config, DcganNetworks, KerasNetworks, Output, Training
 
@@ -84,16 +85,24 @@ _KERAS_FACES_64 = Config(
     ),
     output=_DCGAN.output,
 )
+_MODULATED = replace(_DCGAN_NETWORKS, self_modulation=True)
+_R3GAN = replace(
+    _DCGAN,
+    preset="dcgan-r3gan",
+    networks=_MODULATED,
+    training=replace(_DCGAN.training, objective="r3gan", penalty_weight=0.3),
+)
 _HUMAN_ADAM = replace(_KERAS_ADAM, beta1=0.5, beta2=0.9)
 
 PRESETS: dict[str, Config] = {
     config.preset: config
     for config in (
+        _R3GAN,
         replace(
-            _DCGAN,
-            preset="dcgan-r3gan",
-            networks=replace(_DCGAN_NETWORKS, self_modulation=True),
-            training=replace(_DCGAN.training, objective="r3gan", penalty_weight=0.3),
+            _R3GAN,
+            preset="dcgan-r3gan-large",
+            networks=replace(_MODULATED, width=48, depth=2, critic_width=48),
+            training=replace(_R3GAN.training, batch_size=64, penalty_weight=0.1, ema_half_life=100_000, augment="auto"),
         ),
         _DCGAN,
         replace(
@@ -129,6 +138,17 @@ PRESETS: dict[str, Config] = {
 }
 """Each row begins as a copy of another row, and says only what differs from it."""
 
+TRANSFER: dict[str, Any] = {
+    "training.epochs": 30,
+    "training.batch_size": 16,
+    "training.penalty_weight": 0.3,
+    "training.ema_half_life": 10_000,
+    "training.augment": "auto",
+    "training.freeze": 2,
+}
+"""What a run that starts from both networks of another one, and has other photos, takes instead of that run's own
+settings. docs/your-own-photos.md has the measurements behind it."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -146,6 +166,7 @@ class Origin:
 
 ORIGINS: dict[str, Origin] = {
     "dcgan-r3gan": Origin("square", "facegan's default: any size from 32 to 256, relativistic loss with R1 and R2"),
+    "dcgan-r3gan-large": Origin("square", "the default, wider and deeper, in batches of 64: for a GPU, or for days"),
     "dcgan": Origin("square", "WGAN-GP with the default's networks, but plain: the latent acts at the 4x4 map alone"),
     "human-faces": Origin(
         "human-faces", "the TensorFlow 2 WGAN-GP: 64 px, batch norm and dropout in the critic", 30_000

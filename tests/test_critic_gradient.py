@@ -58,7 +58,7 @@ def with_biases(critic: nn.Module) -> nn.Module:
 
 
 def test_which_critics_are_covered():
-    assert COVERED == ["dcgan-r3gan", "dcgan", "keras-faces-64", "keras-faces-128"]
+    assert COVERED == ["dcgan-r3gan", "dcgan-r3gan-large", "dcgan", "keras-faces-64", "keras-faces-128"]
     assert "batch norm" in (why_not(build_critic(PRESETS["human-faces"])) or "")
     dropping = PRESETS["keras-faces-64"].override({"networks.critic_dropout": 0.5})
     assert "dropout" in (why_not(build_critic(dropping)) or "")

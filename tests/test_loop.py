@@ -18,7 +18,7 @@ from facegan.core.pixels import to_images, to_pixels
 from facegan.data.dataset import Dataset, flip_mask
 from facegan.describe import describe
 from facegan.models.checkpoint import load_checkpoint, load_generator
-from facegan.presets import PRESETS
+from facegan.presets import PRESETS, TRANSFER
 from facegan.runs.events import SAVE, Logged, Noted, Wrote
 from facegan.runs.find import newest_weights
 from facegan.runs.folder import RunDir, create_run
@@ -324,6 +324,21 @@ def test_starting_from_weights(workdir):
         plan_new(workdir / "data/d", None, {"networks.width": 6}, "cpu", first.generator)
     with pytest.raises(FaceganError, match="its networks"):
         plan_new(workdir / "data/d", "human-faces", {}, "cpu", first.generator)
+
+
+def test_what_was_learnt_from_other_photos_is_learnt_from_in_another_way(workdir):
+    """On the same photos the run goes on as it was; and what the user asks for counts."""
+    for name in ("d", "e"):
+        write_dataset(workdir / "data" / name, 10 if name == "d" else 12)
+    first, _ = train(plan_new(workdir / "data/d", "dcgan", {"training.epochs": 1, "training.ema_half_life": 7}, "cpu"))
+    own, other = (plan_new(workdir / "data" / name, None, {}, "cpu", first.newest_checkpoint()) for name in ("d", "e"))
+    assert own.config.at("training.ema_half_life") == 7 and own.config.at("training.freeze") == 0
+    assert {path: other.config.at(path) for path in TRANSFER} == {**TRANSFER, "training.epochs": 2500}
+    assert any("trained on other photos" in note and "training.freeze 2" in note for note in other.notes)
+    asked = plan_new(workdir / "data/e", None, {"training.freeze": 1}, "cpu", first.newest_checkpoint())
+    assert asked.config.at("training.freeze") == 1
+    without_critic = plan_new(workdir / "data/e", None, {}, "cpu", first.generator)
+    assert without_critic.config.at("training.freeze") == 0
 
 
 def test_a_run_from_weights_that_was_killed_before_its_first_checkpoint_starts_from_them_again(workdir):

@@ -16,9 +16,10 @@ from facegan.core.errors import FaceganError, UsageError, is_there
 from facegan.core.world import ALONE, World
 from facegan.data.dataset import Dataset
 from facegan.data.folder import cut_off
+from facegan.evaluation.comparison import trained_on
 from facegan.models.checkpoint import Checkpoint, LoadedGenerator
 from facegan.models.validate import blueprint
-from facegan.presets import DEFAULT, ORIGINS, PRESETS
+from facegan.presets import DEFAULT, ORIGINS, PRESETS, TRANSFER
 from facegan.runs.find import open_checkpoint, open_generator
 from facegan.runs.folder import RunDir, start_again
 from facegan.runs.loop import total_images
@@ -30,9 +31,13 @@ RESUMABLE = ("training.epochs", "training.images", "training.on_nan", "output.")
 """Fields that may change when a run goes on; a change of any other would make it a different run."""
 
 FEW_IMAGES = 1000
+SOON_KNOWN = 5000
+"""Images fewer than which a critic knows by heart before the default's epochs are over: augmentation is `auto`."""
+LEAST_TRANSFER = {"training.epochs": 30_000}
 LEAST: dict[str, int] = {"training.epochs": 100_000, "output.sample_every": 2_000, "output.checkpoint_every": 2_000}
 """Defaults in epochs, and the images seen that each must come to at least. Epochs of few photos are over at once, and
-100 epochs of 40 photos end before there is a face. Values that the user gives are taken as they are."""
+100 epochs of 40 photos end before there is a face. A run that learns from the weights of other photos (TRANSFER) needs
+fewer. Values that the user gives are taken as they are."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +121,12 @@ def plan_new(
     if source and preset is None:
         anew = dict.fromkeys(LEAST) | {"training.precision": None, "seed": None}
         base = source.config.override({"training.images": None, **{path: base.at(path) for path in anew}})
-    config = base.override(overrides)
-    dataset = Dataset(dataset_path, config.seed)
-    more = {} if isinstance(preset, Config) else _for_few(config, overrides, len(dataset))
-    config = _fit(config.override(more), dataset)
+    dataset = Dataset(dataset_path, base.override(overrides).seed)
+    transfer = _transfer(source, dataset) if source and preset is None else {}
+    asked = base.override({**transfer, **overrides})
+    least = {**LEAST, **LEAST_TRANSFER} if transfer else LEAST
+    more = {} if isinstance(preset, Config) else _for_few(asked, overrides, len(dataset), least)
+    config = _fit(asked.override(more), dataset)
     if source and source.config.networks != config.networks:
         raise FaceganError(
             f"--from {start}: its networks are not those of this run: {_difference(source.config, config)}.",
@@ -130,6 +137,8 @@ def plan_new(
         notes.append(f"starting from the generator in {source.source}")
         if source.critic is None:
             notes.append("that file has no critic, so a new one is trained: faces may get worse before they get better")
+        if changed := [f"{path} {value}" for path, value in transfer.items() if path not in overrides]:
+            notes.append(f"it was trained on other photos, so this run learns from it with {', '.join(changed)}")
     elif isinstance(preset, Config):
         notes.append(f"configuration: as given, made from preset {base.preset!r}")
     elif preset is None:
@@ -141,8 +150,10 @@ def plan_new(
     notes.append(f"dataset: {dataset_path} ({len(dataset):,} images of {dataset.info.size} px)")
     if len(dataset) < FEW_IMAGES:
         notes.append(f"{len(dataset):,} images are few: faces will be rough and resemble them; use a thousand or more")
+    if "training.augment" in more:
+        notes.append("with so few images the critic may learn them by heart, so --augment is auto")
     if epochs := more.get("training.epochs"):
-        usual = f"{base.training.epochs:g} epochs of {len(dataset):,} images are too few for faces"
+        usual = f"{asked.training.epochs:g} epochs of {len(dataset):,} images are too few for faces"
         notes.append(f"{usual}: this run takes {epochs:,} ({total_images(config):,} images); --images shortens it")
     where = world.take_device(choose_device(device))
     config = _with_precision(config, where, world)
@@ -286,12 +297,23 @@ def _fit(config: Config, dataset: Dataset) -> Config:
     return replace(config, networks=networks, training=training)
 
 
-def _for_few(config: Config, overrides: Mapping[str, Any], count: int) -> dict[str, int]:
-    """New values for the defaults in epochs that, with few photos, come to fewer images than LEAST."""
-    if count >= FEW_IMAGES:
-        return {}
-    defaults = {path: config.at(path) for path in LEAST if path not in overrides}
-    return {path: math.ceil(LEAST[path] / count) for path, n in defaults.items() if n and n * count < LEAST[path]}
+def _transfer(source: LoadedGenerator, dataset: Dataset) -> dict[str, Any]:
+    """TRANSFER, if both networks come from a run on other photos, and are of the default preset's family."""
+    family = source.config.networks.family == PRESETS[DEFAULT].networks.family
+    return TRANSFER if source.critic is not None and family and not trained_on(source, dataset.info) else {}
+
+
+def _for_few(config: Config, overrides: Mapping[str, Any], count: int, least: Mapping[str, int]) -> dict[str, Any]:
+    """New values for defaults that do not suit few photos: epochs that come to fewer images than `least`, and no
+    augmentation under the default's objective."""
+    training, more = config.training, dict[str, Any]()
+    if count < FEW_IMAGES:
+        defaults = {path: config.at(path) for path in least if path not in overrides}
+        more = {path: math.ceil(least[path] / count) for path, n in defaults.items() if n and n * count < least[path]}
+    plain = training.augment == 0 and "training.augment" not in overrides
+    if count < SOON_KNOWN and training.objective == "r3gan" and plain:
+        more["training.augment"] = "auto"
+    return more
 
 
 def _with_precision(config: Config, device: torch.device, world: World) -> Config:
