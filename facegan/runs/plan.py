@@ -17,6 +17,7 @@ from facegan.core.world import ALONE, World
 from facegan.data.dataset import Dataset
 from facegan.data.folder import cut_off
 from facegan.evaluation.comparison import trained_on
+from facegan.models import pretrained
 from facegan.models.checkpoint import Checkpoint, LoadedGenerator
 from facegan.models.validate import blueprint
 from facegan.presets import DEFAULT, ORIGINS, PRESETS, TRANSFER
@@ -149,7 +150,9 @@ def plan_new(
         )
     notes.append(f"dataset: {dataset_path} ({len(dataset):,} images of {dataset.info.size} px)")
     if len(dataset) < FEW_IMAGES:
-        notes.append(f"{len(dataset):,} images are few: faces will be rough and resemble them; use a thousand or more")
+        better = "" if source or dataset.info.size != pretrained.SIZE else ", or begin with --from pretrained"
+        few = f"{len(dataset):,} images are few: faces will be rough and resemble them"
+        notes.append(f"{few}; use a thousand or more{better}")
     if "training.augment" in more:
         notes.append("with so few images the critic may learn them by heart, so --augment is auto")
     if epochs := more.get("training.epochs"):
