@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,12 @@ from facegan.evaluation import extractors, scores
 from facegan.evaluation.comparison import Comparison, own_photos, trained_on
 from facegan.evaluation.extractors import OFFLINE, Extractor, open_extractor
 from facegan.evaluation.neighbours import Nearest, find_neighbours
+from facegan.evaluation.overfitting import MOST, overfitting
 from facegan.evaluation.photo_features import cache_path, order, photo_features
+from facegan.faces.compose import sample_latents
+from facegan.faces.synthesis import critic_scores, draw_faces
 from facegan.models.checkpoint import LoadedGenerator, load_generator, save_generator
-from facegan.networks import build_generator
+from facegan.networks import build_critic, build_generator
 
 CPU = torch.device("cpu")
 
@@ -214,6 +218,23 @@ def test_everything_that_a_figure_depends_on_is_printed(loaded, dataset, tiny_ex
         "20 of", "name square", "none", "32 px", "tiny, features 48", "torch-fidelity ",
     ):  # fmt: skip
         assert words in out, words
+
+
+def test_overfitting_is_a_share_of_the_critics_gap(loaded, dataset, extractor, tmp_path):
+    """It needs a critic, the photos that it has learnt from, and others."""
+    others = Dataset(write_dataset(tmp_path / "data/others", 30, seed=1), seed=0)
+    critic = build_critic(loaded.config)
+    loaded.provenance["dataset"] = {"sha256": dataset.info.pixels_sha256, "path": str(dataset.info.path)}
+    knowing = replace(loaded, critic=critic.state_dict())
+    faces = draw_faces(loaded.module, loaded.config.networks, sample_latents(loaded, 0, range(MOST), 1.0))
+    own, other, drawn = (
+        critic_scores(critic, loaded.config.networks, np.array(some)).mean()
+        for some in (dataset.images, others.images, faces)
+    )
+    found = overfitting(Comparison(knowing, others, extractor))
+    assert found == (pytest.approx((own - other) / (own - drawn), rel=1e-3) if own > drawn else None)
+    for without in (Comparison(loaded, others, extractor), Comparison(knowing, dataset, extractor)):
+        assert overfitting(without) is None
 
 
 def test_the_standard_extractor_is_the_published_one(monkeypatch):

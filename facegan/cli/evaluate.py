@@ -137,6 +137,7 @@ def _print(report: Report, as_json: bool) -> None:
             ("KID x1000", f"{1000 * found.kid:.2f}{spread}"),
             ("precision", f"{found.precision:.3f}"),
             ("recall", f"{found.recall:.3f}"),
+            *([] if report.overfitting is None else [("overfitting", f"{report.overfitting:.2f} of the critic's gap")]),
             *_conditions(report.facts, report.samples, report.photos),
         ],
     )

@@ -14,6 +14,7 @@ from facegan.config import Networks
 from facegan.core.errors import FaceganError
 from facegan.evaluation.comparison import Comparison, photos_of_training
 from facegan.evaluation.extractors import STANDARD, Extractor, Features
+from facegan.evaluation.overfitting import overfitting
 from facegan.evaluation.photo_features import Progress
 from facegan.faces.latents import Latents
 from facegan.faces.synthesis import batches
@@ -96,15 +97,22 @@ def sample_features(
 
 @dataclass(frozen=True)
 class Report:
-    """The scores, and all that they depend on."""
+    """The scores, how well the critic knows its photos by heart (`overfitting`), and all that they depend on."""
 
     scores: Scores
+    overfitting: float | None
     samples: int
     photos: int
     facts: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self.scores), "samples": self.samples, "photos": self.photos, **self.facts}
+        return {
+            **asdict(self.scores),
+            "overfitting": self.overfitting,
+            "samples": self.samples,
+            "photos": self.photos,
+            **self.facts,
+        }
 
 
 def evaluate(comparison: Comparison, *, count: int | None = None, photos: int | None = None) -> Report:
@@ -136,7 +144,7 @@ def evaluate(comparison: Comparison, *, count: int | None = None, photos: int | 
         comparison.extractor,
         partial(comparison.on_progress, "samples"),
     )
-    return Report(scores(fakes, reals), count, photos, comparison.facts())
+    return Report(scores(fakes, reals), overfitting(comparison), count, photos, comparison.facts())
 
 
 def name_of_distance(extractor: str) -> str:
