@@ -106,13 +106,8 @@ class Report:
     facts: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            **asdict(self.scores),
-            "overfitting": self.overfitting,
-            "samples": self.samples,
-            "photos": self.photos,
-            **self.facts,
-        }
+        counts = {"samples": self.samples, "photos": self.photos}
+        return {**asdict(self.scores), "overfitting": self.overfitting, **counts, **self.facts}
 
 
 def evaluate(comparison: Comparison, *, count: int | None = None, photos: int | None = None) -> Report:
