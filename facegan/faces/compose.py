@@ -60,7 +60,7 @@ def _faces(loaded: LoadedGenerator, z: Latents, on_progress: Progress = _unseen)
     return draw_faces(loaded.module, loaded.config.networks, z, on_progress)
 
 
-def sample_latents(loaded: LoadedGenerator, seed: int, indices: range, truncation: float) -> Latents:
+def sample_latents(loaded: LoadedGenerator, seed: int, indices: Sequence[int], truncation: float) -> Latents:
     """The latents with these indices of `seed`, times `truncation`: below 1 faces are more alike, but cleaner.
 
     They come nearer to the average face. This is the truncation of Karras et al. 2019 (arXiv:1812.04948, appendix B),
@@ -134,9 +134,9 @@ def best_faces(
         scores = critic_scores(critic, networks, faces).tolist()
         best = sorted([*best, *zip(scores, numbers, strict=True)], key=lambda face: -face[0])[:count]
         on_progress(numbers.stop, of)
-    z = [sample_latents(loaded, seed, range(n, n + 1), truncation) for _, n in best]
-    labels = tuple(latents.face_name(seed, n) for _, n in best)
-    return latents.Operand(np.concatenate(z), labels, ",".join(labels))
+    chosen = [number for _, number in best]
+    labels = tuple(latents.face_name(seed, number) for number in chosen)
+    return latents.Operand(sample_latents(loaded, seed, chosen, truncation), labels, ",".join(labels))
 
 
 def critic_of(loaded: LoadedGenerator) -> nn.Module:
