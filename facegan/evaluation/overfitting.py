@@ -26,8 +26,7 @@ def overfitting(comparison: Comparison) -> float | None:
         or the critic scores faces as high as these.
     """
     loaded, networks = comparison.loaded, comparison.loaded.config.networks
-    folder = own_photos(loaded)
-    if loaded.critic is None or folder is None or trained_on(loaded, comparison.dataset.info):
+    if loaded.critic is None or trained_on(loaded, comparison.dataset.info) or (folder := own_photos(loaded)) is None:
         return None
     photos = [
         np.asarray(dataset.images[np.sort(order(dataset)[:MOST])])
