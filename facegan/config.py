@@ -52,7 +52,12 @@ class KerasNetworks(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class DcganNetworks(Checked):
-    """facegan's own networks, for every size that is a power of two from 32 to 256 (`networks/dcgan.py`)."""
+    """facegan's own networks, for every size that is a power of two from 32 to 256 (`networks/dcgan.py`).
+
+    Attributes:
+        width: the generator's channels at half the full size; they double with each octave towards the 4x4 map.
+        taper: they halve at full size. Otherwise it has `width` channels too.
+    """
 
     family: ClassVar[str] = "dcgan"
     any_size: ClassVar[bool] = True
@@ -66,6 +71,7 @@ class DcganNetworks(Checked):
     max_width: int = in_range(1, 2048)
     slope: float = in_range(0, 1)
     self_modulation: bool = one_of(True, False)
+    taper: bool = one_of(True, False, default=False)
     depth: int = in_range(0, 8)
     critic_depth: int = in_range(0, 8)
 
@@ -105,6 +111,7 @@ class Training(Checked):
     critic: Adam
     ema_half_life: int = in_range(0, 10**9)
     decay: float = in_range(0, 1)
+    critic_warm_up: int = in_range(0, 10**9, default=0)
     flip: bool = one_of(True, False)
     augment: float | str = in_range(0, 1, or_word="auto")
     freeze: int = in_range(0, 64, default=0)

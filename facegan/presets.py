@@ -89,8 +89,14 @@ _MODULATED = replace(_DCGAN_NETWORKS, self_modulation=True)
 _R3GAN = replace(
     _DCGAN,
     preset="dcgan-r3gan",
-    networks=_MODULATED,
-    training=replace(_DCGAN.training, objective="r3gan", penalty_weight=0.3),
+    networks=replace(_MODULATED, taper=True, depth=1),
+    training=replace(
+        _DCGAN.training,
+        objective="r3gan",
+        penalty_weight=0.3,
+        generator=replace(_DCGAN.training.generator, lr=2e-3),
+        critic_warm_up=80_000,
+    ),
 )
 _HUMAN_ADAM = replace(_KERAS_ADAM, beta1=0.5, beta2=0.9)
 
@@ -102,7 +108,15 @@ PRESETS: dict[str, Config] = {
             _R3GAN,
             preset="dcgan-r3gan-large",
             networks=replace(_MODULATED, width=48, depth=2, critic_width=48),
-            training=replace(_R3GAN.training, batch_size=64, penalty_weight=0.1, ema_half_life=100_000, augment="auto"),
+            training=replace(
+                _R3GAN.training,
+                batch_size=64,
+                penalty_weight=0.1,
+                generator=_DCGAN.training.generator,
+                critic_warm_up=0,
+                ema_half_life=100_000,
+                augment="auto",
+            ),
         ),
         _DCGAN,
         replace(

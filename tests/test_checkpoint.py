@@ -49,7 +49,7 @@ def test_round_trip(tmp_path, preset):
 
 def test_learning_rates_on_a_device_are_not_rounded_in_a_file(tmp_path):
     """On a GPU they stand in float32 tensors; a checkpoint has what the configuration leads to, flat and falling."""
-    trainer = Trainer(tiny("dcgan-r3gan"), CPU)
+    trainer = Trainer(tiny("dcgan"), CPU)
     for optimiser in (trainer.generator_optimiser, trainer.critic_optimiser):
         optimiser.param_groups[0]["lr"] = torch.tensor(1e-3)
     for images_seen, rate in ((0, 1e-3), (36, 1e-3 * (1 - 36 / 48) / 0.4)):

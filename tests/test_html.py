@@ -38,6 +38,7 @@ needs_node = pytest.mark.skipif(NODE is None, reason="there is no Node.js (on De
 CONFIGS = {
     "modulated": tiny("dcgan").override({"networks.self_modulation": True, "networks.depth": 1}),
     "plain": tiny("dcgan").override({"networks.self_modulation": False, "networks.depth": 0}),
+    "tapered": tiny("dcgan-r3gan").override({"networks.taper": True, "networks.width": 12}),
     "wider": tiny("dcgan-r3gan").override({"networks.width": 12, "networks.size": 64, "networks.depth": 2}),
 }
 

@@ -326,6 +326,13 @@ def test_starting_from_weights(workdir):
         plan_new(workdir / "data/d", "human-faces", {}, "cpu", first.generator)
 
 
+def test_only_a_new_critic_warms_up(workdir):
+    write_dataset(workdir / "data/d", 10)
+    first, _ = train(plan_new(workdir / "data/d", "dcgan-r3gan", {"training.epochs": 1}, "cpu"))
+    for source, images in ((first.newest_checkpoint(), 0), (first.generator, 80_000)):
+        assert plan_new(workdir / "data/d", None, {}, "cpu", source).config.training.critic_warm_up == images
+
+
 def test_what_was_learnt_from_other_photos_is_learnt_from_in_another_way(workdir):
     """On the same photos the run goes on as it was; and what the user asks for counts."""
     for name in ("d", "e"):

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from conftest import tiny
 from torch.testing import assert_close
 
-from facegan.config import SIZES
+from facegan.config import SIZES, Config
 from facegan.networks import build_critic, build_generator, count_parameters
 from facegan.networks.keras import DoublingConv2d, HalvingConv2d
 from facegan.networks.subpixel import transposed_convolution
@@ -19,10 +19,10 @@ PARAMETERS = {
     ("dcgan", 64): (922_467, 391_657),
     ("dcgan", 128): (2_627_427, 1_574_761),
     ("dcgan", 256): (4_987_747, 4_723_049),
-    ("dcgan-r3gan", 32): (397_667, 95_017),
-    ("dcgan-r3gan", 64): (988_003, 391_657),
-    ("dcgan-r3gan", 128): (2_758_499, 1_574_761),
-    ("dcgan-r3gan", 256): (5_249_891, 4_723_049),
+    ("dcgan-r3gan", 32): (459_349, 95_017),
+    ("dcgan-r3gan", 64): (1_230_166, 391_657),
+    ("dcgan-r3gan", 128): (3_656_535, 1_574_761),
+    ("dcgan-r3gan", 256): (8_639_320, 4_723_049),
     ("dcgan-r3gan-large", 64): (2_823_513, 1_557_457),
 }
 
@@ -49,6 +49,20 @@ def test_every_size_of_the_default(size):
     config = PRESETS[DEFAULT].override({"networks.size": size, "networks.width": 2})
     assert build_generator(config)(torch.randn(2, 128)).shape == (2, 3, size, size)
     assert build_critic(config)(torch.randn(2, 3, size, size)).shape == (2,)
+
+
+def test_channels_halve_to_full_size_only_with_taper():
+    """A file from before `taper` has as many channels at full size as at half of it, and opens."""
+    before = PRESETS["dcgan"].to_dict()
+    del before["networks"]["taper"]
+    for config, widths in (
+        (Config.from_dict(before), (256, 128, 64, 32, 32)),
+        (PRESETS["dcgan"].override({"networks.taper": True}), (256, 128, 64, 32, 16)),
+        (PRESETS["dcgan"].override({"networks.taper": True, "networks.width": 1}), (8, 4, 2, 1, 1)),
+    ):
+        convolutions = [octave.convolution for octave in build_generator(config).octaves]
+        assert tuple(layer.in_channels for layer in convolutions) == widths[:-1]
+        assert tuple(layer.out_channels for layer in convolutions) == widths[1:]
 
 
 def modulated_norm(x: torch.Tensor, z: torch.Tensor, weights: dict[str, torch.Tensor], name: str) -> torch.Tensor:

@@ -37,6 +37,7 @@ def loaded(config: Config) -> LoadedGenerator:
 CONFIGS = {
     **{preset: tiny(preset) for preset in PRESETS},
     "deep": tiny("dcgan").override({"networks.depth": 1}),
+    "tapered": tiny("dcgan").override({"networks.taper": True}),
     "modulated": tiny("dcgan").override({"networks.self_modulation": True, "networks.depth": 1}),
     "unmodulated": tiny("dcgan").override({"networks.self_modulation": False}),
     "keras-3": tiny("human-faces").override({"networks.kernel_size": 3, "networks.unit_pixels": False}),

@@ -54,7 +54,13 @@ def test_one_step_is_the_textbook(preset, objective, update, changed):
     """The first step against the papers' algorithms, written out here with plain autograd."""
     config = tiny(preset)
     training = replace(
-        config.training, n_critic=1, update=update, objective=objective, penalty_weight=10, augment=changed
+        config.training,
+        n_critic=1,
+        update=update,
+        objective=objective,
+        penalty_weight=10,
+        critic_warm_up=0,
+        augment=changed,
     )
     config = replace(config, training=training)
     trainer, reference = Trainer(config, CPU), Trainer(config, CPU)
@@ -214,8 +220,12 @@ def test_presets_mean_what_they_say():
     ours, classic = PRESETS["dcgan-r3gan"].training, PRESETS["dcgan"].training
     assert (ours.objective, ours.penalty_weight, ours.update, ours.n_critic) == ("r3gan", 0.3, "alternating", 1)
     assert (ours.batch_size, ours.ema_half_life, ours.decay, ours.flip, ours.epochs) == (16, 10_000, 0.4, True, 100)
-    assert ours.generator == ours.critic == Adam(lr=1e-3, beta1=0.0, beta2=0.99, eps=1e-8)
-    assert classic == replace(ours, objective="wgan-gp", penalty_weight=10)
+    assert ours.critic == Adam(lr=1e-3, beta1=0.0, beta2=0.99, eps=1e-8)
+    assert ours.generator == replace(ours.critic, lr=2e-3)
+    assert classic == replace(ours, objective="wgan-gp", penalty_weight=10, generator=ours.critic, critic_warm_up=0)
+    large = PRESETS["dcgan-r3gan-large"].training
+    assert (large.generator, large.batch_size, large.penalty_weight) == (ours.critic, 64, 0.1)
+    assert (ours.critic_warm_up, large.critic_warm_up) == (80_000, 0)
 
 
 def test_average_by_hand():
@@ -278,6 +288,18 @@ def test_learning_rates_fall_at_the_end():
         run(trainer, 1)
         rates.append(trainer.critic_optimiser.param_groups[0]["lr"] / trainer.config.training.critic.lr)
     assert rates == pytest.approx([1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
+
+
+def test_only_the_critic_warms_up_and_it_falls_with_the_generator():
+    changes = {"training.decay": 0.5, "training.images": 32, "training.critic_warm_up": 20}
+    trainer = Trainer(tiny("dcgan").override(changes), CPU)
+    rates = []
+    for _ in range(8):
+        run(trainer, 1)
+        optimisers = (trainer.generator_optimiser, trainer.critic_optimiser)
+        rates += [optimiser.param_groups[0]["lr"] / trainer.config.training.critic.lr for optimiser in optimisers]
+    assert rates[::2] == pytest.approx([1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
+    assert rates[1::2] == pytest.approx([0.4, 0.52, 0.64, 0.76, 0.88, 0.75, 0.5, 0.25])
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -110,7 +110,7 @@ def train(
     ] = None,
     latent_dim: Annotated[options.Whole, _flag(_NETWORK, "Numbers in a latent.")] = None,
     width: Annotated[
-        options.Whole, _flag(_NETWORK, "Generator's channels at full size; they double per octave.")
+        options.Whole, _flag(_NETWORK, "Generator's channels at half the full size; they double per octave.")
     ] = None,
     critic_width: Annotated[
         options.Whole, _flag(_NETWORK, "Critic's channels at full size; they double per octave.")

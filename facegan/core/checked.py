@@ -20,13 +20,16 @@ def in_range(
     Args:
         default: of a field that older files lack.
     """
-    rule = {"low": low, "high": high, "above": above, "word": or_word}
+    return _field({"low": low, "high": high, "above": above, "word": or_word}, default)
+
+
+def one_of(*choices: object, default: object = None) -> Any:
+    """A field whose value is one of these; `default` is that of a field that older files lack."""
+    return _field({"choices": choices}, default)
+
+
+def _field(rule: dict[str, object], default: object) -> Any:
     return field(metadata=rule) if default is None else field(metadata=rule, default=default)
-
-
-def one_of(*choices: object) -> Any:
-    """A field whose value is one of these."""
-    return field(metadata={"choices": choices})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -174,7 +174,7 @@ def _filled(array: Numbers, axis: int) -> Numbers:
 
 
 def _network(networks: DcganNetworks) -> dict[str, Any]:
-    widths = [*dcgan.stage_widths(networks.size, networks.width, networks.max_width)[::-1], networks.width]
+    widths = dcgan.generator_widths(networks)
     return {
         "latent_dim": networks.latent_dim,
         "widths": [width + -width % _LANES for width in widths],

@@ -31,6 +31,12 @@ def stage_widths(size: int, width: int, max_width: int) -> list[int]:
     return [min(width << k, max_width) for k in range(octaves)]
 
 
+def generator_widths(config: DcganNetworks) -> list[int]:
+    """Channels of the generator's maps, from 4x4 to full size."""
+    widths = stage_widths(config.size, config.width, config.max_width)[::-1]
+    return [*widths, max(1, config.width // 2) if config.taper else config.width]
+
+
 class _ModulatedNorm(nn.Module):
     """Batch norm. With self-modulation, each channel x then becomes x·(1 + a(z)) + b(z), where a and b are linear.
 
@@ -100,13 +106,13 @@ class Generator(nn.Module):
 
     def __init__(self, config: DcganNetworks) -> None:
         super().__init__()
-        widths = [*stage_widths(config.size, config.width, config.max_width)[::-1], config.width]
+        widths = generator_widths(config)
         self.base = (widths[0], _BASE, _BASE)
         self.project = nn.Linear(config.latent_dim, int(np.prod(self.base)), bias=False)
         self.base_norm = nn.BatchNorm2d(widths[0])
         depths = [*[config.depth] * (len(widths) - 2), 0]
         self.octaves = nn.ModuleList(map(_Octave, widths, widths[1:], depths, repeat(config)))
-        self.to_rgb = nn.Conv2d(config.width, 3, 3, padding=1)
+        self.to_rgb = nn.Conv2d(widths[-1], 3, 3, padding=1)
         self.to(memory_format=_LAYOUT)
 
     def forward(self, z: Tensor) -> Tensor:

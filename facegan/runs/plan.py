@@ -121,7 +121,8 @@ def plan_new(
     base = preset if isinstance(preset, Config) else PRESETS[preset or DEFAULT]
     if source and preset is None:
         anew = dict.fromkeys(LEAST) | {"training.precision": None, "seed": None}
-        base = source.config.override({"training.images": None, **{path: base.at(path) for path in anew}})
+        learnt = {"training.critic_warm_up": 0} if source.critic is not None else {}
+        base = source.config.override({"training.images": None, **learnt, **{path: base.at(path) for path in anew}})
     dataset = Dataset(dataset_path, base.override(overrides).seed)
     transfer = _transfer(source, dataset) if source and preset is None else {}
     asked = base.override({**transfer, **overrides})

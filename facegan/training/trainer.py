@@ -29,6 +29,9 @@ from facegan.training.optimiser import adam, load_optimiser, optimiser_state, se
 
 Metrics = dict[str, Tensor]
 
+WARM_UP_START = 0.4
+"""Share of the critic's learning rate with which its warm-up begins."""
+
 
 class Trainer:
     """Generator, critic, their optimisers and the averaged generator of one run.
@@ -106,14 +109,17 @@ class Trainer:
         """Set what changes from step to step and depends on `images_seen`: learning rates and the average's weight.
 
         The learning rate is lr·min(1, (1 - t)/decay), with t the share of the run that is done: constant at first,
-        then falling linearly to zero.
+        then falling linearly to zero. After n images the critic's is at most lr·(s + (1 - s)·n/critic_warm_up), with s
+        = WARM_UP_START; docs/quality.md has what that brings.
         """
-        training = self.config.training
+        training, falling, rising = self.config.training, 1.0, 1.0
         if training.decay:
             assert training.images is not None, "the length must be resolved for the dataset first"
-            factor = min(1.0, max(0.0, 1 - self.images_seen / training.images) / training.decay)
-            set_learning_rate(self.generator_optimiser, training.generator.lr * factor)
-            set_learning_rate(self.critic_optimiser, training.critic.lr * factor)
+            falling = min(1.0, max(0.0, 1 - self.images_seen / training.images) / training.decay)
+        if training.critic_warm_up:
+            rising = WARM_UP_START + (1 - WARM_UP_START) * self.images_seen / training.critic_warm_up
+        set_learning_rate(self.generator_optimiser, training.generator.lr * falling)
+        set_learning_rate(self.critic_optimiser, training.critic.lr * min(falling, rising))
         if self.average and updates_generator:
             batch = training.batch_size
             self.average.aim(self.images_seen + batch, training.n_critic * batch)
