@@ -42,8 +42,10 @@ def test_the_baseline_computes_what_facegan_computes(preset, sparing):
     """Same images and noise, same gradients and updates: the rows of the table differ in nothing but speed.
 
     `human-faces` is compared in its critic: facegan updates both networks from the same fakes, algorithm 1 does not.
+    The textbook has no schedules.
     """
-    config = tiny(preset).override({"training.n_critic": 1, "training.precision": "fp32"})
+    changes = {"training.n_critic": 1, "training.precision": "fp32", "training.critic_warm_up": 0}
+    config = tiny(preset).override(changes)
     trainer, textbook = Trainer(config, CPU), Textbook(config, CPU, sparing=sparing)
     averaged = [trainer.average.module] if trainer.average else []
     for network in (trainer.generator, trainer.critic, textbook.generator, textbook.critic, *averaged):
