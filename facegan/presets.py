@@ -109,11 +109,10 @@ PRESETS: dict[str, Config] = {
             preset="dcgan-r3gan-large",
             networks=replace(_MODULATED, width=48, depth=2, critic_width=48),
             training=replace(
-                _R3GAN.training,
+                _DCGAN.training,
                 batch_size=64,
+                objective="r3gan",
                 penalty_weight=0.1,
-                generator=_DCGAN.training.generator,
-                critic_warm_up=0,
                 ema_half_life=100_000,
                 augment="auto",
             ),
