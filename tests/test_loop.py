@@ -328,9 +328,22 @@ def test_starting_from_weights(workdir):
 
 def test_only_a_new_critic_warms_up(workdir):
     write_dataset(workdir / "data/d", 10)
-    first, _ = train(plan_new(workdir / "data/d", "dcgan-r3gan", {"training.epochs": 1}, "cpu"))
+    asked = {"training.epochs": 1, "training.critic_warm_up": 80_000}
+    first, _ = train(plan_new(workdir / "data/d", "dcgan-r3gan", asked, "cpu"))
     for source, images in ((first.newest_checkpoint(), 0), (first.generator, 80_000)):
         assert plan_new(workdir / "data/d", None, {}, "cpu", source).config.training.critic_warm_up == images
+
+
+def test_a_run_that_ends_within_the_warm_up_has_none(workdir):
+    write_dataset(workdir / "data/d", 10)
+    for asked, images in (
+        ({"training.images": 80_000}, 0),
+        ({"training.epochs": 8_000}, 0),
+        ({"training.images": 80_016}, 80_000),
+        ({}, 80_000),
+        ({"training.images": 400, "training.critic_warm_up": 900}, 900),
+    ):
+        assert plan_new(workdir / "data/d", None, asked, "cpu").config.training.critic_warm_up == images
 
 
 def test_what_was_learnt_from_other_photos_is_learnt_from_in_another_way(workdir):

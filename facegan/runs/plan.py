@@ -127,7 +127,7 @@ def plan_new(
     transfer = _transfer(source, dataset) if source and preset is None else {}
     asked = base.override({**transfer, **overrides})
     least = {**LEAST, **LEAST_TRANSFER} if transfer else LEAST
-    more = {} if isinstance(preset, Config) else _for_few(asked, overrides, len(dataset), least)
+    more = {} if isinstance(preset, Config) else _suited(asked, overrides, dataset, least)
     config = _fit(asked.override(more), dataset)
     if source and source.config.networks != config.networks:
         raise FaceganError(
@@ -307,16 +307,22 @@ def _transfer(source: LoadedGenerator, dataset: Dataset) -> dict[str, Any]:
     return TRANSFER if source.critic is not None and family and not trained_on(source, dataset.info) else {}
 
 
-def _for_few(config: Config, overrides: Mapping[str, Any], count: int, least: Mapping[str, int]) -> dict[str, Any]:
-    """New values for defaults that do not suit few photos: epochs that come to fewer images than `least`, and no
-    augmentation under the default's objective."""
-    training, more = config.training, dict[str, Any]()
+def _suited(config: Config, overrides: Mapping[str, Any], dataset: Dataset, least: Mapping[str, int]) -> dict[str, Any]:
+    """New values for defaults that do not suit few photos or a short run.
+
+    Few photos: epochs that come to fewer images than `least`, and no augmentation under the default's objective. A
+    short run: a warm-up of the critic that would last to its end or longer (docs/quality.md has what that costs).
+    """
+    training, count, more = config.training, len(dataset), dict[str, Any]()
     if count < FEW_IMAGES:
         defaults = {path: config.at(path) for path in least if path not in overrides}
         more = {path: math.ceil(least[path] / count) for path, n in defaults.items() if n and n * count < least[path]}
     plain = training.augment == 0 and "training.augment" not in overrides
     if count < SOON_KNOWN and training.objective == "r3gan" and plain:
         more["training.augment"] = "auto"
+    images = total_images(_fit(config.override(more), dataset))
+    if images <= training.critic_warm_up and "training.critic_warm_up" not in overrides:
+        more["training.critic_warm_up"] = 0
     return more
 
 
