@@ -8,7 +8,7 @@ import { canvas, commandBox, complain, h, icon, menu, roving, save, say, slider,
 const LARGE = 448, MOST = 24;
 
 export function morph(section, app) {
-  let faces = [], frames = [], order = [], at = 0, playing = false, clock = 0, asked = 0, complete = false;
+  let faces = [], frames = [], order = [], at = 0, playing = false, clock = 0, asked = 0, plays = false;  // plays: as soon as all frames are there
   const stage = canvas("large", null, app.size, LARGE, "The morph"), box = commandBox();
   const play = h("button", { type: "button", class: "strong play", onclick: () => toggle() });
   const place = h("input", { type: "range", min: 0, max: 0, value: 0, "aria-label": "Place in the film" });
@@ -33,6 +33,7 @@ export function morph(section, app) {
   place.addEventListener("input", () => { toggle(false); at = Number(place.value); show(); });
 
   function toggle(to = !playing) {
+    plays = false;
     playing = to && order.length > 1;
     play.replaceChildren(icon(playing ? "pause" : "play"), playing ? "Pause" : "Play");
     if (playing) { clock = 0; requestAnimationFrame(tick); }
@@ -72,7 +73,6 @@ export function morph(section, app) {
     const there = walk.map((_, n) => n);
     order = loop.checked ? there : [...there, ...there.slice(1, -1).reverse()];
     frames = [];
-    complete = false;
     place.max = order.length - 1;
     at = Math.min(at, order.length - 1);
     try {
@@ -82,7 +82,7 @@ export function morph(section, app) {
         frames.push(...some);
         if (first === 0 || first > at) show();
       }
-      complete = true;
+      if (plays && many) toggle(true);
     } catch (error) {
       complain(error);
     }
@@ -128,7 +128,8 @@ export function morph(section, app) {
       return;
     }
     faces.splice(n, 0, one);
-    make().then(() => { if (faces.length === 2 && complete) toggle(true); });
+    if (faces.length === 2) plays = true;
+    make();
   }
   section.addEventListener("dragover", (event) => event.preventDefault());
   section.addEventListener("drop", (event) => { event.preventDefault(); insert(event.dataTransfer.getData("text/x-facegan-face"), faces.length); });
