@@ -180,7 +180,7 @@ class Origin:
 ORIGINS: dict[str, Origin] = {
     "dcgan-r3gan": Origin("square", "facegan's default: any size from 32 to 256, relativistic loss with R1 and R2"),
     "dcgan-r3gan-large": Origin("square", "the default, wider and deeper, in batches of 64: for a GPU, or for days"),
-    "dcgan": Origin("square", "WGAN-GP with the default's networks, but plain: the latent acts at the 4x4 map alone"),
+    "dcgan": Origin("square", "WGAN-GP with plainer networks: the latent acts at the 4x4 map alone"),
     "human-faces": Origin(
         "human-faces", "the TensorFlow 2 WGAN-GP: 64 px, batch norm and dropout in the critic", 30_000
     ),

@@ -20,8 +20,8 @@ from facegan.runs import lock as runlock
 from facegan.runs.folder import RunDir, create_run
 from facegan.runs.lock import locked
 
-STEADY = [*TRAIN, "--decay", "0", "--checkpoint-every", "1"]
-"""Learning rates that do not fall: a run's first rows are then the same whatever its length."""
+STEADY = [*TRAIN, "--decay", "0", "--set", "training.critic_warm_up=0", "--checkpoint-every", "1"]
+"""Learning rates that stay the same: a run's first rows are then the same whatever its length."""
 LONG = [sys.executable, "-m", "facegan", *STEADY, "--images", "100k", "--sample-every", "1000"]
 GO_ON = ["train", "--run", str(RUN), "--images", "100k", "--device", "cpu"]
 

@@ -330,17 +330,21 @@ def test_only_a_new_critic_warms_up(workdir):
     write_dataset(workdir / "data/d", 10)
     asked = {"training.epochs": 1, "training.critic_warm_up": 80_000}
     first, _ = train(plan_new(workdir / "data/d", "dcgan-r3gan", asked, "cpu"))
+    long = {"training.images": 300_000, "networks.latent_dim": 8, "networks.width": 4, "networks.critic_width": 4}
     for source, images in ((first.newest_checkpoint(), 0), (first.generator, 80_000)):
-        assert plan_new(workdir / "data/d", None, {}, "cpu", source).config.training.critic_warm_up == images
+        for preset in (None, "dcgan-r3gan"):
+            assert plan_new(workdir / "data/d", preset, long, "cpu", source).config.training.critic_warm_up == images
 
 
-def test_a_run_that_ends_within_the_warm_up_has_none(workdir):
+def test_the_critic_warms_up_only_if_that_ends_before_learning_rates_fall(workdir):
     write_dataset(workdir / "data/d", 10)
     for asked, images in (
-        ({"training.images": 80_000}, 0),
-        ({"training.epochs": 8_000}, 0),
-        ({"training.images": 80_016}, 80_000),
-        ({}, 80_000),
+        ({}, 0),  # few photos: 100,000 images
+        ({"training.images": 133_333}, 0),
+        ({"training.epochs": 13_333}, 0),
+        ({"training.images": 133_334}, 80_000),
+        ({"training.images": 133_333, "training.batch_size": 256}, 0),
+        ({"training.images": 100_000, "training.decay": 0.2}, 80_000),
         ({"training.images": 400, "training.critic_warm_up": 900}, 900),
     ):
         assert plan_new(workdir / "data/d", None, asked, "cpu").config.training.critic_warm_up == images

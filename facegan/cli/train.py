@@ -113,7 +113,7 @@ def train(
         options.Whole, _flag(_NETWORK, "Generator's channels at half the full size; they double per octave.")
     ] = None,
     critic_width: Annotated[
-        options.Whole, _flag(_NETWORK, "Critic's channels at full size; they double per octave.")
+        options.Whole, _flag(_NETWORK, "Critic's channels at half the full size; they double per octave.")
     ] = None,
     self_modulation: Annotated[
         Switch,

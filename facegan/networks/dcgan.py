@@ -98,7 +98,7 @@ class Generator(nn.Module):
     """Latents (B, latent_dim) -> images (B, 3, size, size) in [-1, 1].
 
     Linear to the 4x4 map; octave after octave; a last 3x3 convolution to RGB and tanh. The last octave has no residual
-    blocks: at full size they would cost as much as all others together.
+    blocks: at full size they would cost more than anywhere else.
 
     With self-modulation a face may have one latent for the 4x4 map and one for each octave, side by side: (B,
     latent_rows * latent_dim). Training never does that; projected photos do (`editing.project`).

@@ -121,14 +121,15 @@ def plan_new(
     base = preset if isinstance(preset, Config) else PRESETS[preset or DEFAULT]
     if source and preset is None:
         anew = dict.fromkeys(LEAST) | {"training.precision": None, "seed": None}
-        learnt = {"training.critic_warm_up": 0} if source.critic is not None else {}
-        base = source.config.override({"training.images": None, **learnt, **{path: base.at(path) for path in anew}})
+        base = source.config.override({"training.images": None, **{path: base.at(path) for path in anew}})
     dataset = Dataset(dataset_path, base.override(overrides).seed)
     transfer = _transfer(source, dataset) if source and preset is None else {}
     asked = base.override({**transfer, **overrides})
     least = {**LEAST, **LEAST_TRANSFER} if transfer else LEAST
-    more = {} if isinstance(preset, Config) else _suited(asked, overrides, dataset, least)
+    more = {} if isinstance(preset, Config) else _for_few(asked, overrides, len(dataset), least)
     config = _fit(asked.override(more), dataset)
+    if not isinstance(preset, Config) and "training.critic_warm_up" not in overrides:
+        config = _with_warm_up(config, source)
     if source and source.config.networks != config.networks:
         raise FaceganError(
             f"--from {start}: its networks are not those of this run: {_difference(source.config, config)}.",
@@ -307,23 +308,26 @@ def _transfer(source: LoadedGenerator, dataset: Dataset) -> dict[str, Any]:
     return TRANSFER if source.critic is not None and family and not trained_on(source, dataset.info) else {}
 
 
-def _suited(config: Config, overrides: Mapping[str, Any], dataset: Dataset, least: Mapping[str, int]) -> dict[str, Any]:
-    """New values for defaults that do not suit few photos or a short run.
-
-    Few photos: epochs that come to fewer images than `least`, and no augmentation under the default's objective. A
-    short run: a warm-up of the critic that would last to its end or longer (docs/quality.md has what that costs).
-    """
-    training, count, more = config.training, len(dataset), dict[str, Any]()
+def _for_few(config: Config, overrides: Mapping[str, Any], count: int, least: Mapping[str, int]) -> dict[str, Any]:
+    """New values for defaults that do not suit few photos: epochs that come to fewer images than `least`, and no
+    augmentation under the default's objective."""
+    training, more = config.training, dict[str, Any]()
     if count < FEW_IMAGES:
         defaults = {path: config.at(path) for path in least if path not in overrides}
         more = {path: math.ceil(least[path] / count) for path, n in defaults.items() if n and n * count < least[path]}
     plain = training.augment == 0 and "training.augment" not in overrides
     if count < SOON_KNOWN and training.objective == "r3gan" and plain:
         more["training.augment"] = "auto"
-    images = total_images(_fit(config.override(more), dataset))
-    if images <= training.critic_warm_up and "training.critic_warm_up" not in overrides:
-        more["training.critic_warm_up"] = 0
     return more
+
+
+def _with_warm_up(config: Config, source: LoadedGenerator | None) -> Config:
+    """The configuration, without the critic's warm-up if the critic has learnt already, or if learning rates would fall
+    before the warm-up ends (docs/quality.md has what it costs in short runs)."""
+    training, learnt = config.training, source is not None and source.critic is not None
+    assert training.images is not None
+    ends_in_time = training.critic_warm_up <= (1 - training.decay) * training.images
+    return config if ends_in_time and not learnt else config.override({"training.critic_warm_up": 0})
 
 
 def _with_precision(config: Config, device: torch.device, world: World) -> Config:
