@@ -20,8 +20,8 @@ export function morph(section, app) {
     const seed = String(1 + Math.floor(Math.random() * 99999));
     const found = await app.model.latents(seed, 0, 3);
     faces = found.map((z, n) => ({ id: `${seed}:${n}`, name: `${seed}:${n}`, spec: `${seed}:${n}`, kind: "number", parents: [], z }));
+    plays = true;
     await make();
-    toggle(true);
   }, "strong");
   const empty = h("div", { class: "empty" }, h("p", {}, "Click faces below to put them on the film strip: two or more."), start);
   const downloads = menu("Save", (app.model.info.can.film ? [[".gif", "GIF"], [".webp", "WebP"], [".mp4", "MP4"]] : []).map(([ending, name]) => [name, () => film(ending)]).concat([["Film strip, PNG", () => film(".png")]]));
