@@ -38,7 +38,7 @@ LIKENESS = (0.03, "the person"), (0.05, "close to the person"), (0.1, "a relativ
 LIKENESS_PLAIN = (0.02, "the person"), (0.1, "a relative, not the person")
 """The same for an untouched generator: it comes as near with a relative, whose details are others."""
 UNLIKE = "not a likeness: this generator does not draw such faces"
-_METHOD = 1
+_METHOD = 2
 """Part of the name of what is remembered: a change of projection or tuning raises it."""
 
 

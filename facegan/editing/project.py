@@ -18,7 +18,7 @@ from facegan.faces.compose import Progress
 from facegan.faces.latents import Latents, prior_norm
 from facegan.faces.synthesis import at_once
 
-TRIALS = (6, 60), (2, 140)
+TRIALS = (6, 40), (2, 120)
 """How many of a face's starts are followed, the better ones, and for how many steps of Adam."""
 FINAL_STEPS = 200
 """Steps of the best one, with a latent for each place where latents enter."""
@@ -32,7 +32,7 @@ _BEYOND = 0.3
 _LOOK = 10
 """Steps from one look at the faces so far to the next."""
 
-_SAMPLES = 1500
+_SAMPLES = 1000
 """Faces of the generator from which the starts are learnt."""
 _SIDE = 16
 """Side of the pictures that the starts look at."""
@@ -138,7 +138,7 @@ def _descend(
 
 @torch.no_grad()
 def starts(generator: nn.Module, networks: Networks, faces: Pixels, seed: int) -> Tensor:
-    """Latents near each of `faces`, (N, 6, latent_dim), learnt from 1,500 of the generator's own samples.
+    """Latents near each of `faces`, (N, 6, latent_dim), learnt from 1,000 of the generator's own samples.
 
     Of these the latents z are known, and as x the pixels at 16 x 16 with a 1 appended. The first start is linear,
     x W with W = (X'X + r I)^-1 X'Z, ridge regression; the others are the z of the five samples whose x are nearest.

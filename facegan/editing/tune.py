@@ -22,6 +22,7 @@ from facegan.editing.likeness import difference, unlikeness
 from facegan.editing.project import images
 from facegan.faces.compose import Progress
 from facegan.faces.latents import Latents
+from facegan.faces.synthesis import at_once
 
 OFFSET_STEPS, WEIGHT_STEPS = 150, 150
 _BETAS = 0.9, 0.99
@@ -30,9 +31,10 @@ _FALL = 0.5
 _OFFSET_RATE, _LATENT_RATE, _WEIGHT_RATE = 0.05, 0.02, 4e-4
 _LEAK = 0.3
 """Weight of the squared offsets: they are what other faces are changed by."""
-_KEPT = 4
-"""Other faces per step that are held to their pictures, and `_KEEP`: the weight of their difference."""
+_OTHERS, _KEPT = 60, 3
+"""Other faces that are held to their pictures, and how many of them in each step."""
 _KEEP = 0.3
+"""Weight of their difference."""
 
 
 def tune_steps() -> int:
@@ -122,17 +124,18 @@ def _tune_weights(
         layer.requires_grad_(False)
     weights = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
     adam = torch.optim.Adam(weights, betas=_BETAS)
+    others = rng(seed, Stream.PROJECT, 1).standard_normal((_OTHERS, networks.latent_dim), np.float32)
+    others = torch.from_numpy(others).to(z.device).repeat(1, networks.latent_rows)
+    with torch.no_grad():
+        pictures = torch.cat([images(generator, networks, some) for some in others.split(at_once(networks.size))])
     for step in range(WEIGHT_STEPS):
         on_step(step)
         adam.param_groups[0]["lr"] = _WEIGHT_RATE * _fall(step, WEIGHT_STEPS)
-        others = rng(seed, Stream.PROJECT, step + 1).standard_normal((_KEPT, networks.latent_dim), np.float32)
-        kept = torch.from_numpy(others).to(z.device).repeat(1, networks.latent_rows)
-        with torch.no_grad():
-            before = images(generator, networks, kept)
-        drawn = images(tuned, networks, torch.cat([z, kept]))
+        turn = [(step * _KEPT + n) % _OTHERS for n in range(_KEPT)]
+        drawn = images(tuned, networks, torch.cat([z, others[turn]]))
         loss = (
             unlikeness(drawn[: len(z)], wanted).sum() / len(z) ** 0.5
-            + _KEEP * difference(drawn[len(z) :], before).mean()
+            + _KEEP * difference(drawn[len(z) :], pictures[turn]).mean()
         )
         adam.zero_grad()
         loss.backward()
