@@ -32,7 +32,7 @@ _OFFSET_RATE, _LATENT_RATE, _WEIGHT_RATE = 0.05, 0.02, 4e-4
 _LEAK = 0.3
 """Weight of the squared offsets: they are what other faces are changed by."""
 _OTHERS, _KEPT = 60, 3
-"""Other faces that are held to their pictures, and how many of them in each step."""
+"""Random faces that are held to their pictures, and how many of them in each step."""
 _KEEP = 0.3
 """Weight of their difference."""
 
@@ -118,7 +118,7 @@ def _tune_weights(
     seed: int,
     on_step: Callable[[int], None],
 ) -> None:
-    """Change all other weights by Adam, while a few random faces of each step are held to their pictures."""
+    """Change all other weights by Adam, while random faces, a few of them in each step, are held to their pictures."""
     tuned.requires_grad_(True)
     for _, layer in tuned.latent_layers():  # type: ignore[operator]
         layer.requires_grad_(False)
