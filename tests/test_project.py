@@ -137,7 +137,7 @@ def test_a_family_without_modulation_refuses_wide_latents(workdir):
 
 
 def test_the_generators_own_face_is_found_again(model, monkeypatch):
-    """With half of the usual steps; the face began as unlike as another person's."""
+    """With fewer than half of the usual steps and samples; the face began as unlike as another person's."""
     monkeypatch.setattr(project, "_SAMPLES", 300)
     monkeypatch.setattr(project, "TRIALS", ((3, 60),))
     monkeypatch.setattr(project, "FINAL_STEPS", 90)

@@ -32,7 +32,7 @@ class Stream(IntEnum):
     AUGMENT = 10
     """Changes of what the critic sees, counter = step."""
     PROJECT = 11
-    """Samples from which projection starts, counter = 0; those that tuning leaves as they are, counter = step + 1."""
+    """Samples from which projection starts, counter = 0; those that tuning holds to their pictures, counter = 1."""
     CLASSIFIER = 12
     """How the classifier of attributes is trained, counter = 0; which photos it does not see, counter = 1;
     how the network of scores is trained, counter = 2."""

@@ -124,8 +124,8 @@ def _tune_weights(
         layer.requires_grad_(False)
     weights = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
     adam = torch.optim.Adam(weights, betas=_BETAS)
-    others = rng(seed, Stream.PROJECT, 1).standard_normal((_OTHERS, networks.latent_dim), np.float32)
-    others = torch.from_numpy(others).to(z.device).repeat(1, networks.latent_rows)
+    latents = rng(seed, Stream.PROJECT, 1).standard_normal((_OTHERS, networks.latent_dim), np.float32)
+    others = torch.from_numpy(latents).to(z.device).repeat(1, networks.latent_rows)
     with torch.no_grad():
         pictures = torch.cat([images(generator, networks, some) for some in others.split(at_once(networks.size))])
     for step in range(WEIGHT_STEPS):

@@ -9,7 +9,7 @@ export function photo(section, app) {
   const choose = h("input", { type: "file", accept: "image/*,.heic,.heif", multiple: true, hidden: true });
   const drop = h("div", { class: "drop" }, h("p", {}, "Drop a photo with one clear face here"),
     h("button", { type: "button", class: "strong", onclick: () => choose.click() }, "Choose a photo"), choose,
-    h("p", { class: "quiet" }, "It stays on this machine, and is not stored. The search takes about a minute."));
+    h("p", { class: "quiet" }, "It stays on this machine, and is not stored. The search takes about half a minute."));
   const aligned = canvas("", null, app.size, 0, "The aligned photo"), plain = canvas("", null, app.size, 0, "The nearest face of the generator");
   const drawn = canvas("", null, app.size, 0, "The face by the tuned generator");
   const figure = (picture, text) => h("figure", {}, picture, h("figcaption", {}, text));
