@@ -128,14 +128,15 @@ def _tune_weights(
     others = torch.from_numpy(latents).to(z.device).repeat(1, networks.latent_rows)
     with torch.no_grad():
         pictures = torch.cat([images(generator, networks, some) for some in others.split(at_once(networks.size))])
+    held = list(zip(others.split(_KEPT), pictures.split(_KEPT), strict=True))
     for step in range(WEIGHT_STEPS):
         on_step(step)
         adam.param_groups[0]["lr"] = _WEIGHT_RATE * _fall(step, WEIGHT_STEPS)
-        turn = [(step * _KEPT + n) % _OTHERS for n in range(_KEPT)]
-        drawn = images(tuned, networks, torch.cat([z, others[turn]]))
+        kept, before = held[step % len(held)]
+        drawn = images(tuned, networks, torch.cat([z, kept]))
         loss = (
             unlikeness(drawn[: len(z)], wanted).sum() / len(z) ** 0.5
-            + _KEEP * difference(drawn[len(z) :], pictures[turn]).mean()
+            + _KEEP * difference(drawn[len(z) :], before).mean()
         )
         adam.zero_grad()
         loss.backward()
